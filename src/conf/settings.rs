@@ -1,0 +1,726 @@
+//! The compiled configuration: immutable, complete, checked. Times are milliseconds unless a name says seconds.
+//!
+//! Every location holds its effective values (inheritance is resolved here, at load time), so a request looks at one
+//! [`Location`] and never upwards.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::variable::{Complex, Definition};
+
+/// A whole configuration.
+#[derive(Debug)]
+pub struct Settings {
+    /// Process-wide values (`user`, `worker_processes`, `pid`, ...).
+    pub process: Process,
+    /// The zone: limits and texts of all channels.
+    pub zone: Zone,
+    /// Whose wire is spoken.
+    pub compat: Compat,
+    /// Sockets, each with the servers behind it.
+    pub listeners: Vec<Listener>,
+    /// Variables the configuration defines; `Variable::Defined` is an index into it.
+    pub variables: Vec<Definition>,
+    /// Log formats by name (`combined` is always there).
+    pub log_formats: HashMap<Box<str>, Arc<LogFormat>>,
+    /// Shared zones of `limit_conn_zone` / `limit_req_zone`.
+    pub limit_zones: Vec<LimitZone>,
+    /// Largest header or message minimum of all paddings of the configuration (PROTOCOL: `M`), 0 without paddings.
+    pub largest_padding: usize,
+    /// Whether any location uses a mode directive.
+    pub uses_module: bool,
+}
+
+/// Whose wire is spoken, and whether the module's defects are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compat {
+    /// The version line.
+    pub line: Line,
+    /// Exactly the module: no improvement that a test suite or monitor could see.
+    pub strict: bool,
+}
+
+/// The lines of the module whose wires differ. Ordered: older is less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Line {
+    /// 0.3.4
+    V034,
+    /// 0.3.5
+    V035,
+    /// 0.4.0
+    V040,
+    /// 0.5.0 to 0.6.0
+    V05,
+}
+
+/// Values of the main context and of `events`.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is nginx's directive of the same name")]
+pub struct Process {
+    pub daemon: bool,
+    pub master_process: bool,
+    pub pid: PathBuf,
+    pub user: Option<(String, Option<String>)>,
+    /// `None`: `auto`.
+    pub worker_processes: Option<usize>,
+    pub worker_connections: usize,
+    pub worker_rlimit_nofile: Option<u64>,
+    pub worker_shutdown_timeout: Option<u64>,
+    pub error_log: Vec<ErrorLog>,
+    pub env: Vec<(String, Option<String>)>,
+}
+
+/// An `error_log` directive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorLog {
+    /// Where the lines go.
+    pub target: LogTarget,
+    /// Lowest level that is written.
+    pub level: LogLevel,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard error.
+    Stderr,
+    /// A file, absolute.
+    File(PathBuf),
+    /// `syslog:...`: the text after the colon.
+    Syslog(String),
+}
+
+/// nginx's log levels, least severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "nginx's names")]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Notice,
+    Warn,
+    Error,
+    Crit,
+    Alert,
+    Emerg,
+}
+
+/// The zone-wide directives (PROTOCOL 1.2). `None` = unlimited / feature off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone {
+    /// `push_stream_shared_memory_size` in bytes.
+    pub memory: u64,
+    /// `push_stream_channel_deleted_message_text`
+    pub deleted_text: Box<[u8]>,
+    /// `push_stream_channel_inactivity_time`, seconds.
+    pub inactivity: u32,
+    /// `push_stream_ping_message_text`
+    pub ping_text: Box<[u8]>,
+    /// `push_stream_timeout_with_body`
+    pub timeout_with_body: bool,
+    /// `push_stream_message_ttl`, seconds.
+    pub message_ttl: u32,
+    /// `push_stream_max_subscribers_per_channel`
+    pub max_subscribers_per_channel: Option<u32>,
+    /// `push_stream_max_messages_stored_per_channel`
+    pub max_messages_per_channel: Option<u32>,
+    /// `push_stream_max_channel_id_length`, bytes.
+    pub max_channel_id_length: Option<usize>,
+    /// `push_stream_max_number_of_channels`
+    pub max_channels: Option<u32>,
+    /// `push_stream_max_number_of_wildcard_channels`
+    pub max_wildcard_channels: Option<u32>,
+    /// `push_stream_wildcard_channel_prefix`; empty = feature off.
+    pub wildcard_prefix: Box<[u8]>,
+    /// `push_stream_events_channel_id`; empty = feature off.
+    pub events_channel_id: Box<[u8]>,
+}
+
+/// One `listen` socket and the servers that share it.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is a parameter of nginx's listen directive")]
+pub struct Listener {
+    pub address: ListenAddress,
+    pub ssl: bool,
+    pub http2: bool,
+    pub proxy_protocol: bool,
+    pub backlog: Option<i32>,
+    pub reuseport: bool,
+    pub ipv6only: Option<bool>,
+    pub rcvbuf: Option<usize>,
+    pub sndbuf: Option<usize>,
+    pub fastopen: Option<i32>,
+    pub so_keepalive: Option<bool>,
+    /// Choice of the server by name.
+    pub names: ServerNames,
+    /// `file:line` of the first `listen` for this address, for messages.
+    pub origin: String,
+}
+
+/// Where a listener is bound.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// TCP.
+    Ip(SocketAddr),
+    /// `unix:PATH`.
+    Unix(PathBuf),
+}
+
+/// The servers of one socket by name, in nginx's order of precedence: exact, `*.x`, `x.*`, regex, default.
+#[derive(Clone, Debug)]
+pub struct ServerNames {
+    /// Exact names, lower-cased.
+    pub exact: HashMap<Box<str>, Arc<Server>>,
+    /// Masks, longest first, suffix masks before prefix masks.
+    pub masks: Vec<(super::variable::HostMask, Arc<Server>)>,
+    /// Regexes in file order.
+    pub regexes: Vec<(Regex, Arc<Server>)>,
+    /// `default_server`, or the first one.
+    pub default: Arc<Server>,
+}
+
+/// A `server` block.
+#[derive(Debug)]
+pub struct Server {
+    /// First `server_name` (`$server_name`), may be empty.
+    pub name: Box<str>,
+    /// Values of the server level; its rewrite operations run before the location is chosen. Used as the location of
+    /// requests that match none.
+    pub root: Arc<Location>,
+    /// Locations of the server.
+    pub locations: Locations,
+    /// `location @name`.
+    pub named: HashMap<Box<str>, Arc<Location>>,
+    /// Certificates, if any `listen ... ssl` (or `ssl on`).
+    pub tls: Option<Arc<Tls>>,
+    /// `client_header_timeout`
+    pub client_header_timeout: u64,
+    /// `large_client_header_buffers`: number and size in bytes.
+    pub large_client_header_buffers: (usize, usize),
+    /// `merge_slashes`
+    pub merge_slashes: bool,
+    /// `underscores_in_headers`
+    pub underscores_in_headers: bool,
+    /// `ignore_invalid_headers`
+    pub ignore_invalid_headers: bool,
+}
+
+/// A set of sibling locations, ready for nginx's choice: `=`, then longest prefix, then regex.
+#[derive(Debug, Default)]
+pub struct Locations {
+    /// `location = /x`
+    pub exact: HashMap<Box<[u8]>, Arc<Location>>,
+    /// Prefix locations (`/x` and `^~ /x`), longest first.
+    pub prefixes: Vec<Arc<Location>>,
+    /// Regex locations in file order.
+    pub regexes: Vec<Arc<Location>>,
+}
+
+/// How a location is chosen.
+#[derive(Debug)]
+pub enum Match {
+    /// The server level itself, a named location, or an `if` block.
+    None,
+    /// `= /x`
+    Exact(Box<[u8]>),
+    /// `/x`
+    Prefix(Box<[u8]>),
+    /// `^~ /x`
+    StrongPrefix(Box<[u8]>),
+    /// `~ re`, `~* re`
+    Regex(Regex),
+}
+
+/// A compiled regular expression (PCRE) and the defined variables its named groups set.
+#[derive(Clone)]
+pub struct Regex {
+    /// As written.
+    pub source: Box<str>,
+    /// Compiled.
+    pub compiled: Arc<pcre2::bytes::Regex>,
+    /// Group number -> index of a defined variable.
+    pub named: Vec<(usize, usize)>,
+}
+
+impl std::fmt::Debug for Regex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Regex({:?})", self.source)
+    }
+}
+
+/// A `location`, a server's own level, or an `if` block in one of them, with all its effective values.
+#[derive(Debug)]
+pub struct Location {
+    /// How it is chosen.
+    pub matched: Match,
+    /// Unique within the settings; equal to that of the enclosing location for an `if` block's values.
+    pub number: usize,
+    /// Rewrite-phase operations in file order.
+    pub rewrite: Vec<Operation>,
+    /// Locations within.
+    pub nested: Locations,
+    /// What answers here.
+    pub handler: Handler,
+    /// Values of the push stream module.
+    pub push: Push,
+    /// Values of nginx itself.
+    pub core: Core,
+}
+
+/// What answers the requests of a location.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handler {
+    /// `push_stream_publisher [normal]` / `admin`
+    Publisher {
+        /// `admin`: DELETE is allowed.
+        admin: bool,
+    },
+    /// `push_stream_subscriber MODE`
+    Subscriber(Mode),
+    /// `push_stream_channels_statistics`
+    Statistics,
+    /// Static files below `root`/`alias` (nginx's default).
+    Static,
+    /// `stub_status`
+    StubStatus,
+    /// A handler pushstreamd does not have (`proxy_pass`, `fastcgi_pass`, ...): the directive's name. Answered by 502.
+    Foreign(Box<str>),
+}
+
+/// Mode of a subscriber location.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the module's names")]
+pub enum Mode {
+    Streaming,
+    Polling,
+    LongPolling,
+    EventSource,
+    WebSocket,
+}
+
+/// Location-level directives of the module (PROTOCOL 1.4), inherited values filled in.
+#[derive(Clone, Debug)]
+pub struct Push {
+    /// `push_stream_channels_path`, or a 0.3.x `$push_stream_channel(s)_path|id` variable.
+    pub channels_path: Option<ChannelsPath>,
+    /// `push_stream_store_messages`
+    pub store_messages: bool,
+    /// `push_stream_channel_info_on_publish`
+    pub channel_info_on_publish: bool,
+    /// `push_stream_authorized_channels_only`
+    pub authorized_channels_only: bool,
+    /// `push_stream_header_template(_file)`, as written.
+    pub header_template: Arc<[u8]>,
+    /// `push_stream_message_template`, as written.
+    pub message_template: Arc<[u8]>,
+    /// `push_stream_footer_template`, as written.
+    pub footer_template: Arc<[u8]>,
+    /// `push_stream_wildcard_channel_max_qtd`, defaulted from the zone cap.
+    pub wildcard_channel_max_qtd: Option<u32>,
+    /// `push_stream_ping_message_interval`
+    pub ping_message_interval: Option<u64>,
+    /// `push_stream_subscriber_connection_ttl`
+    pub subscriber_connection_ttl: Option<u64>,
+    /// `push_stream_longpolling_connection_ttl`, defaulted from the above.
+    pub longpolling_connection_ttl: Option<u64>,
+    /// `push_stream_websocket_allow_publish`
+    pub websocket_allow_publish: bool,
+    /// `push_stream_last_received_message_time`
+    pub last_received_message_time: Option<Complex>,
+    /// `push_stream_last_received_message_tag`
+    pub last_received_message_tag: Option<Complex>,
+    /// `push_stream_last_event_id`
+    pub last_event_id: Option<Complex>,
+    /// `push_stream_user_agent`
+    pub user_agent: Option<Complex>,
+    /// `push_stream_padding_by_user_agent`, in order.
+    pub paddings: Arc<[Padding]>,
+    /// `push_stream_allowed_origins`
+    pub allowed_origins: Option<Complex>,
+    /// `push_stream_allow_connections_to_events_channel`
+    pub allow_connections_to_events_channel: bool,
+    /// 0.3.x `push_stream_eventsource_support` on a location whose mode is not eventsource.
+    pub eventsource_support: bool,
+    /// 0.3.x `push_stream_content_type`.
+    pub content_type: Option<Box<str>>,
+    /// 0.3.x `push_stream_keepalive`: `Some(false)` closes after every publisher/statistics answer.
+    pub keepalive: Option<bool>,
+}
+
+/// Source of the channel path of a location.
+#[derive(Clone, Debug)]
+pub struct ChannelsPath {
+    /// The value.
+    pub value: Complex,
+    /// Percent-decode the expanded value (0.4.0 and later).
+    pub decode: bool,
+    /// Split at `/` and read `.bN` (false: 0.3.x `$push_stream_channel_id`, one id taken verbatim).
+    pub split: bool,
+}
+
+/// One rule of `push_stream_padding_by_user_agent`.
+#[derive(Debug)]
+pub struct Padding {
+    /// Matched, unanchored, against the user agent.
+    pub agent: Regex,
+    /// Least bytes of a header.
+    pub header_min: usize,
+    /// Least bytes of a message.
+    pub message_min: usize,
+}
+
+/// A rewrite-phase operation.
+#[derive(Debug)]
+pub enum Operation {
+    /// `set $v X` (`Variable::Defined` index).
+    Set(usize, Complex),
+    /// `if (cond) { ... }`: its operations run in place when true; its values become the request's location.
+    If {
+        /// The condition.
+        condition: Condition,
+        /// `None` for an `if` that only holds rewrite operations at the server level.
+        location: Arc<Location>,
+    },
+    /// `rewrite RE REPLACEMENT [flag]`
+    Rewrite {
+        /// Matched against the URI.
+        regex: Regex,
+        /// New URI (and arguments).
+        replacement: Complex,
+        /// The replacement ends with `?`: the arguments of the request are not appended.
+        drop_args: bool,
+        /// What comes after.
+        flag: RewriteFlag,
+    },
+    /// `return CODE [text|URL]`
+    Return(Return),
+    /// `break`
+    Break,
+}
+
+/// Flag of a `rewrite`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "nginx's names; Continue is a rewrite without a flag")]
+pub enum RewriteFlag {
+    Continue,
+    Last,
+    Break,
+    Redirect,
+    Permanent,
+}
+
+/// A `return`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Return {
+    /// Status; 444 closes the connection.
+    pub code: u16,
+    /// Body, or `Location` of 301, 302, 303, 307, 308.
+    pub text: Option<Complex>,
+}
+
+/// Condition of an `if`.
+#[derive(Debug)]
+pub enum Condition {
+    /// `($v)`: not empty and not `0`.
+    True(Complex),
+    /// `($v = text)` / `!=`
+    Equal {
+        /// Left side.
+        value: Complex,
+        /// Right side.
+        text: Complex,
+        /// `!=`
+        negate: bool,
+    },
+    /// `($v ~ re)`, `~*`, `!~`, `!~*`
+    Matches {
+        /// Left side.
+        value: Complex,
+        /// Right side (case sensitivity compiled in).
+        regex: Regex,
+        /// `!~`
+        negate: bool,
+    },
+    /// `-f`, `-d`, `-e`, `-x` and their negations.
+    File {
+        /// The path.
+        path: Complex,
+        /// Which test.
+        test: FileTest,
+        /// `!-f`
+        negate: bool,
+    },
+}
+
+/// File tests of `if`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named after -f -d -e -x")]
+pub enum FileTest {
+    File,
+    Directory,
+    Exists,
+    Executable,
+}
+
+/// Location values of nginx itself, inherited values filled in.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is nginx's directive of the same name")]
+pub struct Core {
+    pub default_type: Box<str>,
+    pub types: Arc<HashMap<Box<str>, Box<str>>>,
+    pub add_headers: Arc<[AddHeader]>,
+    pub expires: Option<Expires>,
+    pub error_pages: Arc<[ErrorPage]>,
+    pub access: Arc<[AccessRule]>,
+    pub limit_except: Option<Arc<LimitExcept>>,
+    pub satisfy_any: bool,
+    pub auth_basic: Option<Arc<AuthBasic>>,
+    pub auth_request: Option<Complex>,
+    pub secure_link: Option<Arc<SecureLink>>,
+    pub root: PathTemplate,
+    pub internal: bool,
+    pub client_max_body_size: u64,
+    pub client_body_timeout: u64,
+    pub send_timeout: u64,
+    /// `keepalive_timeout` of the connection (0 = close) and of the `Keep-Alive` header, seconds.
+    pub keepalive_timeout: u64,
+    pub keepalive_header: Option<u64>,
+    pub keepalive_requests: u64,
+    pub chunked_transfer_encoding: bool,
+    pub server_tokens: bool,
+    pub gzip: Option<Arc<Gzip>>,
+    pub access_log: Arc<[AccessLog]>,
+    pub log_not_found: bool,
+    pub error_log: Option<Arc<[ErrorLog]>>,
+    pub limit_conn: Arc<[LimitConn]>,
+    pub limit_req: Arc<[LimitReq]>,
+    pub realip: Option<Arc<RealIp>>,
+    pub tcp_nodelay: bool,
+    pub reset_timedout_connection: bool,
+    pub absolute_redirect: bool,
+    pub port_in_redirect: bool,
+    pub server_name_in_redirect: bool,
+}
+
+/// `root` or `alias`.
+#[derive(Clone, Debug)]
+pub struct PathTemplate {
+    /// Directory, absolute if it has no variables.
+    pub path: Complex,
+    /// `alias`: replaces the matched prefix instead of being put before the URI.
+    pub alias: bool,
+    /// `index`
+    pub index: Arc<[Box<str>]>,
+}
+
+/// `add_header`.
+#[derive(Clone, Debug)]
+pub struct AddHeader {
+    /// Name as written.
+    pub name: Box<str>,
+    /// Value; nothing is sent when it expands to the empty string.
+    pub value: Complex,
+    /// `always`
+    pub always: bool,
+}
+
+/// `expires`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expires {
+    /// `epoch`
+    Epoch,
+    /// `max`
+    Max,
+    /// Seconds from now (negative: no-cache).
+    In(i64),
+}
+
+/// `error_page`.
+#[derive(Clone, Debug)]
+pub struct ErrorPage {
+    /// The statuses.
+    pub codes: Vec<u16>,
+    /// `None`: keep the status; `Some(None)`: `=` (the status of the page counts); `Some(Some(c))`: `=c`.
+    pub replace: Option<Option<u16>>,
+    /// URI, URL or `@name`.
+    pub target: Complex,
+}
+
+/// `allow` / `deny`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessRule {
+    /// `allow`
+    pub allow: bool,
+    /// Whom.
+    pub who: Who,
+}
+
+/// Whom an access rule names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// `all`
+    All,
+    /// `unix:`
+    Unix,
+    /// An address or network.
+    Network(Cidr),
+}
+
+/// A network: address and prefix length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    /// First address.
+    pub address: IpAddr,
+    /// Prefix length in bits.
+    pub prefix: u8,
+}
+
+/// `limit_except`.
+#[derive(Debug)]
+pub struct LimitExcept {
+    /// Methods that are not limited (GET includes HEAD).
+    pub methods: Vec<Box<str>>,
+    /// Rules for all others.
+    pub access: Vec<AccessRule>,
+    /// Password protection for all others.
+    pub auth_basic: Option<Arc<AuthBasic>>,
+}
+
+/// `auth_basic` + `auth_basic_user_file`.
+#[derive(Debug)]
+pub struct AuthBasic {
+    /// Realm; `off` disables.
+    pub realm: Complex,
+    /// The password file, read for each request that needs it.
+    pub user_file: Complex,
+}
+
+/// `secure_link` + `secure_link_md5` (or `secure_link_secret`).
+#[derive(Debug)]
+pub struct SecureLink {
+    /// `secure_link`: `hash[,expires]`.
+    pub value: Complex,
+    /// `secure_link_md5`: what is hashed.
+    pub hashed: Complex,
+}
+
+/// `gzip on` and its parameters.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "each is nginx's directive of the same name")]
+pub struct Gzip {
+    pub types: Vec<Box<str>>,
+    pub all_types: bool,
+    pub min_length: u64,
+    pub comp_level: u32,
+    pub http_version_10: bool,
+    pub vary: bool,
+    pub proxied: Vec<Box<str>>,
+    pub disable: Vec<Regex>,
+}
+
+/// `access_log`.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    /// Where the lines go.
+    pub target: LogTarget,
+    /// Their format.
+    pub format: Arc<LogFormat>,
+    /// `if=`
+    pub condition: Option<Complex>,
+}
+
+/// `log_format`.
+#[derive(Debug)]
+pub struct LogFormat {
+    /// The line.
+    pub line: Complex,
+    /// `escape=`
+    pub escape: LogEscape,
+}
+
+/// `escape=` of a log format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "nginx's names")]
+pub enum LogEscape {
+    Default,
+    Json,
+    None,
+}
+
+/// `limit_conn_zone` / `limit_req_zone`.
+#[derive(Debug)]
+pub struct LimitZone {
+    /// Name of the zone.
+    pub name: Box<str>,
+    /// Key; requests with an empty key are not counted.
+    pub key: Complex,
+    /// Requests per 1000 seconds (`limit_req_zone` only).
+    pub rate: Option<u64>,
+}
+
+/// `limit_conn`.
+#[derive(Clone, Debug)]
+pub struct LimitConn {
+    /// Index into [`Settings::limit_zones`].
+    pub zone: usize,
+    /// Most connections at once.
+    pub most: u32,
+    /// `limit_conn_status`
+    pub status: u16,
+}
+
+/// `limit_req`.
+#[derive(Clone, Debug)]
+pub struct LimitReq {
+    /// Index into [`Settings::limit_zones`].
+    pub zone: usize,
+    /// `burst=`
+    pub burst: u32,
+    /// `nodelay` (`delay=N`: requests of the burst that are not delayed; `u32::MAX` for `nodelay`).
+    pub nodelay: u32,
+    /// `limit_req_status`
+    pub status: u16,
+}
+
+/// `set_real_ip_from`, `real_ip_header`, `real_ip_recursive`.
+#[derive(Debug)]
+pub struct RealIp {
+    /// Trusted peers.
+    pub from: Vec<Who>,
+    /// Header that names the client, lower-cased; `proxy_protocol` for the PROXY header.
+    pub header: Box<str>,
+    /// `real_ip_recursive`
+    pub recursive: bool,
+}
+
+/// TLS of a server.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "each is nginx's directive of the same name without ssl_")]
+pub struct Tls {
+    pub certificates: Vec<(PathBuf, PathBuf)>,
+    pub protocols: Vec<TlsVersion>,
+    pub ciphers: Option<String>,
+    pub client_certificate: Option<PathBuf>,
+    pub verify_client: VerifyClient,
+    pub session_tickets: bool,
+    pub session_timeout: u64,
+}
+
+/// TLS versions of `ssl_protocols` (older ones are reported and left out).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "nginx's names")]
+pub enum TlsVersion {
+    V12,
+    V13,
+}
+
+/// `ssl_verify_client`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "nginx's names")]
+pub enum VerifyClient {
+    Off,
+    On,
+    Optional,
+    OptionalNoCa,
+}

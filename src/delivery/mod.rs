@@ -1,0 +1,1 @@
+//! The lean connection: what one subscriber misses, receives, and how it ends.

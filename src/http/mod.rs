@@ -1,0 +1,1 @@
+//! HTTP as nginx speaks it: request, location, verb, reply.

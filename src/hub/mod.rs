@@ -1,0 +1,1 @@
+//! Channels, their backlog and their subscriptions.

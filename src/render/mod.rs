@@ -1,0 +1,1 @@
+//! A message and a template become bytes.

@@ -1,0 +1,72 @@
+//! The events channel (`push_stream_events_channel_id`): what it tells and in which words.
+//!
+//! It does not know when something happens; whoever makes it happen says so. Events are ordinary messages of an ordinary
+//! channel, always stored, and nothing is told about the events channel itself.
+
+use super::zone::ZoneState;
+use crate::model::{ChannelId, Draft, EventTags, Now};
+
+/// What can be told of a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum EventKind {
+    /// It came into being.
+    ChannelCreated,
+    /// It went to the trash.
+    ChannelDestroyed,
+    /// It has one subscription more.
+    ClientSubscribed,
+    /// It has one subscription less.
+    ClientUnsubscribed,
+}
+
+impl EventKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::ChannelCreated => "channel_created",
+            Self::ChannelDestroyed => "channel_destroyed",
+            Self::ClientSubscribed => "client_subscribed",
+            Self::ClientUnsubscribed => "client_unsubscribed",
+        }
+    }
+}
+
+impl ZoneState {
+    /// Tells something of a channel other than the events channel, if there is one.
+    pub(super) fn emit(&mut self, kind: EventKind, channel: &ChannelId, now: Now) {
+        let Some(slot) = self.events else { return };
+        if self.is_events_channel(channel) {
+            return;
+        }
+        let tags = EventTags { id: None, kind: Some(kind.name().as_bytes().into()) };
+        let mut draft = Draft { text: event_text(kind, channel), event: Some(Box::new(tags)), store: true };
+        // Where full memory refuses, an event that cannot be kept is still told.
+        draft.store = self.admit_drafts([&draft]).is_ok();
+        self.append(slot, draft, now);
+    }
+}
+
+/// `{"type": "TYPE", "channel": "C"}`, C escaped only where JSON demands it.
+fn event_text(kind: EventKind, channel: &ChannelId) -> Box<[u8]> {
+    let mut text = format!("{{\"type\": \"{}\", \"channel\": \"", kind.name()).into_bytes();
+    for &byte in channel.as_bytes() {
+        match byte {
+            b'"' | b'\\' => text.extend_from_slice(&[b'\\', byte]),
+            0..=0x1f => text.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            _ => text.push(byte),
+        }
+    }
+    text.extend_from_slice(b"\"}");
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_json_whatever_the_id() {
+        let text = |id: &[u8]| event_text(EventKind::ChannelCreated, &ChannelId::new(id));
+        assert_eq!(*text(b"a b"), *br#"{"type": "channel_created", "channel": "a b"}"#);
+        assert_eq!(*text(b"\"\\\n"), *br#"{"type": "channel_created", "channel": "\"\\\u000a"}"#);
+    }
+}

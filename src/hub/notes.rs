@@ -1,0 +1,45 @@
+//! The queues of notes, one per worker, and which workers must be woken once the lock is released.
+//!
+//! It does not know how a worker is woken. A worker is woken when its queue goes from empty to non-empty, so it must
+//! take all notes each time.
+
+use smallvec::SmallVec;
+
+use super::fanout::Note;
+
+/// Workers to wake after the lock is released.
+pub(super) type Woken = SmallVec<[usize; 8]>;
+
+/// The queues.
+pub(super) struct Notes {
+    queues: Box<[Vec<Note>]>,
+    woken: Woken,
+}
+
+impl Notes {
+    pub(super) fn new(workers: usize) -> Self {
+        Self { queues: (0..workers).map(|_| Vec::new()).collect(), woken: Woken::new() }
+    }
+
+    pub(super) fn post(&mut self, worker: usize, note: Note) {
+        let Some(queue) = self.queues.get_mut(worker) else { return };
+        if queue.is_empty() {
+            self.woken.push(worker);
+        }
+        queue.push(note);
+    }
+
+    /// Moves all notes of the worker behind those in `into`.
+    pub(super) fn take(&mut self, worker: usize, into: &mut Vec<Note>) {
+        let Some(queue) = self.queues.get_mut(worker) else { return };
+        if into.is_empty() {
+            std::mem::swap(queue, into);
+        } else {
+            into.append(queue);
+        }
+    }
+
+    pub(super) fn take_woken(&mut self) -> Woken {
+        std::mem::take(&mut self.woken)
+    }
+}

@@ -1,0 +1,94 @@
+//! What the statistics show as trash: how many messages and channels went within the last seconds.
+//!
+//! Nothing is kept for it, only counted: the memory of what went is free at once. The numbers and their delays are those
+//! operators know (a grace of more than 10 s, first in first out, freed only by a pass of the janitor).
+
+use std::collections::VecDeque;
+
+use crate::model::{ChannelId, Now};
+
+/// Seconds that something stays in the trash at least.
+const GRACE: u32 = 10;
+
+/// The trash of a zone.
+#[derive(Default)]
+pub(super) struct Trash {
+    /// Messages.
+    pub(super) messages: Heap,
+    /// Channels.
+    pub(super) channels: Heap,
+    /// Channels deleted since the last pass.
+    pub(super) deleted: VecDeque<DeletedChannel>,
+}
+
+/// What is left of a deleted channel until the next pass.
+pub(super) struct DeletedChannel {
+    pub(super) id: ChannelId,
+    /// Messages it had stored; they stay in the zone's count until the pass.
+    pub(super) stored: usize,
+}
+
+/// Counts by the second they came in.
+#[derive(Default)]
+pub(super) struct Heap {
+    by_second: VecDeque<(u32, u64)>,
+    total: u64,
+}
+
+impl Heap {
+    pub(super) fn add(&mut self, count: usize, now: Now) {
+        if count == 0 {
+            return;
+        }
+        self.total += count as u64;
+        match self.by_second.back_mut() {
+            // Also when the clock went back: entries stay in order.
+            Some((second, sum)) if *second >= now.secs() => *sum += count as u64,
+            _ => self.by_second.push_back((now.secs(), count as u64)),
+        }
+    }
+
+    /// Forgets what has been in it for more than the grace.
+    pub(super) fn free(&mut self, now: Now) {
+        while let Some(&(second, count)) = self.by_second.front() {
+            if second.saturating_add(GRACE) >= now.secs() {
+                return;
+            }
+            self.total -= count;
+            self.by_second.pop_front();
+        }
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn things_stay_for_more_than_ten_seconds() {
+        let mut heap = Heap::default();
+        heap.add(2, Now(1_000));
+        heap.add(1, Now(1_900));
+        heap.add(5, Now(3_000));
+        heap.add(0, Now(9_000));
+        heap.free(Now(11_999));
+        assert_eq!(heap.total(), 8);
+        heap.free(Now(12_000));
+        assert_eq!(heap.total(), 5);
+        heap.free(Now(14_000));
+        assert_eq!((heap.total(), heap.by_second.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_keeps_the_order() {
+        let mut heap = Heap::default();
+        heap.add(1, Now(50_000));
+        heap.add(1, Now(20_000));
+        heap.free(Now(61_000));
+        assert_eq!(heap.total(), 0);
+    }
+}

@@ -1,0 +1,276 @@
+//! All that stands under the hub's lock, and the few moves every other file is made of: create, append, drop, evict.
+//!
+//! It does not know who asks: the rules for publishers stand in `publisher`, those for subscribers in `subscriber`.
+//! Counters, budget and index agree with the channels whenever a move is done.
+
+use std::sync::Arc;
+
+use super::HubOptions;
+use super::backlog::message_cost;
+use super::budget::Budget;
+use super::channel::Channel;
+use super::due::DueIndex;
+use super::events::EventKind;
+use super::fanout::{Fanout, Note};
+use super::notes::Notes;
+use super::registry::Registry;
+use super::slab::Slot;
+use super::stamps::Stamps;
+use super::sweep::Janitor;
+use super::trash::{DeletedChannel, Trash};
+use crate::conf::settings::Zone;
+use crate::model::{ChannelId, Draft, Message, Now, Refusal};
+
+/// The state of a zone.
+pub(super) struct ZoneState {
+    pub(super) settings: Zone,
+    pub(super) options: HubOptions,
+    pub(super) registry: Registry,
+    pub(super) due: DueIndex,
+    pub(super) budget: Budget,
+    pub(super) stamps: Stamps,
+    pub(super) counters: Counters,
+    pub(super) trash: Trash,
+    pub(super) notes: Notes,
+    pub(super) janitor: Janitor,
+    /// Subscriber connections per worker.
+    pub(super) connections: Box<[u64]>,
+    pub(super) events: Option<Slot>,
+    pub(super) started: Now,
+    pub(super) garbage: Garbage,
+}
+
+/// The zone-wide numbers that are not sums of something smaller.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) channels: u32,
+    pub(super) wildcard_channels: u32,
+    pub(super) published: u64,
+    pub(super) stored: u64,
+}
+
+impl Counters {
+    /// The count a channel belongs to.
+    pub(super) fn of_kind(&mut self, wildcard: bool) -> &mut u32 {
+        if wildcard { &mut self.wildcard_channels } else { &mut self.channels }
+    }
+}
+
+/// What must be freed, but not under the lock.
+#[derive(Default)]
+pub(super) struct Garbage {
+    messages: Vec<Arc<Message>>,
+    channels: Vec<Channel>,
+}
+
+impl ZoneState {
+    pub(super) fn new(settings: Zone, options: HubOptions, workers: usize, now: Now) -> Self {
+        let mut state = Self {
+            budget: Budget::new(settings.memory),
+            settings,
+            options,
+            registry: Registry::new(),
+            due: DueIndex::default(),
+            stamps: Stamps::default(),
+            counters: Counters::default(),
+            trash: Trash::default(),
+            notes: Notes::new(workers),
+            janitor: Janitor::new(now),
+            connections: vec![0; workers].into(),
+            events: None,
+            started: now,
+            garbage: Garbage::default(),
+        };
+        state.establish_events_channel(now);
+        state
+    }
+
+    /// Takes new settings; the memory size stays.
+    pub(super) fn reconfigure(&mut self, settings: Zone, options: HubOptions, now: Now) {
+        let memory = self.settings.memory;
+        self.settings = Zone { memory, ..settings };
+        self.options = options;
+        self.establish_events_channel(now);
+    }
+
+    /// Makes the channel named in the settings the events channel, and only that one.
+    fn establish_events_channel(&mut self, now: Now) {
+        let id = ChannelId::new(&self.settings.events_channel_id);
+        let wanted = !id.as_bytes().is_empty();
+        let slot = wanted.then(|| self.registry.find(&id).unwrap_or_else(|| self.create(&id, now)));
+        if slot == self.events {
+            return;
+        }
+        for (slot, for_events) in [(self.events, false), (slot, true)] {
+            let Some(slot) = slot else { continue };
+            let Some(channel) = self.registry.get_mut(slot) else { continue };
+            channel.for_events = for_events;
+            let stored = channel.backlog.len() as u64;
+            let counted = self.counters.stored;
+            self.counters.stored = if for_events { counted.saturating_sub(stored) } else { counted + stored };
+            self.due.file(slot, channel);
+        }
+        self.events = slot;
+    }
+
+    /// Whether an id stands for a wildcard channel.
+    pub(super) fn is_wildcard(&self, id: &ChannelId) -> bool {
+        let prefix = &self.settings.wildcard_prefix;
+        !prefix.is_empty() && id.as_bytes().starts_with(prefix)
+    }
+
+    /// Creates a channel that does not exist, if limits and memory allow; the event is up to the caller.
+    pub(super) fn admit_channel(&mut self, id: &ChannelId, now: Now) -> Result<Slot, Refusal> {
+        let wildcard = self.is_wildcard(id);
+        let cap = if wildcard { self.settings.max_wildcard_channels } else { self.settings.max_channels };
+        if cap.is_some_and(|cap| *self.counters.of_kind(wildcard) >= cap) {
+            return Err(Refusal::TooManyChannels);
+        }
+        self.budget.admit_channel(id.as_bytes().len(), self.options.refuse_when_full)?;
+        let slot = self.create(id, now);
+        self.evict(now);
+        Ok(slot)
+    }
+
+    /// Creates a channel that does not exist, without a look at limits.
+    pub(super) fn create(&mut self, id: &ChannelId, now: Now) -> Slot {
+        let wildcard = self.is_wildcard(id);
+        let expires = now.secs().saturating_add(self.settings.inactivity);
+        let key = self.registry.next_key();
+        *self.counters.of_kind(wildcard) += 1;
+        self.budget.add_channel(id.as_bytes().len());
+        let slot = self.registry.insert(Channel::new(id.clone(), key, wildcard, expires));
+        if let Some(channel) = self.registry.get_mut(slot) {
+            self.due.file(slot, channel);
+        }
+        slot
+    }
+
+    /// Takes a channel out of the live ones; its messages are no longer in the budget but still counted as stored.
+    pub(super) fn take_out(&mut self, slot: Slot) -> Option<Channel> {
+        let channel = self.registry.remove(slot)?;
+        self.due.forget(&channel);
+        let count = self.counters.of_kind(channel.wildcard);
+        *count = count.saturating_sub(1);
+        self.budget.remove_channel(channel.id.as_bytes().len());
+        self.budget.remove_messages(channel.backlog.bytes());
+        Some(channel)
+    }
+
+    /// Gives a draft its place as the channel's newest message: stamp, backlog, trim, notes. The caller has made sure that
+    /// there is room.
+    pub(super) fn append(&mut self, slot: Slot, draft: Draft, now: Now) {
+        let Some(channel) = self.registry.get_mut(slot) else { return };
+        let (seq, stamp) = self.stamps.next(now, self.options.first_tag);
+        channel.published += 1;
+        channel.last = stamp;
+        channel.expires = now.secs().saturating_add(self.settings.inactivity);
+        let message = Arc::new(Message {
+            id: channel.published as i64,
+            seq,
+            stamp,
+            expires: stamp.time.saturating_add(self.settings.message_ttl),
+            text: draft.text,
+            event: draft.event,
+        });
+        if !channel.for_events {
+            self.counters.published += 1;
+        }
+        self.janitor.message_published(now);
+        if draft.store {
+            let before = channel.backlog.bytes();
+            channel.backlog.push(Arc::clone(&message));
+            self.budget.add_messages(channel.backlog.bytes() - before);
+            self.counters.stored += u64::from(!channel.for_events);
+        } else {
+            self.trash.messages.add(1, now);
+        }
+        if channel.subscriptions.total() > 0 {
+            let fanout = Arc::new(Fanout::new(channel.key, channel.id.clone(), message));
+            for worker in channel.subscriptions.workers() {
+                self.notes.post(worker, Note::Message(Arc::clone(&fanout)));
+            }
+        }
+        self.trim(slot, now);
+        self.evict(now);
+    }
+
+    /// Drops the oldest messages of a channel above the cap.
+    fn trim(&mut self, slot: Slot, now: Now) {
+        let Some(channel) = self.registry.get_mut(slot) else { return };
+        let cap = self.settings.max_messages_per_channel.map_or(usize::MAX, |cap| cap as usize);
+        while channel.backlog.len() > cap {
+            let before = channel.backlog.bytes();
+            let Some(message) = channel.backlog.pop_oldest() else { break };
+            self.garbage.messages.push(message);
+            self.budget.remove_messages(before - channel.backlog.bytes());
+            self.counters.stored = self.counters.stored.saturating_sub(u64::from(!channel.for_events));
+            self.trash.messages.add(1, now);
+        }
+        self.due.file(slot, channel);
+    }
+
+    /// Drops the message of the channel that expires first.
+    pub(super) fn drop_earliest(&mut self, slot: Slot, now: Now) {
+        let Some(channel) = self.registry.get_mut(slot) else { return };
+        let before = channel.backlog.bytes();
+        let Some(message) = channel.backlog.pop_earliest() else { return };
+        self.garbage.messages.push(message);
+        self.budget.remove_messages(before - channel.backlog.bytes());
+        self.counters.stored = self.counters.stored.saturating_sub(u64::from(!channel.for_events));
+        self.trash.messages.add(1, now);
+        self.due.file(slot, channel);
+    }
+
+    /// Drops messages, those that expire first (without a change of ttl: the oldest) first, until memory suffices.
+    fn evict(&mut self, now: Now) {
+        while !self.options.refuse_when_full && self.budget.is_exceeded() {
+            let Some((_, slot)) = self.due.first_expiring() else { return };
+            self.drop_earliest(slot, now);
+        }
+    }
+
+    /// Whether the drafts may be stored.
+    pub(super) fn admit_drafts<'a>(&self, drafts: impl IntoIterator<Item = &'a Draft>) -> Result<(), Refusal> {
+        let bytes = drafts.into_iter().filter(|draft| draft.store).map(draft_cost).sum();
+        if bytes == 0 { Ok(()) } else { self.budget.admit_messages(bytes, self.options.refuse_when_full) }
+    }
+
+    /// Lets go of a channel that the janitor found idle.
+    pub(super) fn destroy(&mut self, slot: Slot, now: Now) {
+        let Some(channel) = self.take_out(slot) else { return };
+        self.trash.channels.add(1, now);
+        self.emit(EventKind::ChannelDestroyed, &channel.id, now);
+        self.garbage.channels.push(channel);
+    }
+
+    /// Deletes a channel: its subscribers are told and are subscribers no more.
+    pub(super) fn delete_channel(&mut self, slot: Slot, text: &[u8], now: Now) {
+        let Some(channel) = self.take_out(slot) else { return };
+        let subscriptions = channel.subscriptions.total();
+        if subscriptions > 0 {
+            let message = Arc::new(Message::pseudo(Message::DELETED, text));
+            let fanout = Arc::new(Fanout::new(channel.key, channel.id.clone(), message));
+            for worker in channel.subscriptions.workers() {
+                self.notes.post(worker, Note::Deleted(Arc::clone(&fanout)));
+            }
+        }
+        self.trash.deleted.push_back(DeletedChannel { id: channel.id.clone(), stored: channel.backlog.len() });
+        for _ in 0..subscriptions {
+            self.emit(EventKind::ClientUnsubscribed, &channel.id, now);
+        }
+        self.garbage.channels.push(channel);
+    }
+
+    /// Undoes a creation nobody has seen yet.
+    pub(super) fn undo_create(&mut self, slot: Slot) {
+        self.take_out(slot);
+    }
+}
+
+fn draft_cost(draft: &Draft) -> u64 {
+    let event = draft.event.as_ref().map_or(0, |event| {
+        event.id.as_ref().map_or(0, |id| id.len()) + event.kind.as_ref().map_or(0, |kind| kind.len())
+    });
+    message_cost(draft.text.len(), event)
+}

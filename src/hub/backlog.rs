@@ -108,7 +108,7 @@ impl Backlog {
         let last_received = |message: &&Arc<Message>| {
             replay.time == Some(i64::from(message.stamp.time)) && replay.tag == Some(i64::from(message.stamp.tag))
         };
-        if self.messages.get(first).filter(last_received).is_some() { first + 1 } else { first }
+        if self.messages.get(first).as_ref().is_some_and(last_received) { first + 1 } else { first }
     }
 
     /// Index of the first message at or after a stamp; without a tag the messages of that second count as received.

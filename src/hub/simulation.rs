@@ -104,7 +104,7 @@ impl World {
             (Kind::Stream, 0, vec![2, 0]),
             (Kind::Stream, 1, vec![1]),
         ];
-        let replay = Replay { time: Some(START as i64 - 1), tag: None, event_id: None };
+        let replay = Replay { time: Some(0), tag: None, event_id: None };
         let client = |(kind, worker, path)| Client {
             kind,
             worker,
@@ -203,7 +203,7 @@ impl World {
     }
 
     fn ask(&mut self, client: usize) {
-        let c = &mut self.clients[client];
+        let c = &self.clients[client];
         let path: Vec<Requested> =
             c.path.iter().map(|&channel| Requested { id: NAMES[channel].into(), backtrack: 0 }).collect();
         let kind = match c.kind {
@@ -226,8 +226,14 @@ impl World {
             assert!(seen.is_sorted(), "merged replay is in order of publish: {seen:?}");
         }
         seen.sort_unstable();
-        let expected: Vec<u64> = c.pending.drain(..).map(|(seq, ..)| seq).collect();
-        assert_eq!(seen, expected, "client {client} missed these");
+        // The events of the request itself may have pushed messages out of a small memory, before or after they were read.
+        let before: Vec<u64> = self.clients[client].pending.iter().map(|&(seq, ..)| seq).collect();
+        self.drop_what_the_hub_dropped();
+        let c = &mut self.clients[client];
+        let after: Vec<u64> = c.pending.drain(..).map(|(seq, ..)| seq).collect();
+        assert!(after.iter().all(|seq| seen.contains(seq)), "client {client} missed {after:?} and saw {seen:?}");
+        let rightly = seen.iter().all(|seq| before.contains(seq)) && seen.windows(2).all(|pair| pair[0] < pair[1]);
+        assert!(rightly, "client {client} missed {before:?} and saw {seen:?}");
         c.replay.time = Some(answer.resume.time);
         c.replay.tag = answer.resume.tag;
         assert_eq!(
@@ -315,7 +321,6 @@ fn settings() -> impl Strategy<Value = (Zone, HubOptions)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn clients_that_follow_the_protocol_see_each_message_once_in_order(

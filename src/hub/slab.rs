@@ -74,18 +74,11 @@ impl<T> Slab<T> {
         if let Some(&index) = self.open.last() {
             return index as usize;
         }
-        let index = match self.released.pop() {
-            Some(index) => {
-                if let Some(chunk) = self.chunks.get_mut(index as usize) {
-                    *chunk = Chunk::new();
-                }
-                index
-            }
-            None => {
-                self.chunks.push(Chunk::new());
-                (self.chunks.len() - 1) as u32
-            }
-        };
+        let index = self.released.pop().unwrap_or(self.chunks.len() as u32);
+        match self.chunks.get_mut(index as usize) {
+            Some(released) => *released = Chunk::new(),
+            None => self.chunks.push(Chunk::new()),
+        }
         self.open.push(index);
         index as usize
     }

@@ -120,7 +120,7 @@ impl ZoneState {
     /// Moves deleted channels and their messages to the trash. Like the next two, returns whether all of it is done.
     fn bury_deleted(&mut self, left: &mut usize, now: Now) -> bool {
         while take_one(left) {
-            let Some(deleted) = self.trash.deleted.pop_front() else { return true };
+            let Some(deleted) = self.trash.deleted.pop() else { return true };
             self.counters.stored = self.counters.stored.saturating_sub(deleted.stored as u64);
             self.trash.messages.add(deleted.stored, now);
             self.trash.channels.add(1, now);

@@ -9,6 +9,8 @@ use crate::model::{ChannelId, Now};
 
 /// Seconds that something stays in the trash at least.
 const GRACE: u32 = 10;
+/// Deleted channels per batch of their queue.
+const BATCH: usize = 1024;
 
 /// The trash of a zone.
 #[derive(Default)]
@@ -18,7 +20,7 @@ pub(super) struct Trash {
     /// Channels.
     pub(super) channels: Heap,
     /// Channels deleted since the last pass.
-    pub(super) deleted: VecDeque<DeletedChannel>,
+    pub(super) deleted: DeletedChannels,
 }
 
 /// What is left of a deleted channel until the next pass.
@@ -26,6 +28,42 @@ pub(super) struct DeletedChannel {
     pub(super) id: ChannelId,
     /// Messages it had stored; they stay in the zone's count until the pass.
     pub(super) stored: usize,
+}
+
+/// A queue in batches, so that no push moves what is in it.
+#[derive(Default)]
+pub(super) struct DeletedChannels {
+    batches: VecDeque<VecDeque<DeletedChannel>>,
+    count: usize,
+}
+
+impl DeletedChannels {
+    pub(super) fn push(&mut self, channel: DeletedChannel) {
+        self.count += 1;
+        match self.batches.back_mut() {
+            Some(batch) if batch.len() < BATCH => batch.push_back(channel),
+            _ => self.batches.push_back(VecDeque::from([channel])),
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<DeletedChannel> {
+        let batch = self.batches.front_mut()?;
+        let channel = batch.pop_front()?;
+        self.count -= 1;
+        if batch.is_empty() {
+            self.batches.pop_front();
+        }
+        Some(channel)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &DeletedChannel> {
+        self.batches.iter().flatten()
+    }
 }
 
 /// Counts by the second they came in.
@@ -81,6 +119,20 @@ mod tests {
         assert_eq!(heap.total(), 5);
         heap.free(Now(14_000));
         assert_eq!((heap.total(), heap.by_second.len()), (0, 0));
+    }
+
+    #[test]
+    fn deleted_channels_come_out_in_order() {
+        let mut queue = DeletedChannels::default();
+        for stored in 0..3000 {
+            queue.push(DeletedChannel { id: "a".into(), stored });
+        }
+        assert_eq!((queue.len(), queue.iter().count()), (3000, 3000));
+        for stored in 0..3000 {
+            assert_eq!(queue.pop().map(|channel| channel.stored), Some(stored));
+        }
+        assert!(queue.pop().is_none());
+        assert_eq!(queue.len(), 0);
     }
 
     #[test]

@@ -255,7 +255,7 @@ impl ZoneState {
                 self.notes.post(worker, Note::Deleted(Arc::clone(&fanout)));
             }
         }
-        self.trash.deleted.push_back(DeletedChannel { id: channel.id.clone(), stored: channel.backlog.len() });
+        self.trash.deleted.push(DeletedChannel { id: channel.id.clone(), stored: channel.backlog.len() });
         for _ in 0..subscriptions {
             self.emit(EventKind::ClientUnsubscribed, &channel.id, now);
         }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::HubOptions;
-use super::backlog::message_cost;
+use super::backlog::{Backlog, message_cost};
 use super::budget::Budget;
 use super::channel::Channel;
 use super::due::DueIndex;
@@ -197,28 +197,30 @@ impl ZoneState {
 
     /// Drops the oldest messages of a channel above the cap.
     fn trim(&mut self, slot: Slot, now: Now) {
-        let Some(channel) = self.registry.get_mut(slot) else { return };
         let cap = self.settings.max_messages_per_channel.map_or(usize::MAX, |cap| cap as usize);
-        while channel.backlog.len() > cap {
-            let before = channel.backlog.bytes();
-            let Some(message) = channel.backlog.pop_oldest() else { break };
-            self.garbage.messages.push(message);
-            self.budget.remove_messages(before - channel.backlog.bytes());
-            self.counters.stored = self.counters.stored.saturating_sub(u64::from(!channel.for_events));
-            self.trash.messages.add(1, now);
-        }
-        self.due.file(slot, channel);
+        self.drop_messages(slot, now, |backlog| if backlog.len() > cap { backlog.pop_oldest() } else { None });
     }
 
     /// Drops the message of the channel that expires first.
     pub(super) fn drop_earliest(&mut self, slot: Slot, now: Now) {
+        let mut one = true;
+        self.drop_messages(slot, now, |backlog| if std::mem::take(&mut one) { backlog.pop_earliest() } else { None });
+    }
+
+    /// Drops what `next` takes out of the backlog, until it takes nothing.
+    fn drop_messages(&mut self, slot: Slot, now: Now, mut next: impl FnMut(&mut Backlog) -> Option<Arc<Message>>) {
         let Some(channel) = self.registry.get_mut(slot) else { return };
         let before = channel.backlog.bytes();
-        let Some(message) = channel.backlog.pop_earliest() else { return };
-        self.garbage.messages.push(message);
+        let mut dropped = 0;
+        while let Some(message) = next(&mut channel.backlog) {
+            self.garbage.messages.push(message);
+            dropped += 1;
+        }
         self.budget.remove_messages(before - channel.backlog.bytes());
-        self.counters.stored = self.counters.stored.saturating_sub(u64::from(!channel.for_events));
-        self.trash.messages.add(1, now);
+        if !channel.for_events {
+            self.counters.stored = self.counters.stored.saturating_sub(dropped as u64);
+        }
+        self.trash.messages.add(dropped, now);
         self.due.file(slot, channel);
     }
 

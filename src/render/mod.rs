@@ -1,1 +1,23 @@
-//! A message and a template become bytes.
+//! A message and a template become bytes: rendered once per view, framed as the connection needs them.
+//!
+//! The room knows templates, the wrapping of event streams, padding, chunks and websocket frames. It does no I/O and knows
+//! neither HTTP status lines and headers nor who receives what.
+
+mod callback;
+mod eventsource;
+mod padding;
+pub mod permessage_deflate;
+mod template;
+mod view;
+mod view_table;
+mod websocket_decoder;
+pub mod websocket_frame;
+mod websocket_head;
+
+pub use callback::{Origin, poll_body};
+pub use padding::PaddingRule;
+pub use template::{Template, Values};
+pub use view::{Framing, Kind, View, ViewSpec};
+pub use view_table::ViewTable;
+pub use websocket_decoder::{Decoder, Event, Rules};
+pub use websocket_frame::Farewell;

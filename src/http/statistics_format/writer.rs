@@ -1,0 +1,488 @@
+//! The bytes of the formats: one channel, a group row by row, the summary of the zone.
+
+use std::io::Write;
+
+use super::calendar::iso_time;
+use super::{Format, Heading, Layout, Row, Summary, Worker};
+use crate::conf::settings::Line;
+
+/// Writes answers of one format.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer {
+    layout: Layout,
+    line: Line,
+    escape: bool,
+}
+
+const XML_DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\r\n";
+
+impl Writer {
+    /// A writer of the format as the line writes it. `escape` makes any id safe in JSON and XML; without it ids are
+    /// written as the module does, up to their first NUL.
+    pub fn new(format: Format, line: Line, escape: bool) -> Self {
+        Self { layout: format.layout(), line, escape }
+    }
+
+    /// The whole answer about one channel.
+    pub fn one(self, row: &Row<'_>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(row.id.len() + 160);
+        match self.layout {
+            Layout::Plain | Layout::Json | Layout::Yaml => {
+                self.write_row(row, &mut out);
+                out.extend_from_slice(b"\r\n");
+            }
+            Layout::Xml => {
+                out.extend_from_slice(XML_DECLARATION.as_bytes());
+                self.write_row(row, &mut out);
+                out.extend_from_slice(b"\r\n\r\n");
+            }
+        }
+        out
+    }
+
+    /// Begins an answer about a group of channels.
+    pub fn group(self, heading: &Heading<'_>, out: &mut Vec<u8>) -> Group {
+        let members = self.heading_members(heading);
+        match self.layout {
+            Layout::Plain => {
+                for (name, value) in &members {
+                    put(out, format_args!("{name}: {value}, "));
+                }
+                out.extend_from_slice(b"infos: \r\n");
+            }
+            Layout::Json => {
+                self.write_json_members(&members, out);
+                out.extend_from_slice(b", \"infos\": [\r\n");
+            }
+            Layout::Yaml => {
+                for (name, value) in &members {
+                    put(out, format_args!("{name}: {value}\r\n"));
+                }
+                out.extend_from_slice(b"infos: \r\n");
+            }
+            Layout::Xml => {
+                put(out, format_args!("{XML_DECLARATION}<root>\r\n"));
+                write_xml_members(&members, out);
+                out.extend_from_slice(b"  <infos>\r\n");
+            }
+        }
+        Group { writer: self, any: false }
+    }
+
+    /// The whole answer about the zone.
+    pub fn summary(self, summary: &Summary<'_>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(1024);
+        let members = self.summary_members(summary);
+        match self.layout {
+            Layout::Plain | Layout::Yaml => {
+                let indent = if self.layout == Layout::Yaml { "  " } else { "" };
+                for (name, value) in &members {
+                    put(&mut out, format_args!("{indent}{name}: {value}\r\n"));
+                }
+                put(&mut out, format_args!("{indent}by_worker:\r\n"));
+            }
+            Layout::Json => {
+                self.write_json_members(&members, &mut out);
+                out.extend_from_slice(b", \"by_worker\": [\r\n");
+            }
+            Layout::Xml => {
+                put(&mut out, format_args!("{XML_DECLARATION}<infos>\r\n"));
+                write_xml_members(&members, &mut out);
+                out.extend_from_slice(b"  <by_worker>");
+            }
+        }
+        let separator: &[u8] = match self.layout {
+            Layout::Plain | Layout::Json => b",\r\n",
+            Layout::Yaml => b"\r\n",
+            Layout::Xml => b"",
+        };
+        for (place, worker) in summary.workers.iter().enumerate() {
+            if place > 0 {
+                out.extend_from_slice(separator);
+            }
+            self.write_worker(worker, &mut out);
+        }
+        out.extend_from_slice(match self.layout {
+            Layout::Plain | Layout::Yaml => b"\r\n".as_slice(),
+            Layout::Json => b"\r\n]}\r\n",
+            Layout::Xml => b"</by_worker>\r\n</infos>\r\n",
+        });
+        out
+    }
+
+    fn heading_members(self, heading: &Heading<'_>) -> Vec<(&'static str, Value)> {
+        vec![
+            ("hostname", Value::Text(heading.hostname.to_owned())),
+            ("time", Value::Text(iso_time(heading.time))),
+            ("channels", Value::Number(heading.channels)),
+            (self.wildcard_name(), Value::Number(heading.wildcard_channels)),
+            ("uptime", Value::Number(heading.uptime)),
+        ]
+    }
+
+    fn summary_members(self, summary: &Summary<'_>) -> Vec<(&'static str, Value)> {
+        let mut members = self.heading_members(&summary.heading);
+        let uptime = members.pop();
+        members.push(("published_messages", Value::Number(summary.published)));
+        if self.line >= Line::V035 {
+            members.push(("stored_messages", Value::Number(summary.stored)));
+            members.push(("messages_in_trash", Value::Number(summary.messages_in_trash)));
+            if self.line >= Line::V05 {
+                members.push(("channels_in_delete", Value::Number(summary.channels_in_delete)));
+            }
+            members.push(("channels_in_trash", Value::Number(summary.channels_in_trash)));
+        }
+        members.push(("subscribers", Value::Number(summary.subscribers)));
+        members.extend(uptime);
+        members
+    }
+
+    fn wildcard_name(self) -> &'static str {
+        if self.line < Line::V040 { "broadcast_channels" } else { "wildcard_channels" }
+    }
+
+    /// The quotation mark around numbers in JSON: up to 0.4.0 they are strings.
+    fn quote(self) -> &'static str {
+        if self.line <= Line::V040 { "\"" } else { "" }
+    }
+
+    fn write_json_members(self, members: &[(&'static str, Value)], out: &mut Vec<u8>) {
+        let quote = self.quote();
+        for (place, (name, value)) in members.iter().enumerate() {
+            let before = if place == 0 { "{" } else { ", " };
+            match value {
+                Value::Text(text) => put(out, format_args!("{before}\"{name}\": \"{text}\"")),
+                Value::Number(number) => put(out, format_args!("{before}\"{name}\": {quote}{number}{quote}")),
+            }
+        }
+    }
+
+    /// A channel without what separates or ends it.
+    fn write_row(self, row: &Row<'_>, out: &mut Vec<u8>) {
+        let Row { id, published, stored, subscribers } = *row;
+        match self.layout {
+            Layout::Plain => {
+                out.extend_from_slice(b"channel: ");
+                self.write_id(id, out);
+                put(out, format_args!("\r\npublished_messages: {published}\r\nstored_messages: {stored}\r\n"));
+                put(out, format_args!("active_subscribers: {subscribers}"));
+            }
+            Layout::Json => {
+                let q = self.quote();
+                out.extend_from_slice(b"{\"channel\": \"");
+                self.write_id(id, out);
+                put(
+                    out,
+                    format_args!("\", \"published_messages\": {q}{published}{q}, \"stored_messages\": {q}{stored}{q}"),
+                );
+                put(out, format_args!(", \"subscribers\": {q}{subscribers}{q}}}"));
+            }
+            Layout::Yaml => {
+                out.extend_from_slice(b"  channel: ");
+                self.write_id(id, out);
+                put(out, format_args!("\r\n  published_messages: {published}\r\n  stored_messages: {stored}\r\n"));
+                put(out, format_args!("  subscribers: {subscribers}"));
+            }
+            Layout::Xml => {
+                out.extend_from_slice(b"<channel>\r\n  <name>");
+                self.write_id(id, out);
+                put(out, format_args!("</name>\r\n  <published_messages>{published}</published_messages>\r\n"));
+                put(out, format_args!("  <stored_messages>{stored}</stored_messages>\r\n"));
+                put(out, format_args!("  <subscribers>{subscribers}</subscribers>\r\n</channel>"));
+            }
+        }
+    }
+
+    fn write_worker(self, worker: &Worker, out: &mut Vec<u8>) {
+        let Worker { pid, subscribers, uptime } = *worker;
+        match self.layout {
+            Layout::Plain => {
+                put(out, format_args!("  pid: {pid}\r\n  subscribers: {subscribers}\r\n  uptime: {uptime}"));
+            }
+            Layout::Json => {
+                let q = self.quote();
+                put(out, format_args!("{{\"pid\": \"{pid}\", \"subscribers\": {q}{subscribers}{q}, "));
+                put(out, format_args!("\"uptime\": {q}{uptime}{q}}}"));
+            }
+            Layout::Yaml => {
+                put(
+                    out,
+                    format_args!("   -\r\n    pid: {pid}\r\n    subscribers: {subscribers}\r\n    uptime: {uptime}"),
+                );
+            }
+            Layout::Xml => {
+                put(
+                    out,
+                    format_args!("<worker>\r\n  <pid>{pid}</pid>\r\n  <subscribers>{subscribers}</subscribers>\r\n"),
+                );
+                put(out, format_args!("  <uptime>{uptime}</uptime>\r\n</worker>\r\n"));
+            }
+        }
+    }
+
+    fn write_id(self, id: &[u8], out: &mut Vec<u8>) {
+        if !self.escape {
+            let end = memchr::memchr(0, id).unwrap_or(id.len());
+            return out.extend_from_slice(id.get(..end).unwrap_or_default());
+        }
+        match self.layout {
+            Layout::Json => write_json_text(id, out),
+            Layout::Xml => write_xml_text(id, out),
+            Layout::Plain | Layout::Yaml => out.extend_from_slice(id),
+        }
+    }
+}
+
+/// A listing under way: rows may follow, and in the end [`Group::finish`].
+#[derive(Debug)]
+pub struct Group {
+    writer: Writer,
+    any: bool,
+}
+
+impl Group {
+    /// Appends a channel.
+    pub fn row(&mut self, row: &Row<'_>, out: &mut Vec<u8>) {
+        let layout = self.writer.layout;
+        if self.any {
+            out.extend_from_slice(match layout {
+                Layout::Plain | Layout::Json => b",\r\n".as_slice(),
+                Layout::Yaml | Layout::Xml => b"\r\n",
+            });
+        }
+        if layout == Layout::Yaml {
+            out.extend_from_slice(b" -\r\n");
+        }
+        self.writer.write_row(row, out);
+        self.any = true;
+    }
+
+    /// Appends the end of the listing.
+    pub fn finish(self, out: &mut Vec<u8>) {
+        let layout = self.writer.layout;
+        if self.any || matches!(layout, Layout::Plain | Layout::Yaml) {
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(match layout {
+            Layout::Plain | Layout::Yaml => b"".as_slice(),
+            Layout::Json => b"]}\r\n",
+            Layout::Xml => b"  </infos>\r\n</root>\r\n",
+        });
+    }
+}
+
+/// The value of a member.
+enum Value {
+    Text(String),
+    Number(u64),
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+fn write_xml_members(members: &[(&'static str, Value)], out: &mut Vec<u8>) {
+    for (name, value) in members {
+        put(out, format_args!("  <{name}>{value}</{name}>\r\n"));
+    }
+}
+
+fn write_json_text(text: &[u8], out: &mut Vec<u8>) {
+    for &byte in text {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            0..=0x1F => put(out, format_args!("\\u{byte:04x}")),
+            _ => out.push(byte),
+        }
+    }
+}
+
+fn write_xml_text(text: &[u8], out: &mut Vec<u8>) {
+    for &byte in text {
+        match byte {
+            b'&' => out.extend_from_slice(b"&amp;"),
+            b'<' => out.extend_from_slice(b"&lt;"),
+            b'>' => out.extend_from_slice(b"&gt;"),
+            _ => out.push(byte),
+        }
+    }
+}
+
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // Writing into a Vec cannot fail.
+    let _ = out.write_fmt(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::statistics_format::version_of;
+
+    const FORMATS: [Format; 6] = [Format::Plain, Format::Json, Format::XJson, Format::Yaml, Format::XYaml, Format::Xml];
+    const HEADING: Heading<'static> =
+        Heading { hostname: "h", time: 1_795_373_031, channels: 2, wildcard_channels: 1, uptime: 9 };
+    const ALPHA: Row<'static> = Row { id: b"alpha", published: 3, stored: 2, subscribers: 1 };
+    const BETA: Row<'static> = Row { id: b"beta", published: 0, stored: 0, subscribers: 0 };
+
+    fn writer(format: Format, line: Line) -> Writer {
+        Writer::new(format, line, true)
+    }
+
+    fn one(format: Format, line: Line, row: &Row<'_>) -> String {
+        String::from_utf8(writer(format, line).one(row)).unwrap()
+    }
+
+    fn group(format: Format, line: Line, rows: &[Row<'_>]) -> String {
+        let mut out = Vec::new();
+        let mut group = writer(format, line).group(&HEADING, &mut out);
+        for row in rows {
+            group.row(row, &mut out);
+        }
+        group.finish(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn summary(format: Format, line: Line) -> String {
+        let worker = Worker { pid: 77, subscribers: 5, uptime: 8 };
+        let summary = Summary {
+            heading: HEADING,
+            published: 10,
+            stored: 11,
+            messages_in_trash: 12,
+            channels_in_delete: 13,
+            channels_in_trash: 14,
+            subscribers: 15,
+            workers: vec![worker, Worker { pid: 78, ..worker }],
+        };
+        String::from_utf8(writer(format, line).summary(&summary)).unwrap()
+    }
+
+    #[test]
+    fn one_channel_in_every_format() {
+        for (format, expected) in FORMATS.into_iter().zip([
+            "channel: alpha\r\npublished_messages: 3\r\nstored_messages: 2\r\nactive_subscribers: 1\r\n",
+            "{\"channel\": \"alpha\", \"published_messages\": 3, \"stored_messages\": 2, \"subscribers\": 1}\r\n",
+            "{\"channel\": \"alpha\", \"published_messages\": 3, \"stored_messages\": 2, \"subscribers\": 1}\r\n",
+            "  channel: alpha\r\n  published_messages: 3\r\n  stored_messages: 2\r\n  subscribers: 1\r\n",
+            "  channel: alpha\r\n  published_messages: 3\r\n  stored_messages: 2\r\n  subscribers: 1\r\n",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\r\n<channel>\r\n  <name>alpha</name>\r\n  \
+             <published_messages>3</published_messages>\r\n  <stored_messages>2</stored_messages>\r\n  \
+             <subscribers>1</subscribers>\r\n</channel>\r\n\r\n",
+        ]) {
+            assert_eq!(one(format, Line::V05, &ALPHA), expected);
+        }
+        assert_eq!(
+            one(Format::Json, Line::V040, &ALPHA),
+            "{\"channel\": \"alpha\", \"published_messages\": \"3\", \"stored_messages\": \"2\", \"subscribers\": \"1\"}\r\n"
+        );
+    }
+
+    #[test]
+    fn a_group_in_every_format() {
+        let rows = [ALPHA, BETA];
+        assert_eq!(
+            group(Format::Plain, Line::V05, &rows),
+            "hostname: h, time: 2026-11-22T18:43:51, channels: 2, wildcard_channels: 1, uptime: 9, infos: \r\n\
+             channel: alpha\r\npublished_messages: 3\r\nstored_messages: 2\r\nactive_subscribers: 1,\r\n\
+             channel: beta\r\npublished_messages: 0\r\nstored_messages: 0\r\nactive_subscribers: 0\r\n"
+        );
+        assert_eq!(
+            group(Format::Json, Line::V05, &rows),
+            "{\"hostname\": \"h\", \"time\": \"2026-11-22T18:43:51\", \"channels\": 2, \"wildcard_channels\": 1, \
+             \"uptime\": 9, \"infos\": [\r\n\
+             {\"channel\": \"alpha\", \"published_messages\": 3, \"stored_messages\": 2, \"subscribers\": 1},\r\n\
+             {\"channel\": \"beta\", \"published_messages\": 0, \"stored_messages\": 0, \"subscribers\": 0}\r\n]}\r\n"
+        );
+        assert_eq!(
+            group(Format::Yaml, Line::V05, &rows),
+            "hostname: h\r\ntime: 2026-11-22T18:43:51\r\nchannels: 2\r\nwildcard_channels: 1\r\nuptime: 9\r\ninfos: \r\n \
+             -\r\n  channel: alpha\r\n  published_messages: 3\r\n  stored_messages: 2\r\n  subscribers: 1\r\n \
+             -\r\n  channel: beta\r\n  published_messages: 0\r\n  stored_messages: 0\r\n  subscribers: 0\r\n"
+        );
+        let xml = group(Format::Xml, Line::V034, &rows);
+        assert!(xml.starts_with(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\r\n<root>\r\n  <hostname>h</hostname>\r\n  \
+             <time>2026-11-22T18:43:51</time>\r\n  <channels>2</channels>\r\n  <broadcast_channels>1</broadcast_channels>\r\n  \
+             <uptime>9</uptime>\r\n  <infos>\r\n<channel>\r\n  <name>alpha</name>\r\n"
+        ));
+        assert!(xml.ends_with("</channel>\r\n  </infos>\r\n</root>\r\n"));
+        assert!(xml.contains("</channel>\r\n<channel>\r\n"));
+    }
+
+    #[test]
+    fn a_group_without_channels_is_still_whole() {
+        for (format, end) in [
+            (Format::Plain, "infos: \r\n\r\n"),
+            (Format::Json, "\"infos\": [\r\n]}\r\n"),
+            (Format::Yaml, "infos: \r\n\r\n"),
+            (Format::Xml, "  <infos>\r\n  </infos>\r\n</root>\r\n"),
+        ] {
+            assert!(group(format, Line::V05, &[]).ends_with(end), "{format:?}");
+        }
+        assert!(group(Format::Json, Line::V040, &[]).contains("\"channels\": \"2\", \"wildcard_channels\": \"1\", "));
+    }
+
+    #[test]
+    fn the_summary_in_every_format() {
+        assert_eq!(
+            summary(Format::Json, Line::V05),
+            "{\"hostname\": \"h\", \"time\": \"2026-11-22T18:43:51\", \"channels\": 2, \"wildcard_channels\": 1, \
+             \"published_messages\": 10, \"stored_messages\": 11, \"messages_in_trash\": 12, \"channels_in_delete\": 13, \
+             \"channels_in_trash\": 14, \"subscribers\": 15, \"uptime\": 9, \"by_worker\": [\r\n\
+             {\"pid\": \"77\", \"subscribers\": 5, \"uptime\": 8},\r\n\
+             {\"pid\": \"78\", \"subscribers\": 5, \"uptime\": 8}\r\n]}\r\n"
+        );
+        assert_eq!(
+            summary(Format::Plain, Line::V05),
+            "hostname: h\r\ntime: 2026-11-22T18:43:51\r\nchannels: 2\r\nwildcard_channels: 1\r\npublished_messages: 10\r\n\
+             stored_messages: 11\r\nmessages_in_trash: 12\r\nchannels_in_delete: 13\r\nchannels_in_trash: 14\r\n\
+             subscribers: 15\r\nuptime: 9\r\nby_worker:\r\n  pid: 77\r\n  subscribers: 5\r\n  uptime: 8,\r\n  \
+             pid: 78\r\n  subscribers: 5\r\n  uptime: 8\r\n"
+        );
+        let yaml = summary(Format::XYaml, Line::V05);
+        assert!(yaml.starts_with("  hostname: h\r\n  time: 2026-11-22T18:43:51\r\n  channels: 2\r\n"));
+        assert!(yaml.ends_with(
+            "  uptime: 9\r\n  by_worker:\r\n   -\r\n    pid: 77\r\n    subscribers: 5\r\n    uptime: 8\r\n   \
+             -\r\n    pid: 78\r\n    subscribers: 5\r\n    uptime: 8\r\n"
+        ));
+        let xml = summary(Format::Xml, Line::V05);
+        assert!(
+            xml.starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\r\n<infos>\r\n  <hostname>h</hostname>\r\n")
+        );
+        assert!(xml.ends_with(
+            "  <by_worker><worker>\r\n  <pid>77</pid>\r\n  <subscribers>5</subscribers>\r\n  <uptime>8</uptime>\r\n</worker>\r\n\
+             <worker>\r\n  <pid>78</pid>\r\n  <subscribers>5</subscribers>\r\n  <uptime>8</uptime>\r\n</worker>\r\n\
+             </by_worker>\r\n</infos>\r\n"
+        ));
+    }
+
+    #[test]
+    fn older_lines_know_fewer_members() {
+        assert!(summary(Format::Plain, Line::V034).contains(
+            "channels: 2\r\nbroadcast_channels: 1\r\npublished_messages: 10\r\nsubscribers: 15\r\nuptime: 9\r\n"
+        ));
+        assert!(summary(Format::Json, Line::V040).contains(
+            "\"wildcard_channels\": \"1\", \"published_messages\": \"10\", \"stored_messages\": \"11\", \
+             \"messages_in_trash\": \"12\", \"channels_in_trash\": \"14\", \"subscribers\": \"15\", \"uptime\": \"9\", "
+        ));
+        assert!(
+            summary(Format::Json, Line::V034).contains("{\"pid\": \"77\", \"subscribers\": \"5\", \"uptime\": \"8\"}")
+        );
+        assert_eq!(version_of(Line::V035).0, "0.3.4");
+    }
+
+    #[test]
+    fn ids_are_escaped_unless_the_module_is_followed_to_the_letter() {
+        let row = |id| Row { id, ..BETA };
+        assert!(one(Format::Json, Line::V05, &row(b"a\"b\\\n")).starts_with(r#"{"channel": "a\"b\\\u000a", "#));
+        assert!(one(Format::Xml, Line::V05, &row(b"<a&b>")).contains("<name>&lt;a&amp;b&gt;</name>"));
+        let strict = Writer::new(Format::Json, Line::V05, false);
+        assert!(strict.one(&row(b"a\"b\0c")).starts_with(b"{\"channel\": \"a\"b\", "));
+        assert_eq!(strict.one(&ALPHA), writer(Format::XJson, Line::V05).one(&ALPHA));
+    }
+}

@@ -1,0 +1,148 @@
+//! The event stream format: how templates are wrapped at load time and how a text is split into lines.
+//!
+//! It knows which line of the module ends its lines how. It does not know chunks: in 0.3.x the line end of a whole body is
+//! appended by the framing (`view`), so here such a body comes without it.
+
+use crate::conf::settings::Line;
+
+use super::template::{Template, Values};
+
+/// The line end that this line of the module writes within a body.
+pub(super) fn line_end(line: Line) -> &'static [u8] {
+    if line >= Line::V05 { b"\n" } else { b"\r\n" }
+}
+
+/// The line end that closes a body of its own; empty where the framing adds it.
+fn body_end(line: Line) -> &'static [u8] {
+    if line < Line::V040 { b"" } else { line_end(line) }
+}
+
+/// The header as it is sent: a comment, so that the client has something to read at once.
+pub(super) fn header(template: &[u8], line: Line) -> Vec<u8> {
+    if !template.is_empty() {
+        return comment(template, line);
+    }
+    match line {
+        Line::V034 => b":".to_vec(),
+        Line::V035 => Vec::new(),
+        _ => [b": ", line_end(line)].concat(),
+    }
+}
+
+/// The footer as it is sent; an empty one stays empty.
+pub(super) fn footer(template: &[u8], line: Line) -> Vec<u8> {
+    comment(template, line)
+}
+
+/// A message template that brings its own `data: ` is taken as it is (since 0.4.0), any other becomes one `data` line.
+pub(super) fn message_template(template: &[u8], line: Line) -> Vec<u8> {
+    if template.starts_with(b"data: ") && line >= Line::V040 {
+        return template.to_vec();
+    }
+    let template = if template.is_empty() { b"~text~" } else { template };
+    [b"data: ", template, line_end(line)].concat()
+}
+
+/// The ping of an event stream: a comment.
+pub(super) fn ping(line: Line) -> Vec<u8> {
+    [b": -1", body_end(line)].concat()
+}
+
+/// The line that carries an event id (`id`) or an event type (`event`).
+pub(super) fn field(name: &[u8], value: &[u8], line: Line) -> Vec<u8> {
+    [name, b": ", value, body_end(line)].concat()
+}
+
+/// The data part: the template once per line of the text, closed by an empty line.
+pub(super) fn data(template: &Template, values: &Values<'_>, line: Line, out: &mut Vec<u8>) {
+    for text in lines(values.text) {
+        template.render(&Values { text, ..*values }, out);
+    }
+    out.extend_from_slice(body_end(line));
+}
+
+/// Each line as a comment, unless the template is one already (0.3.x wraps it all the same).
+fn comment(template: &[u8], line: Line) -> Vec<u8> {
+    if template.starts_with(b": ") && line >= Line::V040 {
+        return template.to_vec();
+    }
+    let mut out = Vec::with_capacity(template.len() + 8);
+    for text in lines(template) {
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(text);
+        out.extend_from_slice(line_end(line));
+    }
+    out
+}
+
+/// The lines of a text; `\r\n`, `\r` and `\n` end a line, empty lines are dropped.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| matches!(byte, b'\r' | b'\n')).filter(|line| !line.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::Message;
+
+    fn data_of(template: &[u8], text: &[u8], line: Line) -> String {
+        let mut out = Vec::new();
+        let message = Message::pseudo(1, text);
+        data(&Template::new(&message_template(template, line), line), &Values::new(b"a", &message), line, &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    #[test]
+    fn headers_become_comments() {
+        for (template, line, expected) in [
+            ("", Line::V05, ": \n"),
+            ("", Line::V040, ": \r\n"),
+            ("", Line::V035, ""),
+            ("", Line::V034, ":"),
+            ("one\ntwo", Line::V05, ": one\n: two\n"),
+            ("one\r\n\r\ntwo\r", Line::V040, ": one\r\n: two\r\n"),
+            (": ready\nretry", Line::V05, ": ready\nretry"),
+            ("\n\n", Line::V05, ""),
+        ] {
+            assert_eq!(header(template.as_bytes(), line), expected.as_bytes(), "{template:?} {line:?}");
+        }
+        assert_eq!(footer(b"", Line::V05), b"");
+        assert_eq!(footer(b"bye\nbye", Line::V05), b": bye\n: bye\n");
+    }
+
+    #[test]
+    fn a_text_is_sent_line_by_line() {
+        for (template, text, expected) in [
+            ("", "a\r\nb\n\nc\rd\n", "data: a\ndata: b\ndata: c\ndata: d\n\n"),
+            ("<~id~ ~size~>~text~", "x\nyy", "data: <1 1>x\ndata: <1 2>yy\n\n"),
+            ("~text~", "\r\n\n", "\n"),
+            ("data: ~text~;", "x\ny", "data: x;data: y;\n"),
+        ] {
+            assert_eq!(data_of(template.as_bytes(), text.as_bytes(), Line::V05), expected, "{text:?}");
+        }
+        assert_eq!(data_of(b"", b"a\nb", Line::V040), "data: a\r\ndata: b\r\n\r\n");
+        assert_eq!(data_of(b"", b"a\nb", Line::V035), "data: a\r\ndata: b\r\n");
+    }
+
+    #[test]
+    fn pings_and_fields_end_as_their_line_ends() {
+        assert_eq!(ping(Line::V05), b": -1\n");
+        assert_eq!(ping(Line::V040), b": -1\r\n");
+        assert_eq!(field(b"id", b"9", Line::V05), b"id: 9\n");
+        assert_eq!(field(b"event", b"", Line::V035), b"event: ");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_can_break_out_of_its_data_lines(text in prop::collection::vec(any::<u8>(), 0..100)) {
+            let mut out = Vec::new();
+            let message = Message::pseudo(1, &text);
+            data(&Template::new(b"data: ~text~\n", Line::V05), &Values::new(b"", &message), Line::V05, &mut out);
+            prop_assert!(out.ends_with(b"\n"));
+            let body = &out[..out.len() - 1];
+            prop_assert!(body.split(|b| *b == b'\n').all(|line| line.is_empty() || line.starts_with(b"data: ")));
+        }
+    }
+}

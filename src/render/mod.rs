@@ -13,11 +13,13 @@ mod view_table;
 mod websocket_decoder;
 pub mod websocket_frame;
 mod websocket_head;
+mod websocket_rules;
 
 pub use callback::{Origin, poll_body};
 pub use padding::PaddingRule;
 pub use template::{Template, Values};
 pub use view::{Framing, Kind, View, ViewSpec};
 pub use view_table::ViewTable;
-pub use websocket_decoder::{Decoder, Event, Rules};
+pub use websocket_decoder::{Decoder, Event};
 pub use websocket_frame::Farewell;
+pub use websocket_rules::Rules;

@@ -53,7 +53,7 @@ pub struct ViewSpec<'a> {
     pub kind: Kind,
     /// What stands around it.
     pub framing: Framing,
-    /// The padding rule of the user agent; ignored on websockets.
+    /// The padding rule of the user agent; ignored on websockets, to be left out for polling and long-polling.
     pub padding: Option<PaddingRule>,
     /// Whose wire is spoken.
     pub line: Line,

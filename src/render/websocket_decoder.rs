@@ -7,22 +7,7 @@
 use super::permessage_deflate::{self, InflateError};
 use super::websocket_frame::Farewell;
 use super::websocket_head::{Head, HeadValues, unmask};
-
-const CONTINUATION: u8 = 0x0;
-const TEXT: u8 = 0x1;
-const BINARY: u8 = 0x2;
-const CLOSE: u8 = 0x8;
-const PING: u8 = 0x9;
-const PONG: u8 = 0xA;
-
-/// Whose reading of the protocol counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rules {
-    /// The module's: UTF-8 is checked frame by frame, pings come without their payload, closes without their code.
-    Module,
-    /// RFC 6455, except that unmasked frames and lengths that are not minimal are accepted.
-    Rfc,
-}
+use super::websocket_rules::{BINARY, CLOSE, PING, PONG, Rules, bad_text};
 
 /// What a client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,34 +128,11 @@ impl Decoder {
             let Some((&byte, rest)) = input.split_first() else { return Ok(None) };
             *input = rest;
             if let Some(start) = partial.head.push(byte) {
-                self.check_start(start, partial.message.is_some())?;
+                self.rules.check_start(start, partial.message.is_some(), self.deflate)?;
             }
         }
         let head = partial.head.take();
         self.open_frame(partial, &head).map(Some)
-    }
-
-    /// Judges opcode, flags and place of a frame.
-    fn check_start(&self, [first, second]: [u8; 2], under_way: bool) -> Result<(), Farewell> {
-        let (fin, opcode) = (first & 0x80 != 0, first & 0x0F);
-        if self.rules == Rules::Module {
-            let known = matches!(opcode, CONTINUATION | TEXT | CLOSE | PING | PONG);
-            let misplaced = if under_way { fin && opcode != CONTINUATION } else { opcode == CONTINUATION };
-            return if known && !misplaced { Ok(()) } else { Err(Farewell::Empty) };
-        }
-        let broken = |reason| Err(Farewell::Coded(1002, reason));
-        let compressible = self.deflate && matches!(opcode, TEXT | BINARY);
-        if first & 0x30 != 0 || (first & 0x40 != 0 && !compressible) {
-            return broken("reserved bits are set");
-        }
-        match opcode {
-            CONTINUATION if !under_way => broken("nothing to continue"),
-            TEXT | BINARY if under_way => broken("a message is under way"),
-            CLOSE | PING | PONG if !fin => broken("fragmented control frame"),
-            CLOSE | PING | PONG if second & 0x7F > 125 => broken("control frame is too long"),
-            CONTINUATION | TEXT | BINARY | CLOSE | PING | PONG => Ok(()),
-            _ => broken("reserved opcode"),
-        }
     }
 
     /// Makes room for the payload of a frame whose head is complete.
@@ -185,7 +147,7 @@ impl Decoder {
         }
         let largest = u64::from(self.max_message).max(if control { 125 } else { 0 });
         if length.saturating_add(gathered as u64) > largest {
-            return Err(self.too_large());
+            return Err(self.rules.too_large());
         }
         if !control && partial.message.is_none() {
             partial.message = Some(Gathered {
@@ -196,13 +158,6 @@ impl Decoder {
             });
         }
         Ok(Frame { fin: first & 0x80 != 0, control: control.then_some(opcode), mask, read: 0, left: length as usize })
-    }
-
-    fn too_large(&self) -> Farewell {
-        match self.rules {
-            Rules::Module => Farewell::Empty,
-            Rules::Rfc => Farewell::Coded(1009, "message is too big"),
-        }
     }
 
     /// Reads payload; the frame is returned once it is complete.
@@ -229,7 +184,7 @@ impl Decoder {
     /// What a complete frame means.
     fn finish(&self, partial: &mut Partial, frame: &Frame) -> Result<Option<Event>, Farewell> {
         if let Some(opcode) = frame.control {
-            return self.control_event(opcode, std::mem::take(&mut partial.control)).map(Some);
+            return self.rules.control_event(opcode, std::mem::take(&mut partial.control)).map(Some);
         }
         if self.rules == Rules::Module {
             let message = partial.message.as_mut();
@@ -248,7 +203,7 @@ impl Decoder {
         if message.compressed {
             message.bytes = permessage_deflate::inflate(&message.bytes, self.max_message as usize).map_err(
                 |error| match error {
-                    InflateError::TooLarge(_) => self.too_large(),
+                    InflateError::TooLarge(_) => self.rules.too_large(),
                     InflateError::Broken => Farewell::Coded(1007, "compressed data is broken"),
                 },
             )?;
@@ -257,37 +212,6 @@ impl Decoder {
         message.check_text(true).map_err(|InvalidText| bad_text())?;
         Ok(if message.binary { Event::Binary(message.bytes) } else { Event::Text(message.bytes) })
     }
-
-    fn control_event(&self, opcode: u8, payload: Vec<u8>) -> Result<Event, Farewell> {
-        if self.rules == Rules::Module {
-            if std::str::from_utf8(&payload).is_err() {
-                return Err(Farewell::Silent);
-            }
-            return Ok(match opcode {
-                PING => Event::Ping(Vec::new()),
-                PONG => Event::Pong,
-                _ => Event::Close { code: None, reason: Vec::new() },
-            });
-        }
-        match (opcode, &payload[..]) {
-            (PING, _) => Ok(Event::Ping(payload)),
-            (PONG, _) => Ok(Event::Pong),
-            (_, []) => Ok(Event::Close { code: None, reason: Vec::new() }),
-            (_, [high, low, reason @ ..]) => {
-                let code = u16::from_be_bytes([*high, *low]);
-                if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-                    return Err(Farewell::Coded(1002, "close code is not valid"));
-                }
-                std::str::from_utf8(reason).map_err(|_| bad_text())?;
-                Ok(Event::Close { code: Some(code), reason: reason.to_vec() })
-            }
-            _ => Err(Farewell::Coded(1002, "close code is cut")),
-        }
-    }
-}
-
-fn bad_text() -> Farewell {
-    Farewell::Coded(1007, "text is not valid UTF-8")
 }
 
 impl Partial {

@@ -1,0 +1,89 @@
+//! The rules a client's frames are judged by: the module's, or those of RFC 6455.
+//!
+//! Judgements only, without state: the decoder gathers bytes and asks. Each violation names the farewell it earns.
+
+use super::websocket_decoder::Event;
+use super::websocket_frame::Farewell;
+
+pub(super) const CONTINUATION: u8 = 0x0;
+pub(super) const TEXT: u8 = 0x1;
+pub(super) const BINARY: u8 = 0x2;
+pub(super) const CLOSE: u8 = 0x8;
+pub(super) const PING: u8 = 0x9;
+pub(super) const PONG: u8 = 0xA;
+
+/// Whose reading of the protocol counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// The module's: UTF-8 is checked frame by frame, pings come without their payload, closes without their code.
+    Module,
+    /// RFC 6455, except that unmasked frames and lengths that are not minimal are accepted.
+    Rfc,
+}
+
+impl Rules {
+    /// Judges opcode, flags and place of a frame by its first two bytes; `under_way`: fragments of a message came before,
+    /// `deflate`: permessage-deflate was agreed on.
+    pub(super) fn check_start(self, [first, second]: [u8; 2], under_way: bool, deflate: bool) -> Result<(), Farewell> {
+        let (fin, opcode) = (first & 0x80 != 0, first & 0x0F);
+        if self == Rules::Module {
+            let known = matches!(opcode, CONTINUATION | TEXT | CLOSE | PING | PONG);
+            let misplaced = if under_way { fin && opcode != CONTINUATION } else { opcode == CONTINUATION };
+            return if known && !misplaced { Ok(()) } else { Err(Farewell::Empty) };
+        }
+        let broken = |reason| Err(Farewell::Coded(1002, reason));
+        let compressible = deflate && matches!(opcode, TEXT | BINARY);
+        if first & 0x30 != 0 || (first & 0x40 != 0 && !compressible) {
+            return broken("reserved bits are set");
+        }
+        match opcode {
+            CONTINUATION if !under_way => broken("nothing to continue"),
+            TEXT | BINARY if under_way => broken("a message is under way"),
+            CLOSE | PING | PONG if !fin => broken("fragmented control frame"),
+            CLOSE | PING | PONG if second & 0x7F > 125 => broken("control frame is too long"),
+            CONTINUATION | TEXT | BINARY | CLOSE | PING | PONG => Ok(()),
+            _ => broken("reserved opcode"),
+        }
+    }
+
+    /// The farewell to a client whose message is larger than is taken.
+    pub(super) fn too_large(self) -> Farewell {
+        match self {
+            Rules::Module => Farewell::Empty,
+            Rules::Rfc => Farewell::Coded(1009, "message is too big"),
+        }
+    }
+
+    /// What a complete control frame means.
+    pub(super) fn control_event(self, opcode: u8, payload: Vec<u8>) -> Result<Event, Farewell> {
+        if self == Rules::Module {
+            if std::str::from_utf8(&payload).is_err() {
+                return Err(Farewell::Silent);
+            }
+            return Ok(match opcode {
+                PING => Event::Ping(Vec::new()),
+                PONG => Event::Pong,
+                _ => Event::Close { code: None, reason: Vec::new() },
+            });
+        }
+        match (opcode, &payload[..]) {
+            (PING, _) => Ok(Event::Ping(payload)),
+            (PONG, _) => Ok(Event::Pong),
+            (_, []) => Ok(Event::Close { code: None, reason: Vec::new() }),
+            (_, [high, low, reason @ ..]) => {
+                let code = u16::from_be_bytes([*high, *low]);
+                if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+                    return Err(Farewell::Coded(1002, "close code is not valid"));
+                }
+                std::str::from_utf8(reason).map_err(|_| bad_text())?;
+                Ok(Event::Close { code: Some(code), reason: reason.to_vec() })
+            }
+            _ => Err(Farewell::Coded(1002, "close code is cut")),
+        }
+    }
+}
+
+/// The farewell to a client whose text is not UTF-8 (RFC rules).
+pub(super) fn bad_text() -> Farewell {
+    Farewell::Coded(1007, "text is not valid UTF-8")
+}

@@ -1,0 +1,50 @@
+# Targets have one line of help each: `make help`.
+
+CARGO ?= cargo
+SERVER := target/release/pushstreamd
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test test-rust check lint bench compat examples fuzz-smoke docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## release binary: target/release/pushstreamd
+	$(CARGO) build --release
+
+run: build ## serve the embedded default (Bitrix layout: 8893 subscribers, 127.0.0.1:8895 publisher)
+	@mkdir -p target/run
+	$(SERVER) -p target/run
+
+test: test-rust compat ## everything: Rust tests, wire tests, real clients; installs what it needs
+
+test-rust:
+	@if command -v cargo-nextest >/dev/null; then set -x; $(CARGO) nextest run && $(CARGO) test --doc; else set -x; $(CARGO) test; fi
+
+check: ## quick: format, lints, library tests
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) test --lib
+
+lint: ## format and lints only
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+
+bench: ## measure: benches/ of the project
+	$(CARGO) bench
+
+compat: build ## real clients and proxies against the release binary (PART="wire browser" for some of them)
+	compat-tests/run $(PART)
+
+examples: build ## load every file of nginx-conf-examples by the program it is for, with traffic
+	compat-tests/run examples
+
+fuzz-smoke: ## the property tests on arbitrary bytes, with many more cases than in `make test`
+	PROPTEST_CASES=8192 $(CARGO) test --lib
+
+docs: ## documentation of the code, in target/doc
+	$(CARGO) doc --no-deps --document-private-items
+
+clean: ## remove what was built and installed here
+	$(CARGO) clean
+	rm -rf compat-tests/node_modules compat-tests/.cache

@@ -1,0 +1,87 @@
+// The programs in README.md, taken from its text and run as they stand.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Browser } from '../browser/page.mjs';
+import { root, scratch } from '../harness/configs.mjs';
+import { eventually, run } from '../harness/programs.mjs';
+import { publish, Server } from '../harness/server.mjs';
+import { assertOnceInOrder, numbered } from '../harness/sequence.mjs';
+
+/** The block of README.md that is marked `<!-- tested: NAME -->`. */
+function block(name) {
+  const readme = fs.readFileSync(path.join(root, 'README.md'), 'utf8');
+  const found = new RegExp(`<!-- tested: ${name} -->\\n\`\`\`\\w+\\n([\\s\\S]*?)\`\`\``).exec(readme);
+  assert.ok(found, `README.md has no block ${name}`);
+  return found[1];
+}
+
+test('the long-polling loop of the README prints each message once', async () => {
+  const server = await Server.start({ config: 'default.conf', edit: (text) => text.replace('connection_ttl 40;', 'connection_ttl 2;') });
+  const file = path.join(scratch(), 'listen.sh');
+  fs.writeFileSync(file, block('listen.sh'));
+  const pub = server.url(8895, '/bitrix/pub/?CHANNEL_ID=news');
+  // Before anybody has published the loop is refused and tries again.
+  const loop = spawn('sh', [file, 'news'], { env: { ...process.env, SERVER: server.url(8893) }, detached: true });
+  let printed = '';
+  loop.stdout.on('data', (text) => { printed += text; });
+  try {
+    await sleep(300);
+    await run('curl', ['-sS', '-d', '"open"', pub]);
+    await server.subscribers(1, 10000);
+    const seen = () => [...printed.matchAll(/"text":"(.*?)"/g)].map((match) => match[1]);
+    const texts = numbered(120);
+    for (const [i, text] of texts.entries()) {
+      if (i % 5 === 0) await run('curl', ['-sS', '-d', `"${text}"`, pub]);
+      else await publish(pub, `"${text}"`);
+      // Twice beyond the time of a poll: its 304 has to lead on.
+      if (i % 50 === 49) await sleep(2500);
+      else if (i % 10 === 0) await sleep(60);
+    }
+    await eventually('the last is printed', () => seen().includes('m120'), 10000);
+    assertOnceInOrder(seen().filter((text) => text !== 'open'), texts, 'the loop');
+  } finally {
+    process.kill(-loop.pid, 'SIGKILL');
+  }
+  await server.stop();
+});
+
+test('the page of the README receives by EventSource and by WebSocket, over a restart too', async () => {
+  const server = await Server.start({ config: 'all-modes.conf' });
+  const html = block('page.html').replace('127.0.0.1:9080', `127.0.0.1:${server.ports[9080]}`);
+  const site = http.createServer((_, res) => res.writeHead(200, { 'Content-Type': 'text/html' }).end(html));
+  await new Promise((resolve) => site.listen(0, '127.0.0.1', resolve));
+  const browser = await Browser.launch();
+  const page = await browser.context.newPage();
+  await page.goto(`http://127.0.0.1:${site.address().port}/`);
+  const lines = async (kind) => (await page.textContent('#log')).split('\n')
+    .filter((line) => line.startsWith(`${kind} `)).map((line) => line.split(' ')[1]);
+  const both = (count) => eventually(`${count} lines of each`, async () => (
+    (await lines('eventsource')).length >= count && (await lines('websocket')).length >= count), 15000);
+
+  await server.subscribers(2);
+  const texts = numbered(40);
+  for (const [i, text] of texts.slice(0, 20).entries()) {
+    await run('curl', ['-sS', '-H', `Event-Id: ${i + 1}`, '-d', text, server.url(9080, '/pub?id=news')]);
+  }
+  await both(20);
+  await server.stop({ leftovers: false });
+  await server.launch();
+  await server.subscribers(2, 15000);
+  for (const [i, text] of texts.slice(20).entries()) {
+    await run('curl', ['-sS', '-H', `Event-Id: ${i + 21}`, '-d', text, server.url(9080, '/pub?id=news')]);
+  }
+  await both(40);
+  assertOnceInOrder(await lines('eventsource'), texts, 'EventSource');
+  assertOnceInOrder(await lines('websocket'), texts, 'WebSocket');
+  await page.close();
+  await browser.close();
+  site.closeAllConnections();
+  site.close();
+  await server.stop();
+});

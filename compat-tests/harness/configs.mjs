@@ -44,7 +44,7 @@ export async function moved(text, known = {}) {
   return { text: result, ports };
 }
 // `listen 8893`, `listen [::]:8893` are not told apart from a bare port; `127.0.0.1:8895` wherever it stands.
-const PORT = /(\blisten\s+)(\d+)\b|(127\.0\.0\.1:)(\d+)\b/g;
+const PORT = /(\blisten\s+)(\d+)(?=[\s;])|(127\.0\.0\.1:)(\d+)\b/g;
 
 /** Names of a self-signed certificate for localhost and its key, made once. */
 export async function certificate() {

@@ -1,3 +1,31 @@
 //! HTTP as nginx speaks it: request, location, verb, reply.
 
+mod access;
+pub mod access_log;
+mod captures;
+pub mod chunked_body;
+mod date;
+mod error_page;
+pub mod exchange;
+pub mod gzip;
+mod hostname;
+mod location;
+mod password;
+pub mod peer;
+pub mod reply;
+pub mod request_head;
+mod rewrite;
+mod server_name;
+pub mod site;
+mod static_file;
+pub mod status;
+mod uri;
+mod vars;
+
+pub use exchange::Exchange;
+pub use hostname::hostname;
+pub use peer::{Peer, PeerAddress, TlsInfo};
+pub use reply::{Body, Framing, Reply};
+pub use request_head::{BadHead, BodyLength, HeadLimits, RequestHead, Version};
+pub use site::{Routed, authorized, error_reply, route};
 pub mod statistics_format;

@@ -1,0 +1,94 @@
+//! Dates of the wire and of the logs, written into a buffer without allocation.
+//!
+//! Time is an argument everywhere. The date of the current second is formatted once per second and thread; the local time
+//! zone is read once, when the first log line needs it.
+
+use std::cell::Cell;
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use crate::model::Now;
+
+/// Length of `Sun, 22 Nov 2026 18:43:51 GMT`.
+const HTTP_DATE_LENGTH: usize = 29;
+
+thread_local! {
+    static LAST: Cell<(i64, [u8; HTTP_DATE_LENGTH])> = const { Cell::new((i64::MIN, [0; HTTP_DATE_LENGTH])) };
+}
+
+/// `Sun, 22 Nov 2026 18:43:51 GMT` for a number of seconds since the epoch.
+pub(crate) fn http_date(secs: i64) -> [u8; HTTP_DATE_LENGTH] {
+    let (last, text) = LAST.get();
+    if last == secs {
+        return text;
+    }
+    let text = format_http_date(secs);
+    LAST.set((secs, text));
+    text
+}
+
+/// As [`http_date`] for dates other than the current one: leaves the remembered date alone.
+pub(crate) fn format_http_date(secs: i64) -> [u8; HTTP_DATE_LENGTH] {
+    // httpdate holds the years 1970 to 9999.
+    let secs = secs.clamp(0, 253_402_300_799) as u64;
+    let mut text = [b' '; HTTP_DATE_LENGTH];
+    let _ = write!(&mut text[..], "{}", httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(secs)));
+    text
+}
+
+/// Seconds since the epoch of an HTTP date (RFC 1123, RFC 850 or asctime).
+pub(crate) fn parse_http_date(text: &[u8]) -> Option<i64> {
+    let time: SystemTime = httpdate::parse_http_date(std::str::from_utf8(text).ok()?).ok()?;
+    i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
+}
+
+/// `$time_local`: `22/Nov/2026:18:43:51 +0000`.
+pub(crate) fn time_local(now: Now) -> String {
+    local(now, "%d/%b/%Y:%H:%M:%S %z")
+}
+
+/// `$time_iso8601`: `2026-11-22T18:43:51+00:00`.
+pub(crate) fn time_iso8601(now: Now) -> String {
+    local(now, "%Y-%m-%dT%H:%M:%S%:z")
+}
+
+/// `$msec`: `1795373031.123`.
+pub(crate) fn msec(now: Now) -> String {
+    seconds(now.0)
+}
+
+/// Milliseconds as seconds with three decimals (`$request_time`).
+pub(crate) fn seconds(millis: u64) -> String {
+    format!("{}.{:03}", millis / 1000, millis % 1000)
+}
+
+fn local(now: Now, format: &str) -> String {
+    thread_local! {
+        static ZONE: TimeZone = TimeZone::system();
+    }
+    let Ok(timestamp) = Timestamp::from_second(i64::from(now.secs())) else { return String::new() };
+    ZONE.with(|zone| timestamp.to_zoned(zone.clone()).strftime(format).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_written_as_nginx_does() {
+        assert_eq!(&http_date(1_795_373_031), b"Sun, 22 Nov 2026 18:43:51 GMT");
+        assert_eq!(&http_date(0), b"Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(&http_date(i64::MIN), b"Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(parse_http_date(b"Sun, 22 Nov 2026 18:43:51 GMT"), Some(1_795_373_031));
+        assert_eq!(msec(Now(1_795_373_031_007)), "1795373031.007");
+    }
+
+    #[test]
+    fn log_times_have_the_shape_of_nginx() {
+        let now = Now(1_795_373_031_007);
+        assert_eq!(time_local(now).len(), "22/Nov/2026:18:43:51 +0000".len());
+        assert_eq!(time_iso8601(now).len(), "2026-11-22T18:43:51+00:00".len());
+    }
+}

@@ -1,0 +1,55 @@
+//! nginx's choice of a location for a URI (PROTOCOL 8.3).
+//!
+//! Exact, then the longest prefix and what lies within it, then regexes in file order unless the prefix is `^~`. Knows
+//! nothing of what a location does.
+
+use std::sync::Arc;
+
+use super::captures::Captures;
+use super::exchange::Exchange;
+use crate::conf::settings::{Location, Locations, Match};
+
+/// The location of the exchange's URI; `None` where no location of the server matches.
+pub(crate) fn find_location<'b>(exchange: &mut Exchange<'b>) -> Option<&'b Arc<Location>> {
+    let mut found = None;
+    search(exchange, &exchange.server.locations, &mut found);
+    found
+}
+
+/// Looks among siblings and inside the one chosen. Whether the choice is final: an exact or a regex location.
+fn search<'b>(exchange: &mut Exchange<'b>, siblings: &'b Locations, found: &mut Option<&'b Arc<Location>>) -> bool {
+    if !siblings.exact.is_empty()
+        && let Some(location) = siblings.exact.get(&*exchange.uri)
+    {
+        *found = Some(location);
+        return true;
+    }
+    let mut regexes_allowed = true;
+    if let Some(location) = siblings.prefixes.iter().find(|location| matches_prefix(location, &exchange.uri)) {
+        *found = Some(location);
+        regexes_allowed = !matches!(location.matched, Match::StrongPrefix(_));
+        if search(exchange, &location.nested, found) {
+            return true;
+        }
+    }
+    if !regexes_allowed {
+        return false;
+    }
+    for location in &siblings.regexes {
+        let Match::Regex(regex) = &location.matched else { continue };
+        let captures = Captures::of(regex, &exchange.uri);
+        if exchange.adopt(regex, captures) {
+            *found = Some(location);
+            search(exchange, &location.nested, found);
+            return true;
+        }
+    }
+    false
+}
+
+fn matches_prefix(location: &Location, uri: &[u8]) -> bool {
+    match &location.matched {
+        Match::Prefix(prefix) | Match::StrongPrefix(prefix) => uri.starts_with(prefix),
+        _ => false,
+    }
+}

@@ -1,0 +1,449 @@
+//! A reply and its head: the one place of response header names and of their order (PROTOCOL 3.1, 6).
+//!
+//! Does not know why a reply is given, nor the sockets it goes to. Invariant: whoever makes a reply, its head has nginx's
+//! order: status line, Server, Date, Content-Type, Content-Length, Last-Modified, Location, Transfer-Encoding, Connection,
+//! Keep-Alive, Vary, the fields of the handler, `add_header`, Content-Encoding.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::date;
+use super::exchange::Exchange;
+use super::request_head::Version;
+use super::status::{SERVER, SERVER_FULL, page, reason, sent_status};
+use crate::conf::settings::{Expires, Line, Location};
+use crate::model::Refusal;
+
+/// A header field of a handler.
+pub type Field = (Cow<'static, str>, Cow<'static, [u8]>);
+
+/// Fields of a handler, in order.
+pub type Fields = SmallVec<[Field; 6]>;
+
+/// The answer to a request.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Status; nginx's own codes 494 to 497 are sent as 400.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: Option<Cow<'static, str>>,
+    /// What follows the head.
+    pub body: Body,
+    /// `Last-Modified`, seconds since the epoch.
+    pub last_modified: Option<i64>,
+    /// `Location`; one that begins with `/` is made absolute where `absolute_redirect` is on.
+    pub location: Option<Vec<u8>>,
+    /// Fields of the handler, in order.
+    pub headers: Fields,
+    /// The connection ends with this reply.
+    pub close: bool,
+    /// The body is compressed on its way (`Content-Encoding: gzip`); its length is not known.
+    pub gzip: bool,
+}
+
+/// The body of a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// No body: `Content-Length: 0`.
+    HeaderOnly,
+    /// A body that is there as a whole.
+    Full(Bytes),
+    /// Length unknown: chunked, or until the connection is closed.
+    Stream,
+    /// No body and no word about its length (304 of a file, 204).
+    Absent,
+}
+
+/// What a written head has settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Framing {
+    /// The connection serves another request afterwards.
+    pub keep_alive: bool,
+    /// The body goes in chunks.
+    pub chunked: bool,
+    /// The body (if any) is sent; not so for HEAD.
+    pub with_body: bool,
+}
+
+impl Reply {
+    /// A reply of the module without a body: not subject to `error_page`, no `Content-Type`.
+    pub fn header_only(status: u16) -> Self {
+        Self {
+            status,
+            content_type: None,
+            body: Body::HeaderOnly,
+            last_modified: None,
+            location: None,
+            headers: Fields::new(),
+            close: false,
+            gzip: false,
+        }
+    }
+
+    /// A reply with a body that is there as a whole.
+    pub fn full(status: u16, content_type: impl Into<Cow<'static, str>>, body: impl Into<Bytes>) -> Self {
+        let body = Body::Full(body.into());
+        Self { content_type: Some(content_type.into()), body, ..Self::header_only(status) }
+    }
+
+    /// The head of a body that comes piece by piece.
+    pub fn stream(status: u16, content_type: impl Into<Cow<'static, str>>) -> Self {
+        Self { content_type: Some(content_type.into()), body: Body::Stream, ..Self::header_only(status) }
+    }
+
+    /// nginx's own page for a status.
+    pub fn html_page(status: u16, server_tokens: bool) -> Self {
+        let page = page(status, server_tokens);
+        match status {
+            204 | 304 => Self { body: Body::Absent, ..Self::header_only(status) },
+            status if page.is_empty() => Self::header_only(status),
+            status => Self::full(status, "text/html", page),
+        }
+    }
+
+    /// A refusal of the module: its status and its text as Explain.
+    pub fn refusal(refusal: Refusal) -> Self {
+        let mut reply = Self::header_only(refusal.status());
+        if refusal.status() != 500 {
+            reply.headers.push(explain(refusal.to_string()));
+        }
+        reply
+    }
+
+    /// Adds fields, in order.
+    #[must_use]
+    pub fn with(mut self, fields: impl IntoIterator<Item = Field>) -> Self {
+        self.headers.extend(fields);
+        self
+    }
+
+    /// The status as it goes over the wire for this request.
+    pub fn status_sent(&self, exchange: &Exchange<'_>) -> u16 {
+        sent_status(exchange.status_override.unwrap_or(self.status))
+    }
+
+    /// Appends the head. `keep_alive` is what [`keep_alive`] has said; the returned framing says what became of it.
+    pub fn encode_head(
+        &self,
+        exchange: &Exchange<'_>,
+        location: &Location,
+        keep_alive: bool,
+        out: &mut Vec<u8>,
+    ) -> Framing {
+        let status = self.status_sent(exchange);
+        let core = &location.core;
+        let streamed = self.body == Body::Stream || self.gzip;
+        let bodiless = status == 204 || status == 304;
+        let chunked = streamed && !bodiless && core.chunked_transfer_encoding && exchange.is_http11();
+        let keep_alive = keep_alive && !self.close && !exchange.route.close && (!streamed || chunked || bodiless);
+        let framing = Framing { keep_alive, chunked, with_body: !bodiless && !exchange.is_head() };
+        if exchange.head.version == Version::V09 {
+            return Framing { keep_alive: false, chunked: false, ..framing };
+        }
+        status_line(status, out);
+        field("Server", (if core.server_tokens { SERVER_FULL } else { SERVER }).as_bytes(), out);
+        field("Date", &date::http_date(i64::from(exchange.now.secs())), out);
+        if let Some(content_type) = &self.content_type
+            && status != 204
+        {
+            field("Content-Type", content_type.as_bytes(), out);
+        }
+        self.encode_length(status, streamed, out);
+        if let Some(seconds) = self.last_modified
+            && status != 204
+        {
+            field("Last-Modified", &date::format_http_date(seconds), out);
+        }
+        if let Some(target) = &self.location {
+            encode_location(target, exchange, location, out);
+        }
+        if chunked {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        if keep_alive {
+            out.extend_from_slice(b"Connection: keep-alive\r\n");
+            if let Some(seconds) = core.keepalive_header {
+                out.extend_from_slice(b"Keep-Alive: timeout=");
+                decimal(seconds, out);
+                out.extend_from_slice(b"\r\n");
+            }
+        } else {
+            out.extend_from_slice(b"Connection: close\r\n");
+        }
+        if core.gzip.as_ref().is_some_and(|gzip| gzip.vary && (self.gzip || self.would_gzip(exchange, location))) {
+            out.extend_from_slice(b"Vary: Accept-Encoding\r\n");
+        }
+        self.encode_fields(exchange, location, status, out);
+        out.extend_from_slice(b"\r\n");
+        framing
+    }
+
+    /// Whether gzip is refused only by what the client accepts, so that caches must be told.
+    fn would_gzip(&self, exchange: &Exchange<'_>, location: &Location) -> bool {
+        super::gzip::is_compressible(self, exchange, location)
+    }
+
+    fn encode_length(&self, status: u16, streamed: bool, out: &mut Vec<u8>) {
+        let length = match &self.body {
+            _ if streamed || status == 204 => return,
+            Body::Stream | Body::Absent => return,
+            Body::HeaderOnly => 0,
+            Body::Full(bytes) => bytes.len() as u64,
+        };
+        out.extend_from_slice(b"Content-Length: ");
+        decimal(length, out);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// The fields of the handler, then those of the configuration.
+    fn encode_fields(&self, exchange: &Exchange<'_>, location: &Location, status: u16, out: &mut Vec<u8>) {
+        let core = &location.core;
+        let safe = matches!(status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308);
+        let expires = core.expires.as_ref().filter(|_| safe);
+        for (name, value) in &exchange.carried {
+            field(name, value, out);
+        }
+        let mut expires_sent = false;
+        for (name, value) in &self.headers {
+            let replaced = expires.is_some() && (name == EXPIRES || name == CACHE_CONTROL);
+            if !replaced {
+                field(name, value, out);
+            } else if !expires_sent {
+                expires_sent = true;
+                encode_expires(expires, exchange, out);
+            }
+        }
+        if !expires_sent {
+            encode_expires(expires, exchange, out);
+        }
+        for added in core.add_headers.iter() {
+            if !safe && !added.always {
+                continue;
+            }
+            let start = out.len();
+            out.extend_from_slice(added.name.as_bytes());
+            out.extend_from_slice(b": ");
+            let value = out.len();
+            exchange.write_value(&added.value, out);
+            if out.len() == value {
+                out.truncate(start);
+            } else {
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        if self.gzip {
+            out.extend_from_slice(b"Content-Encoding: gzip\r\n");
+        }
+    }
+}
+
+const EXPIRES: &str = "Expires";
+const CACHE_CONTROL: &str = "Cache-Control";
+
+fn status_line(status: u16, out: &mut Vec<u8>) {
+    if status == 200 {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        return;
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    decimal(u64::from(status), out);
+    out.push(b' ');
+    out.extend_from_slice(reason(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn field(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn decimal(number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0u8; 20];
+    let mut rest = number;
+    let mut used = 0;
+    for slot in digits.iter_mut().rev() {
+        *slot = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        used += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(20 - used..).unwrap_or_default());
+}
+
+/// `expires`: an Expires and a Cache-Control field.
+fn encode_expires(expires: Option<&Expires>, exchange: &Exchange<'_>, out: &mut Vec<u8>) {
+    let now = i64::from(exchange.now.secs());
+    match expires {
+        None => {}
+        Some(Expires::Epoch) => {
+            out.extend_from_slice(b"Expires: Thu, 01 Jan 1970 00:00:01 GMT\r\nCache-Control: no-cache\r\n");
+        }
+        Some(Expires::Max) => {
+            out.extend_from_slice(b"Expires: Thu, 31 Dec 2037 23:55:55 GMT\r\nCache-Control: max-age=315360000\r\n")
+        }
+        Some(Expires::In(seconds)) => {
+            field(EXPIRES, &date::format_http_date(now.saturating_add(*seconds)), out);
+            if *seconds < 0 {
+                out.extend_from_slice(b"Cache-Control: no-cache\r\n");
+            } else {
+                out.extend_from_slice(b"Cache-Control: max-age=");
+                decimal(seconds.unsigned_abs(), out);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+}
+
+/// `Location`; a path becomes a URL of this server where `absolute_redirect` is on.
+fn encode_location(target: &[u8], exchange: &Exchange<'_>, location: &Location, out: &mut Vec<u8>) {
+    let core = &location.core;
+    out.extend_from_slice(b"Location: ");
+    if target.starts_with(b"/") && core.absolute_redirect {
+        let tls = exchange.peer.tls.is_some();
+        out.extend_from_slice(if tls { b"https://" } else { b"http://" });
+        let name = exchange.server.name.as_bytes();
+        match exchange.peer.local.ip() {
+            _ if core.server_name_in_redirect && !name.is_empty() => out.extend_from_slice(name),
+            _ if !exchange.host.is_empty() => out.extend_from_slice(&exchange.host),
+            Some(ip) if ip.is_ipv6() => out.extend_from_slice(format!("[{ip}]").as_bytes()),
+            Some(ip) => out.extend_from_slice(ip.to_string().as_bytes()),
+            None => out.extend_from_slice(name),
+        }
+        let usual = if tls { 443 } else { 80 };
+        if let Some(port) = exchange.peer.local.port()
+            && core.port_in_redirect
+            && port != usual
+        {
+            out.push(b':');
+            decimal(u64::from(port), out);
+        }
+    }
+    // A line end within the value would begin a new field.
+    out.extend(target.iter().filter(|byte| !matches!(byte, b'\r' | b'\n')));
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether the connection may serve another request after this one: what the client asks for, within the bounds of the
+/// location.
+pub fn keep_alive(exchange: &Exchange<'_>, location: &Location, requests: u64) -> bool {
+    let head = exchange.head;
+    let core = &location.core;
+    if exchange.route.close || core.keepalive_timeout == 0 || requests >= core.keepalive_requests {
+        return false;
+    }
+    let mut wanted = head.version >= Version::V11;
+    for (name, value) in head.headers() {
+        if name.eq_ignore_ascii_case(b"connection") {
+            if mentions(value, b"close") {
+                wanted = false;
+            } else if mentions(value, b"keep-alive") {
+                wanted = true;
+            }
+        }
+    }
+    wanted && head.version > Version::V09
+}
+
+/// Whether `text` contains `word`, whatever the letter case.
+fn mentions(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
+}
+
+/// The two fields that keep answers of the module out of caches (`{EXP}`).
+pub fn expires_headers() -> [Field; 2] {
+    [
+        (Cow::Borrowed(EXPIRES), Cow::Borrowed(b"Thu, 01 Jan 1970 00:00:01 GMT")),
+        (Cow::Borrowed(CACHE_CONTROL), Cow::Borrowed(b"no-cache, no-store, must-revalidate")),
+    ]
+}
+
+/// Which locations differ in what they tell other origins (0.3.x only).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CorsSide {
+    /// Publisher locations.
+    Publisher,
+    /// Subscriber locations.
+    Subscriber,
+}
+
+/// The fields for other origins (`{CORS m}`): none without an origin, except that 0.3.4 allows all of them always.
+pub fn cors_headers(line: Line, side: CorsSide, origin: Option<&[u8]>, methods: &'static str) -> SmallVec<[Field; 3]> {
+    let mut fields = SmallVec::new();
+    let origin = origin.filter(|origin| !origin.is_empty());
+    let origin = match (origin, line) {
+        (Some(origin), _) => Cow::Owned(origin.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect()),
+        (None, Line::V034) => Cow::Borrowed(&b"*"[..]),
+        (None, _) => return fields,
+    };
+    fields.push((Cow::Borrowed("Access-Control-Allow-Origin"), origin));
+    if line < Line::V040 && side == CorsSide::Publisher {
+        return fields;
+    }
+    let allowed: &[u8] = if line < Line::V040 {
+        b"If-Modified-Since,If-None-Match"
+    } else {
+        b"If-Modified-Since,If-None-Match,Etag,Event-Id,Event-Type,Last-Event-Id"
+    };
+    fields.push((Cow::Borrowed("Access-Control-Allow-Methods"), Cow::Borrowed(methods.as_bytes())));
+    fields.push((Cow::Borrowed("Access-Control-Allow-Headers"), Cow::Borrowed(allowed)));
+    fields
+}
+
+/// `X-Nginx-PushStream-Explain`.
+pub fn explain(text: impl Into<Cow<'static, str>>) -> Field {
+    let value = match text.into() {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    };
+    (Cow::Borrowed("X-Nginx-PushStream-Explain"), value)
+}
+
+/// `Allow`.
+pub fn allow(methods: &'static str) -> Field {
+    (Cow::Borrowed("Allow"), Cow::Borrowed(methods.as_bytes()))
+}
+
+/// `Etag` of a message tag: weak from 0.5 on.
+pub fn etag(line: Line, tag: i64) -> Field {
+    let weak = if line >= Line::V05 { "W/" } else { "" };
+    (Cow::Borrowed("Etag"), Cow::Owned(format!("{weak}{tag}").into_bytes()))
+}
+
+/// `Sec-WebSocket-Version`, for a handshake of another version.
+pub fn websocket_versions() -> Field {
+    (Cow::Borrowed("Sec-WebSocket-Version"), Cow::Borrowed(b"8, 13"))
+}
+
+/// `X-Nginx-PushStream-Tag` and `-Commit` of the version that is spoken, for statistics.
+pub fn version_headers(line: Line) -> [Field; 2] {
+    let (tag, commit) = match line {
+        Line::V034 => ("0.3.4", "ab5f17888393a57a3191f0f4ea631be717e6a30b"),
+        // The number that a release carries lags behind the release.
+        Line::V035 => ("0.3.4", "3a4907ae5aa3ac2222924aa7d30973958657d9c2"),
+        Line::V040 => ("0.4.0", "022a5c4188e4b3df03c8c173647d88e81093f136"),
+        Line::V05 => ("0.5.4", "3d4cc6dc3ab97ac3516246c680a33cb83dd66ab7"),
+    };
+    [
+        (Cow::Borrowed("X-Nginx-PushStream-Tag"), Cow::Borrowed(tag.as_bytes())),
+        (Cow::Borrowed("X-Nginx-PushStream-Commit"), Cow::Borrowed(commit.as_bytes())),
+    ]
+}
+
+/// The head of a successful websocket handshake: exactly this, neither Server nor `add_header`. `expires`: 0.4.0 and later.
+pub fn websocket_head(expires: bool, accept: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    if expires {
+        for (name, value) in expires_headers() {
+            field(&name, &value, out);
+        }
+    }
+    out.extend_from_slice(b"Upgrade: WebSocket\r\nConnection: Upgrade\r\n");
+    field("Sec-WebSocket-Accept", accept.as_bytes(), out);
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,207 @@
+//! The way of a request through a site: nginx's phases from the server's rewrites to the handler that answers.
+//!
+//! post-read (`real_ip`) -> server rewrites -> location -> its rewrites (and again, if the URI has changed) -> access ->
+//! handler. Knows no push verbs: their locations are handed to the caller. Invariant: every way out is a [`Routed`], and no
+//! request changes its URI more than ten times.
+
+use std::sync::Arc;
+
+use super::access::{self, Access};
+use super::error_page::{self, ErrorAnswer};
+use super::exchange::Exchange;
+use super::location::find_location;
+use super::reply::Reply;
+use super::request_head::BodyLength;
+use super::rewrite::{self, Rewritten, redirect_inside};
+use super::static_file::{self, Found};
+use crate::conf::settings::{Handler, Location};
+
+/// Where a request has come to.
+#[derive(Debug)]
+pub enum Routed<'b> {
+    /// A handler of the caller: push, `stub_status` or one that pushstreamd does not have.
+    Serve(&'b Arc<Location>),
+    /// An answer.
+    Reply(Reply),
+    /// 444: the connection is closed without an answer.
+    Drop,
+    /// `auth_request`: this URI is to be asked; go on with [`authorized`].
+    Authorize {
+        /// URI of the subrequest.
+        uri: Vec<u8>,
+        /// The location that asks.
+        location: &'b Arc<Location>,
+    },
+}
+
+/// The phases a request may be sent to.
+enum Phase {
+    /// The rewrites of the server, then [`Phase::Search`].
+    Server,
+    /// The choice of a location, then [`Phase::Location`].
+    Search,
+    /// The rewrites of the exchange's location, then [`Phase::Access`].
+    Location,
+    /// Access rules, then [`Phase::Handler`].
+    Access,
+    /// The handler.
+    Handler,
+}
+
+/// What a phase has come to.
+enum Step<'b> {
+    Enter(Phase),
+    Done(Routed<'b>),
+}
+
+/// Sends a request on its way.
+pub fn route<'b>(exchange: &mut Exchange<'b>) -> Routed<'b> {
+    access::apply_real_ip(exchange);
+    walk(exchange, Phase::Server)
+}
+
+/// Goes on after [`Routed::Authorize`]: `status` is what the subrequest has answered.
+pub fn authorized<'b>(exchange: &mut Exchange<'b>, status: u16) -> Routed<'b> {
+    let access = access::check_answer(exchange, status);
+    match after_access(exchange, access) {
+        Step::Enter(phase) => walk(exchange, phase),
+        Step::Done(routed) => routed,
+    }
+}
+
+/// An error of nginx itself with the values of `location`: through `error_page` where one is set, else the HTML page. A page
+/// that only a handler of the caller could give is replaced by the HTML page.
+pub fn error_reply<'b>(exchange: &mut Exchange<'b>, location: &'b Arc<Location>, status: u16) -> Reply {
+    exchange.location = location;
+    let routed = match fail(exchange, status) {
+        Step::Enter(phase) => walk(exchange, phase),
+        Step::Done(routed) => routed,
+    };
+    match routed {
+        Routed::Reply(reply) => reply,
+        Routed::Serve(_) | Routed::Drop | Routed::Authorize { .. } => error_page::plain(exchange, status),
+    }
+}
+
+fn walk<'b>(exchange: &mut Exchange<'b>, start: Phase) -> Routed<'b> {
+    let mut phase = start;
+    loop {
+        let step = match phase {
+            Phase::Server => server_rewrites(exchange),
+            Phase::Search => search(exchange),
+            Phase::Location => location_rewrites(exchange),
+            Phase::Access => {
+                access::apply_real_ip(exchange);
+                let access = access::check(exchange);
+                after_access(exchange, access)
+            }
+            Phase::Handler => handle(exchange),
+        };
+        match step {
+            Step::Enter(next) => phase = next,
+            Step::Done(routed) => return routed,
+        }
+    }
+}
+
+fn server_rewrites<'b>(exchange: &mut Exchange<'b>) -> Step<'b> {
+    let root = &exchange.server.root;
+    settle(exchange, root);
+    match rewrite::run(exchange, &root.rewrite) {
+        // The location is chosen next whether or not the URI has changed.
+        Rewritten::Proceed(_) => Step::Enter(Phase::Search),
+        end => ended(exchange, end),
+    }
+}
+
+fn search<'b>(exchange: &mut Exchange<'b>) -> Step<'b> {
+    let found = find_location(exchange);
+    // An `if` of the server level supplies values only until a location is chosen.
+    let location = found.unwrap_or(&exchange.server.root);
+    settle(exchange, location);
+    if location.core.internal && !exchange.route.internal {
+        return fail(exchange, 404);
+    }
+    if let BodyLength::Exact(length) = exchange.body
+        && location.core.client_max_body_size != 0
+        && length > location.core.client_max_body_size
+        && !exchange.route.body_discarded
+    {
+        tracing::error!("client intended to send too large body: {length} bytes");
+        return fail(exchange, 413);
+    }
+    // The server's own operations have run already.
+    Step::Enter(if found.is_some() { Phase::Location } else { Phase::Access })
+}
+
+fn location_rewrites<'b>(exchange: &mut Exchange<'b>) -> Step<'b> {
+    let location = exchange.location;
+    if location.rewrite.is_empty() {
+        return Step::Enter(Phase::Access);
+    }
+    match rewrite::run(exchange, &location.rewrite) {
+        Rewritten::Proceed(false) => Step::Enter(Phase::Access),
+        Rewritten::Proceed(true) if exchange.count_change() => Step::Enter(Phase::Search),
+        Rewritten::Proceed(true) => {
+            tracing::error!("rewrite or internal redirection cycle while processing a request");
+            fail(exchange, 500)
+        }
+        end => ended(exchange, end),
+    }
+}
+
+/// Makes the values of `location` those of the request.
+fn settle<'b>(exchange: &mut Exchange<'b>, location: &'b Arc<Location>) {
+    exchange.location = location;
+    exchange.chosen = location;
+}
+
+fn ended<'b>(exchange: &mut Exchange<'b>, end: Rewritten) -> Step<'b> {
+    match end {
+        Rewritten::Proceed(_) => Step::Enter(Phase::Search),
+        Rewritten::Reply(reply) => Step::Done(Routed::Reply(reply)),
+        Rewritten::Status(status) => fail(exchange, status),
+        Rewritten::Drop => Step::Done(Routed::Drop),
+    }
+}
+
+fn after_access<'b>(exchange: &mut Exchange<'b>, access: Access) -> Step<'b> {
+    match access {
+        Access::Granted => Step::Enter(Phase::Handler),
+        Access::Refused(status) => fail(exchange, status),
+        Access::Ask(uri) => Step::Done(Routed::Authorize { uri, location: exchange.location }),
+    }
+}
+
+fn handle<'b>(exchange: &mut Exchange<'b>) -> Step<'b> {
+    let location = exchange.location;
+    if location.handler != Handler::Static {
+        return Step::Done(Routed::Serve(location));
+    }
+    match static_file::serve(exchange) {
+        Found::Reply(reply) => Step::Done(Routed::Reply(reply)),
+        Found::Status(status) => fail(exchange, status),
+        Found::Index(path) if exchange.count_change() => {
+            let mut target = path;
+            if !exchange.args.is_empty() {
+                target.push(b'?');
+                target.extend_from_slice(&exchange.args);
+            }
+            redirect_inside(exchange, &target);
+            Step::Enter(Phase::Server)
+        }
+        Found::Index(_) => fail(exchange, 500),
+    }
+}
+
+/// Answers an error with the values of the exchange's location.
+fn fail<'b>(exchange: &mut Exchange<'b>, status: u16) -> Step<'b> {
+    match error_page::answer(exchange, status) {
+        ErrorAnswer::Reply(reply) => Step::Done(Routed::Reply(reply)),
+        ErrorAnswer::Redirected => Step::Enter(Phase::Server),
+        ErrorAnswer::Named(location) => {
+            settle(exchange, location);
+            Step::Enter(Phase::Location)
+        }
+    }
+}

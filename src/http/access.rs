@@ -27,9 +27,10 @@ pub(crate) fn apply_real_ip(exchange: &mut Exchange<'_>) {
     if exchange.route.real_ip_known {
         return;
     }
-    let Some(real_ip) = exchange.location.core.realip.clone() else { return };
+    let location = exchange.location;
+    let Some(real_ip) = &location.core.realip else { return };
     exchange.route.real_ip_known = true;
-    if let Some(address) = named_client(exchange, &real_ip) {
+    if let Some(address) = named_client(exchange, real_ip) {
         exchange.remote = PeerAddress::Ip(address);
     }
 }
@@ -109,9 +110,8 @@ pub(crate) fn check(exchange: &mut Exchange<'_>) -> Access {
         }
     }
     match basic.map_or(Password::NotAsked, |basic| ask_password(exchange, basic)) {
-        Password::NotAsked => {}
         Password::Right if core.satisfy_any => return Access::Granted,
-        Password::Right => {}
+        Password::Right | Password::NotAsked => {}
         Password::Wrong(status @ 401) if core.satisfy_any => exchange.route.refused = Some(status),
         Password::Wrong(status @ 403) if core.satisfy_any => {
             exchange.route.refused.get_or_insert(status);
@@ -188,7 +188,7 @@ fn ask_password(exchange: &mut Exchange<'_>, basic: &AuthBasic) -> Password {
         Err(status) => {
             if status == 401 {
                 let mut challenge = b"Basic realm=\"".to_vec();
-                challenge.extend(realm.iter().filter(|byte| !matches!(byte, b'\r' | b'\n')));
+                challenge.extend(realm.iter().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)));
                 challenge.push(b'"');
                 exchange.carried.retain(|(name, _)| *name != "WWW-Authenticate");
                 exchange.carried.push(("WWW-Authenticate", challenge));

@@ -142,7 +142,7 @@ fn escape(value: &[u8], how: LogEscape, out: &mut Vec<u8>) {
         LogEscape::Default if value.is_empty() => out.push(b'-'),
         LogEscape::Default => {
             for &byte in value {
-                if byte < 0x20 || byte >= 0x7f || matches!(byte, b'"' | b'\\') {
+                if !(0x20..0x7f).contains(&byte) || matches!(byte, b'"' | b'\\') {
                     out.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte)]);
                 } else {
                     out.push(byte);

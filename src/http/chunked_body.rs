@@ -128,7 +128,7 @@ impl ChunkedBody {
     fn digit(&mut self, byte: u8) -> Result<(), BadChunk> {
         let digit = (byte as char).to_digit(16).ok_or(BadChunk::Malformed)?;
         let size = self.remaining.checked_mul(16).and_then(|size| size.checked_add(u64::from(digit)));
-        self.remaining = size.filter(|&size| size <= i64::MAX as u64).ok_or(BadChunk::Malformed)?;
+        self.remaining = size.filter(|&size| i64::try_from(size).is_ok()).ok_or(BadChunk::Malformed)?;
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use super::status::ends_connection;
 use crate::conf::settings::{ErrorPage, Location};
 
 /// How an error is answered.
+#[expect(clippy::large_enum_variant, reason = "moved once or twice per request; a box would cost an allocation each")]
 pub(crate) enum ErrorAnswer<'b> {
     /// By this reply.
     Reply(Reply),
@@ -68,12 +69,11 @@ fn follow<'b>(exchange: &mut Exchange<'b>, page: &'b ErrorPage, status: u16) -> 
         redirect_inside(exchange, &target);
         return ErrorAnswer::Redirected;
     };
-    match std::str::from_utf8(name).ok().and_then(|name| exchange.server.named.get(name)) {
-        Some(location) => ErrorAnswer::Named(location),
-        None => {
-            tracing::error!("could not find named location \"@{}\"", String::from_utf8_lossy(name));
-            exchange.route.close = true;
-            ErrorAnswer::Reply(plain(exchange, 500))
-        }
+    if let Some(location) = std::str::from_utf8(name).ok().and_then(|name| exchange.server.named.get(name)) {
+        ErrorAnswer::Named(location)
+    } else {
+        tracing::error!("could not find named location \"@{}\"", String::from_utf8_lossy(name));
+        exchange.route.close = true;
+        ErrorAnswer::Reply(plain(exchange, 500))
     }
 }

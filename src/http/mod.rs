@@ -7,6 +7,8 @@ pub mod chunked_body;
 mod date;
 mod error_page;
 pub mod exchange;
+#[cfg(test)]
+mod fixture;
 pub mod gzip;
 mod hostname;
 mod location;
@@ -17,10 +19,13 @@ pub mod request_head;
 mod rewrite;
 mod server_name;
 pub mod site;
+#[cfg(test)]
+mod site_tests;
 mod static_file;
 pub mod status;
 mod uri;
 mod vars;
+pub mod waiting_head;
 
 pub use exchange::Exchange;
 pub use hostname::hostname;
@@ -28,4 +33,4 @@ pub use peer::{Peer, PeerAddress, TlsInfo};
 pub use reply::{Body, Framing, Reply};
 pub use request_head::{BadHead, BodyLength, HeadLimits, RequestHead, Version};
 pub use site::{Routed, authorized, error_reply, route};
-pub mod statistics_format;
+pub use waiting_head::WaitingHead;

@@ -91,9 +91,9 @@ fn md5_crypt(password: &[u8], magic: &str, salt: &str) -> String {
     for step in 0..1000 {
         let mut sum = Md5::new();
         if step & 1 == 1 {
-            sum.update(password)
+            sum.update(password);
         } else {
-            sum.update(round)
+            sum.update(round);
         }
         if step % 3 != 0 {
             sum.update(salt);
@@ -102,9 +102,9 @@ fn md5_crypt(password: &[u8], magic: &str, salt: &str) -> String {
             sum.update(password);
         }
         if step & 1 == 1 {
-            sum.update(round)
+            sum.update(round);
         } else {
-            sum.update(password)
+            sum.update(password);
         }
         round = sum.finalize();
     }

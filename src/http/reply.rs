@@ -227,6 +227,7 @@ impl Reply {
             out.extend_from_slice(b": ");
             let value = out.len();
             exchange.write_value(&added.value, out);
+            remove_line_ends(value, out);
             if out.len() == value {
                 out.truncate(start);
             } else {
@@ -261,6 +262,22 @@ fn field(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Takes CR, LF and NUL out of what was appended from `start` on: they would begin a field of the client's choice.
+fn remove_line_ends(start: usize, out: &mut Vec<u8>) {
+    let Some(appended) = out.get(start..) else { return };
+    if memchr::memchr3(b'\r', b'\n', 0, appended).is_some() {
+        let mut at = 0;
+        out.retain(|byte| {
+            at += 1;
+            at <= start || !is_line_end(*byte)
+        });
+    }
+}
+
+fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n' | 0)
+}
+
 fn decimal(number: u64, out: &mut Vec<u8>) {
     let mut digits = [0u8; 20];
     let mut rest = number;
@@ -285,7 +302,7 @@ fn encode_expires(expires: Option<&Expires>, exchange: &Exchange<'_>, out: &mut 
             out.extend_from_slice(b"Expires: Thu, 01 Jan 1970 00:00:01 GMT\r\nCache-Control: no-cache\r\n");
         }
         Some(Expires::Max) => {
-            out.extend_from_slice(b"Expires: Thu, 31 Dec 2037 23:55:55 GMT\r\nCache-Control: max-age=315360000\r\n")
+            out.extend_from_slice(b"Expires: Thu, 31 Dec 2037 23:55:55 GMT\r\nCache-Control: max-age=315360000\r\n");
         }
         Some(Expires::In(seconds)) => {
             field(EXPIRES, &date::format_http_date(now.saturating_add(*seconds)), out);
@@ -324,8 +341,7 @@ fn encode_location(target: &[u8], exchange: &Exchange<'_>, location: &Location, 
             decimal(u64::from(port), out);
         }
     }
-    // A line end within the value would begin a new field.
-    out.extend(target.iter().filter(|byte| !matches!(byte, b'\r' | b'\n')));
+    out.extend(target.iter().filter(|byte| !is_line_end(**byte)));
     out.extend_from_slice(b"\r\n");
 }
 
@@ -377,7 +393,7 @@ pub fn cors_headers(line: Line, side: CorsSide, origin: Option<&[u8]>, methods: 
     let mut fields = SmallVec::new();
     let origin = origin.filter(|origin| !origin.is_empty());
     let origin = match (origin, line) {
-        (Some(origin), _) => Cow::Owned(origin.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect()),
+        (Some(origin), _) => Cow::Owned(origin.iter().copied().filter(|byte| !is_line_end(*byte)).collect()),
         (None, Line::V034) => Cow::Borrowed(&b"*"[..]),
         (None, _) => return fields,
     };
@@ -411,8 +427,12 @@ pub fn allow(methods: &'static str) -> Field {
 
 /// `Etag` of a message tag: weak from 0.5 on.
 pub fn etag(line: Line, tag: i64) -> Field {
-    let weak = if line >= Line::V05 { "W/" } else { "" };
-    (Cow::Borrowed("Etag"), Cow::Owned(format!("{weak}{tag}").into_bytes()))
+    (Cow::Borrowed("Etag"), Cow::Owned(format!("{}{tag}", etag_prefix(line)).into_bytes()))
+}
+
+/// What stands before a tag in `Etag`.
+pub(crate) fn etag_prefix(line: Line) -> &'static str {
+    if line >= Line::V05 { "W/" } else { "" }
 }
 
 /// `Sec-WebSocket-Version`, for a handshake of another version.

@@ -285,7 +285,8 @@ fn parse_line(line: &[u8], spaces_in_target: bool) -> Result<RequestHead<'_>, Ba
             let (before, after) = rest.split_at(last);
             match after.strip_prefix(b" HTTP/") {
                 Some(number) => (trim_spaces(before), parse_version(number)?),
-                None => (rest, Version::V09),
+                // Without a version there is nothing that ends a target with spaces in it.
+                None => return Err(BadHead::BadRequest),
             }
         }
     };
@@ -530,6 +531,8 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: a\r\nA: b\rc\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+            "GET /a b\r\n",
+            "GET / HTTP/1.1 x\r\nHost: a\r\n\r\n",
             "GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n",
             "\x16\x03\x01",
         ] {

@@ -17,6 +17,7 @@ use crate::conf::settings::{Condition, FileTest, Operation, Regex, Return, Rewri
 use crate::conf::variable::{Builtin, Complex, Part, Variable};
 
 /// What the operations of one level have come to.
+#[expect(clippy::large_enum_variant, reason = "moved once or twice per request; a box would cost an allocation each")]
 pub(crate) enum Rewritten {
     /// The request goes on; `true`: its URI has changed and wants another location.
     Proceed(bool),
@@ -136,11 +137,9 @@ fn rewrite(
         _ => None,
     };
     let (mut target, mark) = expand(exchange, replacement, code.is_some());
-    if !drop_args && !exchange.args.is_empty() {
-        if mark.is_some() || code.is_some() {
-            target.push(if mark.is_some() { b'&' } else { b'?' });
-            target.extend_from_slice(&exchange.args);
-        }
+    if !drop_args && !exchange.args.is_empty() && (mark.is_some() || code.is_some()) {
+        target.push(if mark.is_some() { b'&' } else { b'?' });
+        target.extend_from_slice(&exchange.args);
     }
     if let Some(code) = code {
         return Some(Rewritten::Reply(redirection(exchange, code, target)));
@@ -202,7 +201,7 @@ fn expand(exchange: &Exchange<'_>, replacement: &Complex, redirect: bool) -> (Ve
 fn escape(text: &[u8], reserved: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in text {
-        if byte < 0x20 || byte >= 0x7f || reserved.contains(&byte) {
+        if !(0x20..0x7f).contains(&byte) || reserved.contains(&byte) {
             let digit = |value: u8| HEX.get(usize::from(value)).copied().unwrap_or(b'0');
             out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
         } else {

@@ -18,6 +18,7 @@ use crate::conf::settings::{Handler, Location};
 
 /// Where a request has come to.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once or twice per request; a box would cost an allocation each")]
 pub enum Routed<'b> {
     /// A handler of the caller: push, `stub_status` or one that pushstreamd does not have.
     Serve(&'b Arc<Location>),
@@ -49,6 +50,7 @@ enum Phase {
 }
 
 /// What a phase has come to.
+#[expect(clippy::large_enum_variant, reason = "moved once or twice per request; a box would cost an allocation each")]
 enum Step<'b> {
     Enter(Phase),
     Done(Routed<'b>),

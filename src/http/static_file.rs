@@ -23,6 +23,7 @@ use crate::conf::settings::Match;
 const MAX_FILE: u64 = 64 << 20;
 
 /// What has been found for a URI.
+#[expect(clippy::large_enum_variant, reason = "moved once or twice per request; a box would cost an allocation each")]
 pub(crate) enum Found {
     /// The answer.
     Reply(Reply),
@@ -59,7 +60,7 @@ pub(crate) fn serve(exchange: &mut Exchange<'_>) -> Found {
         return Found::Status(500);
     }
     match std::fs::read(OsStr::from_bytes(&path)) {
-        Ok(content) => found(exchange, &metadata, Bytes::from(content)),
+        Ok(content) => found(exchange, &metadata, &Bytes::from(content)),
         Err(error) => failed(exchange, &path, &error),
     }
 }
@@ -125,7 +126,7 @@ fn directory_url(exchange: &Exchange<'_>) -> Vec<u8> {
     url
 }
 
-fn found(exchange: &mut Exchange<'_>, metadata: &Metadata, content: Bytes) -> Found {
+fn found(exchange: &mut Exchange<'_>, metadata: &Metadata, content: &Bytes) -> Found {
     let modified = metadata.mtime();
     let tag = format!("\"{modified:x}-{:x}\"", content.len());
     let content_type = exchange.content_type(exchange.location).to_owned();

@@ -327,10 +327,11 @@ fn find_argument<'a>(args: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     loop {
         let end = memchr::memchr(b'&', rest).unwrap_or(rest.len());
         let argument = rest.get(..end)?;
-        if let Some((sent, value)) = argument.split_at_checked(name.len()) {
-            if sent.eq_ignore_ascii_case(name) && value.first() == Some(&b'=') {
-                return value.get(1..);
-            }
+        if let Some((sent, value)) = argument.split_at_checked(name.len())
+            && sent.eq_ignore_ascii_case(name)
+            && value.first() == Some(&b'=')
+        {
+            return value.get(1..);
         }
         rest = rest.get(end + 1..)?;
     }

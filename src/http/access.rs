@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::exchange::Exchange;
+use super::network::contains;
 use super::password;
 use super::peer::PeerAddress;
-use super::vars::contains;
 use crate::conf::settings::{AccessRule, AuthBasic, LimitExcept, RealIp, Who};
 use crate::conf::variable::Complex;
 

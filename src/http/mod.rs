@@ -5,6 +5,7 @@ pub mod access_log;
 mod captures;
 pub mod chunked_body;
 mod date;
+mod defined_vars;
 mod error_page;
 pub mod exchange;
 #[cfg(test)]
@@ -12,6 +13,8 @@ mod fixture;
 pub mod gzip;
 mod hostname;
 mod location;
+mod module_fields;
+mod network;
 mod password;
 pub mod peer;
 pub mod reply;

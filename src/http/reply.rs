@@ -1,4 +1,5 @@
-//! A reply and its head: the one place of response header names and of their order (PROTOCOL 3.1, 6).
+//! A reply and its head: with `module_fields` the one place of response header names, and that of their order (PROTOCOL
+//! 3.1, 6).
 //!
 //! Does not know why a reply is given, nor the sockets it goes to. Invariant: whoever makes a reply, its head has nginx's
 //! order: status line, Server, Date, Content-Type, Content-Length, Last-Modified, Location, Transfer-Encoding, Connection,
@@ -13,8 +14,13 @@ use super::date;
 use super::exchange::Exchange;
 use super::request_head::Version;
 use super::status::{SERVER, SERVER_FULL, page, reason, sent_status};
-use crate::conf::settings::{Expires, Line, Location};
+use crate::conf::settings::{Expires, Location};
 use crate::model::Refusal;
+
+pub(crate) use super::module_fields::etag_prefix;
+pub use super::module_fields::{
+    CorsSide, allow, cors_headers, etag, expires_headers, explain, version_headers, websocket_head, websocket_versions,
+};
 
 /// A header field of a handler.
 pub type Field = (Cow<'static, str>, Cow<'static, [u8]>);
@@ -240,8 +246,8 @@ impl Reply {
     }
 }
 
-const EXPIRES: &str = "Expires";
-const CACHE_CONTROL: &str = "Cache-Control";
+pub(super) const EXPIRES: &str = "Expires";
+pub(super) const CACHE_CONTROL: &str = "Cache-Control";
 
 fn status_line(status: u16, out: &mut Vec<u8>) {
     if status == 200 {
@@ -255,7 +261,7 @@ fn status_line(status: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn field(name: &str, value: &[u8], out: &mut Vec<u8>) {
+pub(super) fn field(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -274,7 +280,7 @@ fn remove_line_ends(start: usize, out: &mut Vec<u8>) {
     }
 }
 
-fn is_line_end(byte: u8) -> bool {
+pub(super) fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n' | 0)
 }
 
@@ -369,101 +375,4 @@ pub fn keep_alive(exchange: &Exchange<'_>, location: &Location, requests: u64) -
 /// Whether `text` contains `word`, whatever the letter case.
 fn mentions(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
-}
-
-/// The two fields that keep answers of the module out of caches (`{EXP}`).
-pub fn expires_headers() -> [Field; 2] {
-    [
-        (Cow::Borrowed(EXPIRES), Cow::Borrowed(b"Thu, 01 Jan 1970 00:00:01 GMT")),
-        (Cow::Borrowed(CACHE_CONTROL), Cow::Borrowed(b"no-cache, no-store, must-revalidate")),
-    ]
-}
-
-/// Which locations differ in what they tell other origins (0.3.x only).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CorsSide {
-    /// Publisher locations.
-    Publisher,
-    /// Subscriber locations.
-    Subscriber,
-}
-
-/// The fields for other origins (`{CORS m}`): none without an origin, except that 0.3.4 allows all of them always.
-pub fn cors_headers(line: Line, side: CorsSide, origin: Option<&[u8]>, methods: &'static str) -> SmallVec<[Field; 3]> {
-    let mut fields = SmallVec::new();
-    let origin = origin.filter(|origin| !origin.is_empty());
-    let origin = match (origin, line) {
-        (Some(origin), _) => Cow::Owned(origin.iter().copied().filter(|byte| !is_line_end(*byte)).collect()),
-        (None, Line::V034) => Cow::Borrowed(&b"*"[..]),
-        (None, _) => return fields,
-    };
-    fields.push((Cow::Borrowed("Access-Control-Allow-Origin"), origin));
-    if line < Line::V040 && side == CorsSide::Publisher {
-        return fields;
-    }
-    let allowed: &[u8] = if line < Line::V040 {
-        b"If-Modified-Since,If-None-Match"
-    } else {
-        b"If-Modified-Since,If-None-Match,Etag,Event-Id,Event-Type,Last-Event-Id"
-    };
-    fields.push((Cow::Borrowed("Access-Control-Allow-Methods"), Cow::Borrowed(methods.as_bytes())));
-    fields.push((Cow::Borrowed("Access-Control-Allow-Headers"), Cow::Borrowed(allowed)));
-    fields
-}
-
-/// `X-Nginx-PushStream-Explain`.
-pub fn explain(text: impl Into<Cow<'static, str>>) -> Field {
-    let value = match text.into() {
-        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-    };
-    (Cow::Borrowed("X-Nginx-PushStream-Explain"), value)
-}
-
-/// `Allow`.
-pub fn allow(methods: &'static str) -> Field {
-    (Cow::Borrowed("Allow"), Cow::Borrowed(methods.as_bytes()))
-}
-
-/// `Etag` of a message tag: weak from 0.5 on.
-pub fn etag(line: Line, tag: i64) -> Field {
-    (Cow::Borrowed("Etag"), Cow::Owned(format!("{}{tag}", etag_prefix(line)).into_bytes()))
-}
-
-/// What stands before a tag in `Etag`.
-pub(crate) fn etag_prefix(line: Line) -> &'static str {
-    if line >= Line::V05 { "W/" } else { "" }
-}
-
-/// `Sec-WebSocket-Version`, for a handshake of another version.
-pub fn websocket_versions() -> Field {
-    (Cow::Borrowed("Sec-WebSocket-Version"), Cow::Borrowed(b"8, 13"))
-}
-
-/// `X-Nginx-PushStream-Tag` and `-Commit` of the version that is spoken, for statistics.
-pub fn version_headers(line: Line) -> [Field; 2] {
-    let (tag, commit) = match line {
-        Line::V034 => ("0.3.4", "ab5f17888393a57a3191f0f4ea631be717e6a30b"),
-        // The number that a release carries lags behind the release.
-        Line::V035 => ("0.3.4", "3a4907ae5aa3ac2222924aa7d30973958657d9c2"),
-        Line::V040 => ("0.4.0", "022a5c4188e4b3df03c8c173647d88e81093f136"),
-        Line::V05 => ("0.5.4", "3d4cc6dc3ab97ac3516246c680a33cb83dd66ab7"),
-    };
-    [
-        (Cow::Borrowed("X-Nginx-PushStream-Tag"), Cow::Borrowed(tag.as_bytes())),
-        (Cow::Borrowed("X-Nginx-PushStream-Commit"), Cow::Borrowed(commit.as_bytes())),
-    ]
-}
-
-/// The head of a successful websocket handshake: exactly this, neither Server nor `add_header`. `expires`: 0.4.0 and later.
-pub fn websocket_head(expires: bool, accept: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
-    if expires {
-        for (name, value) in expires_headers() {
-            field(&name, &value, out);
-        }
-    }
-    out.extend_from_slice(b"Upgrade: WebSocket\r\nConnection: Upgrade\r\n");
-    field("Sec-WebSocket-Accept", accept.as_bytes(), out);
-    out.extend_from_slice(b"\r\n");
 }

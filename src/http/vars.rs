@@ -1,37 +1,25 @@
-//! Values of variables for one request: nginx's own, arguments, headers, cookies, captures, and the configuration's.
+//! Values of variables for one request: nginx's own, arguments, headers, cookies, captures. `defined_vars` has those of
+//! the configuration.
 //!
 //! Reads the exchange and never changes it (what is computed once is remembered inside). Invariant: a variable without a
 //! value is the empty string, and a value that stands in the request is borrowed, not copied.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::captures::Captures;
 use super::date;
 use super::exchange::Exchange;
 use super::hostname::hostname;
 use super::peer::PeerAddress;
 use super::request_head::Version;
-use super::server_name::matches_mask;
-use crate::conf::settings::{Cidr, Regex};
-use crate::conf::variable::{Builtin, Complex, Geo, Map, Part, Source, Split, Variable};
-
-/// Deepest nesting of variables that refer to one another; a circle ends here, with an empty value.
-const MAX_DEPTH: u8 = 32;
+use crate::conf::variable::{Builtin, Complex, Part, Variable};
 
 /// The version of nginx that `$nginx_version` tells: the one whose semantics are followed.
 const NGINX_VERSION: &str = "1.22.1";
-
-/// Groups of the regex that chose an entry of a `map`; its value may refer to them.
-struct MapMatch<'m> {
-    regex: &'m Regex,
-    captures: Captures,
-}
 
 impl<'b> Exchange<'b> {
     /// The value of a complex value. Borrowed when it is one text or one variable that stands in the request.
@@ -103,85 +91,6 @@ impl<'b> Exchange<'b> {
             .headers()
             .filter(|(sent, _)| sent.eq_ignore_ascii_case(b"cookie"))
             .find_map(|(_, value)| find_cookie(value, name))
-    }
-
-    fn defined(&self, index: usize) -> &[u8] {
-        if let Some((_, value)) = self.assigned.iter().find(|(assigned, _)| *assigned == index) {
-            return value;
-        }
-        let Some(definition) = self.settings.variables.get(index) else { return b"" };
-        if matches!(definition.source, Source::Assigned) {
-            return b"";
-        }
-        let slots = self.computed.get_or_init(|| self.settings.variables.iter().map(|_| OnceCell::new()).collect());
-        let Some(slot) = slots.get(index) else { return b"" };
-        if slot.get().is_none() {
-            let depth = self.evaluation_depth.get();
-            if depth >= MAX_DEPTH {
-                return b"";
-            }
-            self.evaluation_depth.set(depth + 1);
-            let value = match &definition.source {
-                Source::Assigned => Vec::new(),
-                Source::Map(map) => self.mapped(map),
-                Source::Geo(geo) => self.geo(geo).to_vec(),
-                Source::Split(split) => self.split(split).to_vec(),
-            };
-            self.evaluation_depth.set(depth);
-            let _ = slot.set(value);
-        }
-        slot.get().map_or(b"", Vec::as_slice)
-    }
-
-    fn mapped(&self, map: &Map) -> Vec<u8> {
-        let key = self.value(&map.key);
-        let lower = key.to_ascii_lowercase();
-        if let Some(value) = map.exact.get(lower.as_slice()) {
-            return self.value(value).into_owned();
-        }
-        if let Ok(name) = std::str::from_utf8(&lower) {
-            let name = name.strip_suffix('.').unwrap_or(name);
-            if let Some((_, value)) = map.masks.iter().find(|(mask, _)| matches_mask(mask, name)) {
-                return self.value(value).into_owned();
-            }
-        }
-        for (regex, value) in &map.regexes {
-            if let Some(captures) = Captures::of(regex, &key) {
-                return self.value_of_match(value, &MapMatch { regex, captures });
-            }
-        }
-        self.value(&map.default).into_owned()
-    }
-
-    /// Expands the value of a map entry; captures are those of the entry's own regex.
-    fn value_of_match(&self, value: &Complex, matched: &MapMatch<'_>) -> Vec<u8> {
-        let mut out = Vec::new();
-        for part in &value.parts {
-            match part {
-                Part::Text(text) => out.extend_from_slice(text),
-                Part::Variable(Variable::Capture(number)) => out.extend_from_slice(matched.captures.get(*number)),
-                Part::Variable(Variable::Defined(index)) => {
-                    match matched.regex.named.iter().find(|(_, variable)| variable == index) {
-                        Some((group, _)) => out.extend_from_slice(matched.captures.group(*group)),
-                        None => out.extend_from_slice(self.defined(*index)),
-                    }
-                }
-                Part::Variable(variable) => out.extend_from_slice(&self.variable(variable)),
-            }
-        }
-        out
-    }
-
-    fn geo<'g>(&self, geo: &'g Geo) -> &'g [u8] {
-        let key = self.value(&geo.key);
-        let address = std::str::from_utf8(&key).ok().and_then(|text| text.parse::<IpAddr>().ok());
-        let network = address.and_then(|address| geo.networks.iter().find(|(net, _)| contains(net, address)));
-        network.map_or(&geo.default, |(_, value)| value)
-    }
-
-    fn split<'s>(&self, split: &'s Split) -> &'s [u8] {
-        let hash = u64::from(murmur_hash2(&self.value(&split.key)));
-        split.ranges.iter().find(|(bound, _)| hash < *bound).map_or(b"", |(_, value)| value)
     }
 
     fn builtin(&self, builtin: Builtin) -> Cow<'_, [u8]> {
@@ -362,45 +271,6 @@ fn is_variable_of(name: &[u8], variable: &[u8]) -> bool {
         })
 }
 
-/// Whether a network holds an address; an IPv4 address mapped into IPv6 counts as IPv4.
-pub(crate) fn contains(network: &Cidr, address: IpAddr) -> bool {
-    match (network.address.to_canonical(), address.to_canonical()) {
-        (IpAddr::V4(net), IpAddr::V4(ip)) => {
-            let prefix = if network.address.is_ipv6() { network.prefix.saturating_sub(96) } else { network.prefix };
-            same_prefix(u128::from(net.to_bits()) << 96, u128::from(ip.to_bits()) << 96, prefix)
-        }
-        (IpAddr::V6(net), IpAddr::V6(ip)) => same_prefix(net.to_bits(), ip.to_bits(), network.prefix),
-        _ => false,
-    }
-}
-
-fn same_prefix(left: u128, right: u128, bits: u8) -> bool {
-    let mask = u128::MAX.checked_shl(128 - u32::from(bits.min(128))).unwrap_or(0);
-    left & mask == right & mask
-}
-
-/// MurmurHash2, 32 bits, seed 0: what `split_clients` hashes with.
-fn murmur_hash2(data: &[u8]) -> u32 {
-    const M: u32 = 0x5bd1_e995;
-    let mut hash = data.len() as u32;
-    let mut chunks = data.chunks_exact(4);
-    for chunk in &mut chunks {
-        let mut k = u32::from_le_bytes(chunk.try_into().unwrap_or_default()).wrapping_mul(M);
-        k ^= k >> 24;
-        hash = hash.wrapping_mul(M) ^ k.wrapping_mul(M);
-    }
-    let tail = chunks.remainder();
-    if !tail.is_empty() {
-        for (index, &byte) in tail.iter().enumerate() {
-            hash ^= u32::from(byte) << (8 * index);
-        }
-        hash = hash.wrapping_mul(M);
-    }
-    hash ^= hash >> 13;
-    hash = hash.wrapping_mul(M);
-    hash ^ (hash >> 15)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -422,24 +292,5 @@ mod tests {
         assert_eq!(find("other=1; channel=from_cookie; z=2"), Some(&b"from_cookie"[..]));
         assert_eq!(find("a=1, channel = x,y; z"), Some(&b"x,y"[..]));
         assert_eq!(find("xchannel=1; channels=2; channel"), None);
-    }
-
-    #[test]
-    fn networks_hold_their_addresses() {
-        let net = |text: &str, prefix| Cidr { address: text.parse().unwrap(), prefix };
-        let holds = |net: Cidr, ip: &str| contains(&net, ip.parse().unwrap());
-        assert!(holds(net("127.0.0.0", 8), "127.1.2.3"));
-        assert!(holds(net("127.0.0.0", 8), "::ffff:127.1.2.3"));
-        assert!(!holds(net("10.0.0.0", 8), "127.0.0.1"));
-        assert!(holds(net("0.0.0.0", 0), "1.2.3.4"));
-        assert!(!holds(net("0.0.0.0", 0), "::1"));
-        assert!(holds(net("fe80::", 10), "fe80::1"));
-        assert!(holds(net("10.0.0.1", 32), "10.0.0.1"));
-    }
-
-    #[test]
-    fn clients_are_split_by_murmur_hash() {
-        assert_eq!(murmur_hash2(b""), 0);
-        assert_eq!(murmur_hash2(b"a"), 0x9268_5f5e);
     }
 }

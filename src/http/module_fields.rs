@@ -1,0 +1,107 @@
+//! The header fields of the push stream module and the head of its websocket handshake, in the words of each version line.
+//!
+//! Knows the bytes (PROTOCOL 1.5, 5.10, 6), not when they are sent: that is the verbs' business.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
+use super::reply::{CACHE_CONTROL, EXPIRES, Field, field, is_line_end};
+use crate::conf::settings::Line;
+
+/// The two fields that keep answers of the module out of caches (`{EXP}`).
+pub fn expires_headers() -> [Field; 2] {
+    [
+        (Cow::Borrowed(EXPIRES), Cow::Borrowed(b"Thu, 01 Jan 1970 00:00:01 GMT")),
+        (Cow::Borrowed(CACHE_CONTROL), Cow::Borrowed(b"no-cache, no-store, must-revalidate")),
+    ]
+}
+
+/// Which locations differ in what they tell other origins (0.3.x only).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CorsSide {
+    /// Publisher locations.
+    Publisher,
+    /// Subscriber locations.
+    Subscriber,
+}
+
+/// The fields for other origins (`{CORS m}`): none without an origin, except that 0.3.4 allows all of them always.
+pub fn cors_headers(line: Line, side: CorsSide, origin: Option<&[u8]>, methods: &'static str) -> SmallVec<[Field; 3]> {
+    let mut fields = SmallVec::new();
+    let origin = origin.filter(|origin| !origin.is_empty());
+    let origin = match (origin, line) {
+        (Some(origin), _) => Cow::Owned(origin.iter().copied().filter(|byte| !is_line_end(*byte)).collect()),
+        (None, Line::V034) => Cow::Borrowed(&b"*"[..]),
+        (None, _) => return fields,
+    };
+    fields.push((Cow::Borrowed("Access-Control-Allow-Origin"), origin));
+    if line < Line::V040 && side == CorsSide::Publisher {
+        return fields;
+    }
+    let allowed: &[u8] = if line < Line::V040 {
+        b"If-Modified-Since,If-None-Match"
+    } else {
+        b"If-Modified-Since,If-None-Match,Etag,Event-Id,Event-Type,Last-Event-Id"
+    };
+    fields.push((Cow::Borrowed("Access-Control-Allow-Methods"), Cow::Borrowed(methods.as_bytes())));
+    fields.push((Cow::Borrowed("Access-Control-Allow-Headers"), Cow::Borrowed(allowed)));
+    fields
+}
+
+/// `X-Nginx-PushStream-Explain`.
+pub fn explain(text: impl Into<Cow<'static, str>>) -> Field {
+    let value = match text.into() {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    };
+    (Cow::Borrowed("X-Nginx-PushStream-Explain"), value)
+}
+
+/// `Allow`.
+pub fn allow(methods: &'static str) -> Field {
+    (Cow::Borrowed("Allow"), Cow::Borrowed(methods.as_bytes()))
+}
+
+/// `Etag` of a message tag: weak from 0.5 on.
+pub fn etag(line: Line, tag: i64) -> Field {
+    (Cow::Borrowed("Etag"), Cow::Owned(format!("{}{tag}", etag_prefix(line)).into_bytes()))
+}
+
+/// What stands before a tag in `Etag`.
+pub(crate) fn etag_prefix(line: Line) -> &'static str {
+    if line >= Line::V05 { "W/" } else { "" }
+}
+
+/// `Sec-WebSocket-Version`, for a handshake of another version.
+pub fn websocket_versions() -> Field {
+    (Cow::Borrowed("Sec-WebSocket-Version"), Cow::Borrowed(b"8, 13"))
+}
+
+/// `X-Nginx-PushStream-Tag` and `-Commit` of the version that is spoken, for statistics.
+pub fn version_headers(line: Line) -> [Field; 2] {
+    let (tag, commit) = match line {
+        Line::V034 => ("0.3.4", "ab5f17888393a57a3191f0f4ea631be717e6a30b"),
+        // The number that a release carries lags behind the release.
+        Line::V035 => ("0.3.4", "3a4907ae5aa3ac2222924aa7d30973958657d9c2"),
+        Line::V040 => ("0.4.0", "022a5c4188e4b3df03c8c173647d88e81093f136"),
+        Line::V05 => ("0.5.4", "3d4cc6dc3ab97ac3516246c680a33cb83dd66ab7"),
+    };
+    [
+        (Cow::Borrowed("X-Nginx-PushStream-Tag"), Cow::Borrowed(tag.as_bytes())),
+        (Cow::Borrowed("X-Nginx-PushStream-Commit"), Cow::Borrowed(commit.as_bytes())),
+    ]
+}
+
+/// The head of a successful websocket handshake: exactly this, neither Server nor `add_header`. `expires`: 0.4.0 and later.
+pub fn websocket_head(expires: bool, accept: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    if expires {
+        for (name, value) in expires_headers() {
+            field(&name, &value, out);
+        }
+    }
+    out.extend_from_slice(b"Upgrade: WebSocket\r\nConnection: Upgrade\r\n");
+    field("Sec-WebSocket-Accept", accept.as_bytes(), out);
+    out.extend_from_slice(b"\r\n");
+}

@@ -375,6 +375,8 @@ pub struct Padding {
 pub enum Operation {
     /// `set $v X` (`Variable::Defined` index).
     Set(usize, Complex),
+    /// `set $args X`: the request's arguments.
+    SetArgs(Complex),
     /// `if (cond) { ... }`: its operations run in place when true; its values become the request's location.
     If {
         /// The condition.

@@ -77,6 +77,8 @@ pub enum Builtin {
     RequestTime,
     RequestUri,
     Scheme,
+    SecureLink,
+    SecureLinkExpires,
     ServerAddr,
     ServerName,
     ServerPort,

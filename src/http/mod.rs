@@ -20,6 +20,7 @@ pub mod peer;
 pub mod reply;
 pub mod request_head;
 mod rewrite;
+mod secure_link;
 mod server_name;
 pub mod site;
 #[cfg(test)]

@@ -46,6 +46,7 @@ fn run_level<'b>(exchange: &mut Exchange<'b>, operations: &'b [Operation], chang
                 let value = exchange.value(value).into_owned();
                 exchange.assign(*variable, value);
             }
+            Operation::SetArgs(value) => exchange.args = Cow::Owned(exchange.value(value).into_owned()),
             Operation::If { condition, location } => {
                 if holds(exchange, condition) {
                     exchange.location = location;

@@ -450,6 +450,15 @@ fn variables_have_the_values_of_the_request() {
 }
 
 #[test]
+fn set_args_changes_the_arguments() {
+    let made = Location { rewrite: vec![Operation::SetArgs(complex("id=$arg_x"))], ..location(1, "/") };
+    with_exchange(&site(vec![made]), "GET /?x=1", &[], |exchange| {
+        route(exchange);
+        assert_eq!(exchange.arg("id"), Some(&b"1"[..]));
+    });
+}
+
+#[test]
 fn bad_hosts_and_bad_paths_are_refused() {
     let settings = site(vec![]);
     let peer = peer();
@@ -643,4 +652,24 @@ fn a_log_line_tells_request_and_outcome() {
             "127.0.0.1 - bob \"GET /a\\x22b HTTP/1.1\" 000 12 \"-\" 1.005\n"
         );
     });
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_request_panics(target in "/[ -~]{0,40}", value in "[ -~]{0,40}", name in "(Host|Range|Authorization|Cookie|Via|X)") {
+        let settings = guarded(&Directory(std::env::temp_dir().join("pushstreamd-http-none")));
+        let bytes = format!("GET {target} HTTP/1.0\r\n{name}: {value}\r\n\r\n");
+        let peer = peer();
+        let limits = super::request_head::HeadLimits::of(&settings.listeners[0].names.default, false);
+        if let Ok(Some((head, _))) = super::request_head::parse(bytes.as_bytes(), &limits)
+            && let Ok(mut exchange) = Exchange::new(&settings, &peer, &head, NOW, 1)
+        {
+            let routed = route(&mut exchange);
+            if let Routed::Reply(reply) = routed {
+                let (text, _) = encode(&reply, &exchange);
+                proptest::prop_assert!(text.ends_with("\r\n\r\n"));
+            }
+            exchange.value(&complex("$remote_user$http_cookie$host"));
+        }
+    }
 }

@@ -16,6 +16,7 @@ use super::exchange::Exchange;
 use super::hostname::hostname;
 use super::peer::PeerAddress;
 use super::request_head::Version;
+use super::secure_link;
 use crate::conf::variable::{Builtin, Complex, Part, Variable};
 
 /// The version of nginx that `$nginx_version` tells: the one whose semantics are followed.
@@ -120,6 +121,8 @@ impl<'b> Exchange<'b> {
             Builtin::RemoteUser => Cow::Owned(self.credentials().map(|(user, _)| user).unwrap_or_default()),
             Builtin::DocumentRoot => self.value(&self.location.core.root.path),
             Builtin::RequestFilename => Cow::Owned(super::static_file::path_of(self)),
+            Builtin::SecureLink => Cow::Borrowed(secure_link::verdict(self)),
+            Builtin::SecureLinkExpires => Cow::Owned(secure_link::expires(self)),
             Builtin::ProxyAddXForwardedFor => self.forwarded_for(),
             // Known when the request is over; the access log fills them in.
             Builtin::Status | Builtin::BytesSent | Builtin::BodyBytesSent | Builtin::RequestCompletion => {

@@ -3,8 +3,38 @@
 //! The only room that knows nginx's configuration syntax. It reads files (includes, templates, certificates) while it
 //! loads and never afterwards; what it returns is complete and checked, so that a reload either swaps in a whole new set
 //! or changes nothing.
+//!
+//! Text goes through `token` and `tree` (syntax, names, places, against the table in [`directives`]), then through
+//! `scope` (values, inheritance) into the settings: `load` is the order of it all.
 
+mod access;
+mod compiler;
+mod complex;
+mod core;
+pub mod directives;
+mod error;
+mod glob;
+mod limits;
+mod listen;
+mod load;
+mod location;
+mod logs;
+mod mode;
+mod namespace;
+mod process;
+mod push;
+mod rewrite;
+mod scope;
+mod server;
 pub mod settings;
+mod tables;
+mod tls;
+mod token;
+mod tree;
+mod units;
 pub mod variable;
+mod zone;
 
+pub use error::{ConfError, Note};
+pub use load::{LoadOptions, Loaded, load};
 pub use settings::Settings;

@@ -204,6 +204,23 @@ pub struct Server {
     pub underscores_in_headers: bool,
     /// `ignore_invalid_headers`
     pub ignore_invalid_headers: bool,
+    /// A location of the server has a mode of the module.
+    pub pushes: bool,
+    /// What the server serves beside push and error pages: the directive and its place. See [`Server::is_foreign`].
+    pub foreign: Option<Box<str>>,
+}
+
+impl Server {
+    /// Whether the server is somebody else's too: it hands requests to backends or serves static content, which a push
+    /// server in its place would take away. Error pages, and locations that deny or `return`, do not count.
+    pub fn is_foreign(&self) -> bool {
+        self.foreign.is_some()
+    }
+
+    /// Whether any location of the server has a mode of the module.
+    pub fn serves_push(&self) -> bool {
+        self.pushes
+    }
 }
 
 /// A set of sibling locations, ready for nginx's choice: `=`, then longest prefix, then regex.

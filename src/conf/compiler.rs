@@ -1,0 +1,150 @@
+//! What is carried through the compilation of one configuration: names, notes, paths, the line of the module.
+//!
+//! Holds no value of any location; those live in the levels and end in the settings.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::directives::Directive;
+use super::error::{Note, Place, shown};
+use super::namespace::Namespace;
+use super::settings::{Compat, LimitZone, Line, LogFormat, LogLevel, Zone};
+use super::tree::{Dialect, Node};
+use super::variable::{Complex, Part, Variable};
+
+/// Content types by extension.
+pub(super) type Types = Arc<HashMap<Box<str>, Box<str>>>;
+
+/// The state of a compilation.
+pub(super) struct Compiler {
+    pub(super) namespace: Namespace,
+    pub(super) dialect: Dialect,
+    pub(super) compat: Compat,
+    /// The line the operator asked for.
+    chosen: Option<Line>,
+    /// Directory of logs, the pid file and documents.
+    pub(super) prefix: PathBuf,
+    /// Directory of the main file: certificates and password files.
+    pub(super) directory: PathBuf,
+    /// What is printed before anything else, in order.
+    pub(super) notes: Vec<Note>,
+    /// What is printed if the configuration can be used.
+    pub(super) unapplied: Vec<Note>,
+    noted: HashSet<String>,
+    /// Known before the first server is compiled.
+    pub(super) zone: Zone,
+    pub(super) log_formats: HashMap<Box<str>, Arc<LogFormat>>,
+    pub(super) limit_zones: Vec<LimitZone>,
+    /// Compiled `types`, by the place of the first block.
+    pub(super) types: HashMap<usize, Types>,
+    pub(super) largest_padding: usize,
+    /// Whether a location has a mode.
+    pub(super) uses_module: bool,
+    next_location: usize,
+}
+
+impl Compiler {
+    pub(super) fn new(
+        dialect: Dialect,
+        compat: Compat,
+        chosen: Option<Line>,
+        prefix: PathBuf,
+        directory: PathBuf,
+    ) -> Self {
+        Self {
+            namespace: Namespace::default(),
+            dialect,
+            compat,
+            chosen,
+            prefix,
+            directory,
+            notes: Vec::new(),
+            unapplied: Vec::new(),
+            noted: HashSet::new(),
+            zone: super::zone::defaults(compat.line),
+            log_formats: HashMap::new(),
+            limit_zones: Vec::new(),
+            types: HashMap::new(),
+            largest_padding: 0,
+            uses_module: false,
+            next_location: 0,
+        }
+    }
+
+    /// Whether the wire is that of 0.3.x.
+    pub(super) fn is_03(&self) -> bool {
+        self.compat.line < Line::V040
+    }
+
+    /// A number no other location has.
+    pub(super) fn location_number(&mut self) -> usize {
+        self.next_location += 1;
+        self.next_location
+    }
+
+    /// `[warn] TEXT in FILE:LINE`
+    pub(super) fn warn(&mut self, text: impl std::fmt::Display, place: &Place) {
+        self.notes.push(Note { level: LogLevel::Warn, text: format!("{text} in {place}") });
+    }
+
+    /// Says once that a directive is not applied.
+    pub(super) fn note_unapplied(&mut self, node: &Node) {
+        let name = node.name();
+        if self.noted.insert(name.to_string()) {
+            let text = format!("the \"{name}\" directive is not applied by pushstreamd in {}", node.place);
+            self.unapplied.push(Note { level: LogLevel::Warn, text });
+        }
+    }
+
+    /// Says once that something of a directive is not applied.
+    pub(super) fn note_unapplied_part(&mut self, node: &Node, what: &[u8]) {
+        let text = format!("\"{}\" of the \"{}\" directive is not applied by pushstreamd", shown(what), node.name());
+        if self.noted.insert(text.clone()) {
+            self.unapplied.push(Note { level: LogLevel::Warn, text: format!("{text} in {}", node.place) });
+        }
+    }
+
+    /// Says once that a directive is an old spelling.
+    pub(super) fn note_spelling(&mut self, node: &Node, row: &Directive) {
+        let asked_for = self.chosen.is_some_and(|line| row.lines.know(line));
+        if asked_for || row.lines.know(Line::V05) || !self.noted.insert(row.name.to_owned()) {
+            return;
+        }
+        let text = if row.meaning == row.name {
+            format!("the \"{}\" directive is of an older version of the module", row.name)
+        } else {
+            format!("the \"{}\" directive is an old spelling of \"{}\"", row.name, row.meaning)
+        };
+        self.unapplied.push(Note { level: LogLevel::Warn, text: format!("{text} in {}", node.place) });
+    }
+
+    /// A path of logs and the like.
+    pub(super) fn in_prefix(&self, path: &[u8]) -> PathBuf {
+        join(&self.prefix, path)
+    }
+
+    /// A path of certificates and the like.
+    pub(super) fn in_directory(&self, path: &[u8]) -> PathBuf {
+        join(&self.directory, path)
+    }
+}
+
+fn join(base: &Path, path: &[u8]) -> PathBuf {
+    base.join(&*shown(path))
+}
+
+/// Puts the directory before a path with variables, unless the path begins with one.
+pub(super) fn rooted(base: &Path, mut value: Complex) -> Complex {
+    match value.parts.first_mut() {
+        Some(Part::Text(text)) => *text = join(base, text).into_os_string().into_encoded_bytes().into(),
+        Some(Part::Variable(_)) => {}
+        None => value = super::complex::literal(base.as_os_str().as_encoded_bytes()),
+    }
+    value
+}
+
+/// The value of one variable alone.
+pub(super) fn of_variable(variable: Variable) -> Complex {
+    Complex { parts: vec![Part::Variable(variable)] }
+}

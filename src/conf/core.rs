@@ -1,0 +1,248 @@
+//! nginx's own values of one location.
+//!
+//! Knows nginx's defaults and its words for wrong values. Lists of rules (access, logs, limits) are compiled next door.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::compiler::{Compiler, Types, rooted};
+use super::complex;
+use super::error::{Fault, shown};
+use super::scope::{Entry, Scope, invalid_parameter, invalid_value, invalid_word};
+use super::settings::{AddHeader, Core, ErrorPage, Expires, Gzip, PathTemplate};
+use super::units;
+use super::{access, limits, logs};
+
+/// Content types where no `types` block applies.
+const BUILT_IN_TYPES: [(&str, &str); 3] = [("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg")];
+
+/// Compiles the values.
+pub(super) fn compile(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Core, Fault> {
+    let (keepalive_timeout, keepalive_header) = keepalive(scope)?;
+    Ok(Core {
+        default_type: scope.text("default_type").map_or_else(|| "text/plain".into(), |kind| shown(kind).into()),
+        types: types(scope, compiler),
+        add_headers: add_headers(scope, compiler)?,
+        expires: expires(scope, compiler)?,
+        error_pages: error_pages(scope, compiler)?,
+        access: access::rules(scope.list("allow"), compiler)?.into(),
+        limit_except: access::limit_except(scope, compiler)?,
+        satisfy_any: match scope.word("satisfy") {
+            None | Some(b"all") => false,
+            Some(b"any") => true,
+            Some(word) => return Err(wrong(scope, "satisfy", word)),
+        },
+        auth_basic: access::auth_basic(scope, compiler)?,
+        auth_request: access::auth_request(scope, compiler)?,
+        secure_link: access::secure_link(scope),
+        root: path_template(scope, compiler)?,
+        internal: !scope.level.own("internal").is_empty(),
+        client_max_body_size: scope.number("client_max_body_size").unwrap_or(1 << 20),
+        client_body_timeout: scope.number("client_body_timeout").unwrap_or(60_000),
+        send_timeout: scope.number("send_timeout").unwrap_or(60_000),
+        keepalive_timeout,
+        keepalive_header,
+        keepalive_requests: scope.number("keepalive_requests").unwrap_or(1000),
+        chunked_transfer_encoding: scope.flag("chunked_transfer_encoding", true),
+        server_tokens: match scope.word("server_tokens") {
+            None | Some(b"on" | b"build") => true,
+            Some(b"off" | b"") => false,
+            Some(word) => return Err(wrong(scope, "server_tokens", word)),
+        },
+        gzip: gzip(scope, compiler)?,
+        access_log: logs::access_logs(scope, compiler)?,
+        log_not_found: scope.flag("log_not_found", true),
+        error_log: logs::error_logs(scope, compiler)?,
+        limit_conn: limits::connections(scope, compiler)?,
+        limit_req: limits::requests(scope, compiler)?,
+        realip: access::realip(scope, compiler)?,
+        tcp_nodelay: scope.flag("tcp_nodelay", true),
+        reset_timedout_connection: scope.flag("reset_timedout_connection", false),
+        absolute_redirect: scope.flag("absolute_redirect", true),
+        port_in_redirect: scope.flag("port_in_redirect", true),
+        server_name_in_redirect: scope.flag("server_name_in_redirect", false),
+    })
+}
+
+/// `invalid value "X"` at the directive in effect.
+fn wrong(scope: &Scope<'_, '_>, name: &str, word: &[u8]) -> Fault {
+    match scope.entry(name) {
+        Some(entry) => invalid_word(entry.node, word),
+        None => Fault::anywhere(format_args!("invalid value \"{}\"", shown(word))),
+    }
+}
+
+/// `keepalive_timeout TIMEOUT [HEADER]`: milliseconds and seconds.
+fn keepalive(scope: &Scope<'_, '_>) -> Result<(u64, Option<u64>), Fault> {
+    let Some(entry) = scope.entry("keepalive_timeout") else { return Ok((75_000, None)) };
+    let node = entry.node;
+    let timeout = units::milliseconds(node.arg(0)).ok_or_else(|| invalid_value(node))?;
+    let header = match node.args().get(1) {
+        None => None,
+        Some(word) => Some(units::seconds(word).ok_or_else(|| invalid_value(node))?),
+    };
+    Ok((timeout, header))
+}
+
+/// All `types` blocks of the innermost level that has any.
+fn types(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Types {
+    let blocks = scope.list("types");
+    let key = blocks.first().map_or(0, |entry| std::ptr::from_ref(entry.node).addr());
+    let compiled = compiler.types.entry(key).or_insert_with(|| {
+        let mut types: HashMap<Box<str>, Box<str>> = HashMap::new();
+        if blocks.is_empty() {
+            types.extend(BUILT_IN_TYPES.map(|(extension, kind)| (extension.into(), kind.into())));
+        }
+        for row in blocks.iter().flat_map(|entry| &entry.node.children) {
+            for extension in row.args() {
+                types.insert(shown(extension).to_ascii_lowercase().into(), row.name().into());
+            }
+        }
+        Arc::new(types)
+    });
+    Arc::clone(compiled)
+}
+
+fn add_headers(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Arc<[AddHeader]>, Fault> {
+    let mut headers = Vec::new();
+    for Entry { node, .. } in scope.list("add_header") {
+        let always = match node.args().get(2).map(Vec::as_slice) {
+            None => false,
+            Some(b"always") => true,
+            Some(word) => return Err(invalid_parameter(node, word)),
+        };
+        let value = complex::compile(node.arg(1), &mut compiler.namespace, &node.place)?;
+        headers.push(AddHeader { name: shown(node.arg(0)).into(), value, always });
+    }
+    Ok(headers.into())
+}
+
+/// `expires [modified] TIME | epoch | max | off`
+fn expires(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<Expires>, Fault> {
+    let Some(entry) = scope.entry("expires") else { return Ok(None) };
+    let node = entry.node;
+    let word = match node.args() {
+        [word] => word.as_slice(),
+        [first, word] if first == b"modified" => word.as_slice(),
+        [first, ..] => return Err(invalid_parameter(node, first)),
+        [] => return Ok(None),
+    };
+    Ok(match word {
+        b"off" => None,
+        b"epoch" => Some(Expires::Epoch),
+        b"max" => Some(Expires::Max),
+        [b'@' | b'$', ..] => {
+            compiler.note_unapplied_part(node, word);
+            None
+        }
+        [sign @ (b'-' | b'+'), rest @ ..] => {
+            let seconds = units::seconds(rest).ok_or_else(|| invalid_value(node))? as i64;
+            Some(Expires::In(if *sign == b'-' { -seconds } else { seconds }))
+        }
+        _ => Some(Expires::In(units::seconds(word).ok_or_else(|| invalid_value(node))? as i64)),
+    })
+}
+
+/// `error_page CODE... [=[CODE]] URI`
+fn error_pages(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Arc<[ErrorPage]>, Fault> {
+    let mut pages = Vec::new();
+    for Entry { node, .. } in scope.list("error_page") {
+        let Some((uri, mut codes)) = node.args().split_last() else { continue };
+        let mut replace = None;
+        if let Some((last, rest)) = codes.split_last()
+            && let Some(code) = last.strip_prefix(b"=")
+        {
+            codes = rest;
+            replace = Some(match code {
+                b"" => None,
+                code => Some(
+                    units::number(code)
+                        .and_then(|code| u16::try_from(code).ok())
+                        .ok_or_else(|| invalid_word(node, last))?,
+                ),
+            });
+        }
+        let mut statuses = Vec::new();
+        for word in codes {
+            let code = units::number(word).ok_or_else(|| invalid_word(node, word))?;
+            let status = u16::try_from(code).ok().filter(|status| (300..=599).contains(status) && *status != 499);
+            statuses.push(status.ok_or_else(|| {
+                let text = if code == 499 {
+                    "value must not be 499".to_owned()
+                } else {
+                    format!("value \"{}\" must be between 300 and 599", shown(word))
+                };
+                Fault::emerg(text, &node.place)
+            })?);
+        }
+        let target = complex::compile(uri, &mut compiler.namespace, &node.place)?;
+        pages.push(ErrorPage { codes: statuses, replace, target });
+    }
+    Ok(pages.into())
+}
+
+/// `root` or `alias`, and `index`.
+fn path_template(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<PathTemplate, Fault> {
+    let entry = scope.entry("root");
+    let path = match entry {
+        Some(Entry { node, .. }) => complex::compile(node.arg(0), &mut compiler.namespace, &node.place)?,
+        None => complex::literal(b"html"),
+    };
+    let mut index: Vec<Box<str>> = Vec::new();
+    for entry in scope.list("index") {
+        index.extend(entry.node.args().iter().map(|name| shown(name).into()));
+    }
+    if index.is_empty() {
+        index.push("index.html".into());
+    }
+    Ok(PathTemplate {
+        path: rooted(&compiler.prefix, path),
+        alias: entry.is_some_and(|entry| entry.node.name() == "alias"),
+        index: index.into(),
+    })
+}
+
+fn gzip(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<Arc<Gzip>>, Fault> {
+    if !scope.flag("gzip", false) {
+        return Ok(None);
+    }
+    let words = |name: &str| -> Vec<Box<str>> {
+        let words = scope.entry(name).map_or(&[][..], |entry| entry.node.args());
+        words.iter().map(|word| shown(word).into()).collect()
+    };
+    let mut types = words("gzip_types");
+    let all_types = types.iter().any(|kind| &**kind == "*");
+    types.push("text/html".into());
+    let mut disable = Vec::new();
+    for Entry { node, .. } in scope.list("gzip_disable") {
+        for word in node.args() {
+            let pattern: &[u8] = match word.as_slice() {
+                b"msie6" => b"MSIE [4-6]\\.(?!.*SV1)",
+                b"degradation" => continue,
+                pattern => pattern,
+            };
+            disable.push(complex::regex(pattern, true, &mut compiler.namespace, &node.place)?);
+        }
+    }
+    let comp_level = scope.number("gzip_comp_level").unwrap_or(1);
+    if !(1..=9).contains(&comp_level)
+        && let Some(entry) = scope.entry("gzip_comp_level")
+    {
+        return Err(Fault::emerg("value must be between 1 and 9", &entry.node.place));
+    }
+    let http_version_10 = match scope.word("gzip_http_version") {
+        None | Some(b"1.1") => false,
+        Some(b"1.0") => true,
+        Some(word) => return Err(wrong(scope, "gzip_http_version", word)),
+    };
+    Ok(Some(Arc::new(Gzip {
+        types,
+        all_types,
+        min_length: scope.number("gzip_min_length").unwrap_or(20),
+        comp_level: comp_level as u32,
+        http_version_10,
+        vary: scope.flag("gzip_vary", false),
+        proxied: words("gzip_proxied"),
+        disable,
+    })))
+}

@@ -1,0 +1,189 @@
+//! Locations: a block, the blocks within it, and all effective values.
+//!
+//! The mode of a location is active in its `if` blocks and not in locations nested in it; all other values are inherited
+//! by both. Choosing a location for a request is the HTTP room's business.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::compiler::Compiler;
+use super::complex;
+use super::error::{Fault, Place, shown};
+use super::scope::{Level, Scope};
+use super::settings::{Handler, Location, Locations, Match};
+use super::tree::Node;
+use super::{core, push, rewrite};
+
+/// What an `if` block takes from the block around it.
+pub(super) struct Parent<'a> {
+    number: usize,
+    handler: Handler,
+    has_mode: bool,
+    /// Place of the `}` of `http`, for the module's complaints.
+    pub(super) end: &'a Place,
+}
+
+/// The locations of a server or of a location.
+#[derive(Default)]
+pub(super) struct Within {
+    pub(super) locations: Locations,
+    pub(super) named: HashMap<Box<str>, Arc<Location>>,
+}
+
+/// The server's own level.
+pub(super) fn root(scope: &Scope<'_, '_>, end: &Place, compiler: &mut Compiler) -> Result<Arc<Location>, Fault> {
+    build(scope, Match::None, Locations::default(), end, compiler)
+}
+
+/// The locations of a block, in the order in which they are tried.
+pub(super) fn within(scope: &Scope<'_, '_>, end: &Place, compiler: &mut Compiler) -> Result<Within, Fault> {
+    let mut within = Within::default();
+    let mut prefixes: Vec<(Arc<Location>, &Node)> = Vec::new();
+    let mut exact: Vec<(Box<[u8]>, &Node)> = Vec::new();
+    for level in scope.level.blocks_named("location") {
+        let Some(node) = level.node else { continue };
+        let (matched, name) = matched(node, compiler)?;
+        check_nesting(scope.level.node, node, &matched, name)?;
+        let inner = Scope { level, outer: Some(scope) };
+        let nested = self::within(&inner, end, compiler)?.locations;
+        let location = build(&inner, matched, nested, end, compiler)?;
+        match &location.matched {
+            Match::None => {
+                within.named.entry(shown(name.get(1..).unwrap_or_default()).into()).or_insert(location);
+            }
+            Match::Exact(uri) => {
+                exact.push((uri.clone(), node));
+                within.locations.exact.entry(uri.clone()).or_insert(location);
+            }
+            Match::Prefix(_) | Match::StrongPrefix(_) => prefixes.push((location, node)),
+            Match::Regex(_) => within.locations.regexes.push(location),
+        }
+    }
+    prefixes.sort_by_key(|(location, _)| std::cmp::Reverse(prefix_of(location).len()));
+    refuse_twins(exact.iter().map(|(uri, node)| (&**uri, *node)))?;
+    refuse_twins(prefixes.iter().map(|(location, node)| (prefix_of(location), *node)))?;
+    within.locations.prefixes = prefixes.into_iter().map(|(location, _)| location).collect();
+    Ok(within)
+}
+
+/// The values of an `if` block.
+pub(super) fn if_block(
+    scope: &Scope<'_, '_>,
+    parent: &Parent<'_>,
+    compiler: &mut Compiler,
+) -> Result<Arc<Location>, Fault> {
+    let mut handler = match &scope.level.handler {
+        Some((handler, _)) => handler.clone(),
+        None => parent.handler.clone(),
+    };
+    let push = push::compile(scope, &mut handler, None, compiler)?;
+    let core = core::compile(scope, compiler)?;
+    let me = Parent { number: parent.number, handler, has_mode: parent.has_mode, end: parent.end };
+    let rewrite = rewrite::compile(scope, &me, compiler)?;
+    Ok(Arc::new(Location {
+        matched: Match::None,
+        number: me.number,
+        rewrite,
+        nested: Locations::default(),
+        handler: me.handler,
+        push,
+        core,
+    }))
+}
+
+fn build(
+    scope: &Scope<'_, '_>,
+    matched: Match,
+    nested: Locations,
+    end: &Place,
+    compiler: &mut Compiler,
+) -> Result<Arc<Location>, Fault> {
+    let mut handler = scope.level.handler.as_ref().map_or(Handler::Static, |(handler, _)| handler.clone());
+    let has_mode = scope.level.has_mode;
+    let push = push::compile(scope, &mut handler, has_mode.then_some(end), compiler)?;
+    let core = core::compile(scope, compiler)?;
+    let me = Parent { number: compiler.location_number(), handler, has_mode, end };
+    let rewrite = rewrite::compile(scope, &me, compiler)?;
+    Ok(Arc::new(Location { matched, number: me.number, rewrite, nested, handler: me.handler, push, core }))
+}
+
+fn prefix_of(location: &Location) -> &[u8] {
+    match &location.matched {
+        Match::Prefix(uri) | Match::StrongPrefix(uri) => uri,
+        _ => b"",
+    }
+}
+
+/// `[= | ^~ | ~ | ~*] NAME`, the modifier alone or right before the name.
+fn matched<'t>(node: &'t Node, compiler: &mut Compiler) -> Result<(Match, &'t [u8]), Fault> {
+    let (modifier, name): (&[u8], &[u8]) = match node.args() {
+        [modifier, name] => (modifier, name),
+        [word] => match word.as_slice() {
+            [b'=', name @ ..] => (b"=", name),
+            [b'^', b'~', name @ ..] => (b"^~", name),
+            [b'~', b'*', name @ ..] => (b"~*", name),
+            [b'~', name @ ..] => (b"~", name),
+            name => (b"", name),
+        },
+        _ => (b"", b""),
+    };
+    let matched = match modifier {
+        b"" if name.first() == Some(&b'@') => Match::None,
+        b"" => Match::Prefix(name.into()),
+        b"=" => Match::Exact(name.into()),
+        b"^~" => Match::StrongPrefix(name.into()),
+        b"~" | b"~*" => {
+            let caseless = modifier.len() == 2;
+            Match::Regex(complex::regex(name, caseless, &mut compiler.namespace, &node.place)?)
+        }
+        other => {
+            return Err(Fault::emerg(format_args!("invalid location modifier \"{}\"", shown(other)), &node.place));
+        }
+    };
+    Ok((matched, name))
+}
+
+/// What may stand in a location.
+fn check_nesting(outer: Option<&Node>, node: &Node, matched: &Match, name: &[u8]) -> Result<(), Fault> {
+    let Some(outer) = outer.filter(|outer| outer.name() == "location") else { return Ok(()) };
+    let outer_name = outer.args().last().map_or(&[][..], Vec::as_slice);
+    let text = match (outer.args(), outer_name) {
+        ([modifier, _], _) if modifier == b"=" => "the exact location",
+        ([_], [b'=', ..]) => "the exact location",
+        ([_], [b'@', ..]) => "the named location",
+        _ => "",
+    };
+    let shown_name = shown(name);
+    if !text.is_empty() {
+        let text = format_args!("location \"{shown_name}\" cannot be inside {text} \"{}\"", shown(outer_name));
+        return Err(Fault::emerg(text, &node.place));
+    }
+    if matches!(matched, Match::None) {
+        let text = format_args!("named location \"{shown_name}\" can be on the server level only");
+        return Err(Fault::emerg(text, &node.place));
+    }
+    let bare = outer_name.strip_prefix(b"^~").unwrap_or(outer_name);
+    let regex = outer.args().first().is_some_and(|word| word.starts_with(b"~"));
+    let inner_regex = matches!(matched, Match::Regex(_));
+    if !regex && !inner_regex && !name.starts_with(bare) {
+        let text = format_args!("location \"{shown_name}\" is outside location \"{}\"", shown(bare));
+        return Err(Fault::emerg(text, &node.place));
+    }
+    Ok(())
+}
+
+/// `duplicate location "/x"`, at the second one.
+fn refuse_twins<'t>(named: impl Iterator<Item = (&'t [u8], &'t Node)>) -> Result<(), Fault> {
+    let mut seen = std::collections::HashSet::new();
+    for (name, node) in named {
+        if !seen.insert(name) {
+            return Err(Fault::emerg(format_args!("duplicate location \"{}\"", shown(name)), &node.place));
+        }
+    }
+    Ok(())
+}
+
+/// Whether every request of this block is answered by a `return`.
+pub(super) fn always_returns(level: &Level<'_>) -> bool {
+    level.steps.iter().any(|step| matches!(step, super::scope::Step::Plain(node) if node.name() == "return"))
+}

@@ -1,0 +1,98 @@
+//! The main context and `events`: what concerns the process and not a request.
+//!
+//! Changes nothing of the process; looks only whether the user exists.
+
+use std::path::PathBuf;
+
+use super::compiler::Compiler;
+use super::error::{Fault, shown};
+use super::logs;
+use super::scope::{Scope, invalid_value};
+use super::settings::Process;
+use super::tree::Node;
+use super::units;
+
+/// Compiles the values of the main level and of `events`.
+pub(super) fn compile(
+    main: &Scope<'_, '_>,
+    events: Option<&Scope<'_, '_>>,
+    compiler: &mut Compiler,
+) -> Result<Process, Fault> {
+    let connections = events.and_then(|events| events.number("worker_connections")).unwrap_or(512);
+    Ok(Process {
+        daemon: main.flag("daemon", true),
+        master_process: main.flag("master_process", true),
+        pid: pid(main, compiler),
+        user: user(main, compiler)?,
+        worker_processes: worker_processes(main)?,
+        worker_connections: usize::try_from(connections).unwrap_or(usize::MAX),
+        worker_rlimit_nofile: main.number("worker_rlimit_nofile"),
+        worker_shutdown_timeout: main.number("worker_shutdown_timeout"),
+        error_log: logs::read_error_logs(main.list("error_log"), compiler)?,
+        env: main.list("env").iter().map(|entry| env(entry.node)).collect(),
+    })
+}
+
+fn pid(main: &Scope<'_, '_>, compiler: &Compiler) -> PathBuf {
+    compiler.in_prefix(main.text("pid").unwrap_or(b"logs/nginx.pid"))
+}
+
+/// `NAME` or `NAME=VALUE`
+fn env(node: &Node) -> (String, Option<String>) {
+    let text = shown(node.arg(0));
+    match text.split_once('=') {
+        Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+        None => (text.into_owned(), None),
+    }
+}
+
+fn worker_processes(main: &Scope<'_, '_>) -> Result<Option<usize>, Fault> {
+    match main.entry("worker_processes") {
+        None => Ok(Some(1)),
+        Some(entry) if entry.node.arg(0) == b"auto" => Ok(None),
+        Some(entry) => {
+            let count = units::number(entry.node.arg(0)).ok_or_else(|| invalid_value(entry.node))?;
+            Ok(Some(usize::try_from(count).unwrap_or(usize::MAX).max(1)))
+        }
+    }
+}
+
+/// `user NAME [GROUP]`. Without privileges the directive is ignored; a user that does not exist is an error only for the
+/// strict, otherwise it is as if the directive were not there.
+fn user(main: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<(String, Option<String>)>, Fault> {
+    let Some(entry) = main.entry("user") else { return Ok(None) };
+    let node = entry.node;
+    if !is_root() {
+        let text =
+            "the \"user\" directive makes sense only if the master process runs with super-user privileges, ignored";
+        compiler.warn(text, &node.place);
+        return Ok(None);
+    }
+    let name = shown(node.arg(0)).into_owned();
+    let group = node.args().get(1).map(|group| shown(group).into_owned());
+    let missing = if !is_listed("/etc/passwd", &name) {
+        Some(format!("getpwnam(\"{name}\") failed"))
+    } else {
+        let group = group.as_deref().filter(|group| !is_listed("/etc/group", group));
+        group.map(|group| format!("getgrnam(\"{group}\") failed"))
+    };
+    match missing {
+        None => Ok(Some((name, group))),
+        Some(text) if compiler.dialect.strict => Err(Fault::emerg(text, &node.place)),
+        Some(text) => {
+            compiler.warn(format_args!("{text}, the \"user\" directive is ignored"), &node.place);
+            Ok(None)
+        }
+    }
+}
+
+/// Whether `name` begins a line of a file such as /etc/passwd. A file that cannot be read says nothing against a name.
+fn is_listed(file: &str, name: &str) -> bool {
+    std::fs::read_to_string(file)
+        .map_or(true, |text| text.lines().any(|line| line.split(':').next().is_some_and(|first| first == name)))
+}
+
+/// Whether the process has privileges.
+pub(super) fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}

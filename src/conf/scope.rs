@@ -1,0 +1,264 @@
+//! What each block sets, with values read, and the view from a block outwards.
+//!
+//! A [`Level`] holds what one block says, a [`Scope`] is a level and the ones around it. Inheritance is the same for all
+//! directives: the innermost level that says anything about a directive says all of it. What a value means is not known
+//! here.
+
+use std::collections::HashMap;
+
+use super::compiler::Compiler;
+use super::complex;
+use super::directives::{Contents, Kind};
+use super::error::{Fault, shown};
+use super::settings::Handler;
+use super::tree::Node;
+use super::units;
+use super::variable::Complex;
+use super::{mode, namespace};
+
+/// A directive and its value.
+#[derive(Debug)]
+pub(super) struct Entry<'t> {
+    pub(super) node: &'t Node,
+    pub(super) value: Value,
+}
+
+/// A value as the table says it is read.
+#[derive(Debug)]
+pub(super) enum Value {
+    Flag(bool),
+    /// Digits, a time or a size.
+    Number(u64),
+    Complex(Complex),
+    /// The bytes of a text, or of the file it names.
+    Text(Vec<u8>),
+    /// The words of the node, read by whoever applies them.
+    Words,
+}
+
+/// What one block says.
+#[derive(Debug, Default)]
+pub(super) struct Level<'t> {
+    /// The block; `None` for the main level.
+    pub(super) node: Option<&'t Node>,
+    values: HashMap<&'static str, Vec<Entry<'t>>>,
+    /// Rewrite operations and `if` blocks, in order.
+    pub(super) steps: Vec<Step<'t>>,
+    /// Blocks within, other than `if`, in order.
+    pub(super) blocks: Vec<Level<'t>>,
+    /// What answers here, and the directive that said so.
+    pub(super) handler: Option<(Handler, &'t Node)>,
+    /// A mode of the module is set here.
+    pub(super) has_mode: bool,
+}
+
+/// A rewrite operation.
+#[derive(Debug)]
+pub(super) enum Step<'t> {
+    Plain(&'t Node),
+    If(Level<'t>),
+}
+
+/// A level and the levels around it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scope<'a, 't> {
+    pub(super) level: &'a Level<'t>,
+    pub(super) outer: Option<&'a Scope<'a, 't>>,
+}
+
+impl<'t> Level<'t> {
+    /// Reads the values of a block.
+    pub(super) fn collect(
+        node: Option<&'t Node>,
+        children: &'t [Node],
+        compiler: &mut Compiler,
+    ) -> Result<Self, Fault> {
+        let mut level = Self { node, ..Self::default() };
+        for child in children {
+            level.add(child, compiler)?;
+        }
+        Ok(level)
+    }
+
+    fn add(&mut self, node: &'t Node, compiler: &mut Compiler) -> Result<(), Fault> {
+        let Some(row) = node.row else { return Ok(()) };
+        compiler.note_spelling(node, row);
+        let value = match row.kind {
+            Kind::Silent => return Ok(()),
+            Kind::NotApplied | Kind::Skipped(_) => {
+                compiler.note_unapplied(node);
+                return namespace::define_unapplied(node, &mut compiler.namespace);
+            }
+            Kind::Step => {
+                self.steps.push(Step::Plain(node));
+                return Ok(());
+            }
+            Kind::Handler => return mode::set(self, node, row, compiler),
+            Kind::Block(Contents::Directives(_)) => {
+                self.refuse_second_block(node)?;
+                let block = Level::collect(Some(node), &node.children, compiler)?;
+                if row.name == "if" {
+                    self.steps.push(Step::If(block));
+                } else {
+                    self.blocks.push(block);
+                }
+                return Ok(());
+            }
+            Kind::Block(_) | Kind::List => Value::Words,
+            single => {
+                self.refuse_duplicate(node, row.meaning)?;
+                read(node, single, compiler)?
+            }
+        };
+        self.values.entry(row.meaning).or_default().push(Entry { node, value });
+        Ok(())
+    }
+
+    fn refuse_duplicate(&self, node: &Node, meaning: &str) -> Result<(), Fault> {
+        if !self.values.contains_key(meaning) {
+            return Ok(());
+        }
+        let name = node.name();
+        Err(if name == "push_stream_header_template_file" {
+            let text =
+                format_args!("\"{name}\" directive is duplicate or template set by 'push_stream_header_template'");
+            Fault::emerg(text, &node.place)
+        } else {
+            duplicate(node)
+        })
+    }
+
+    fn refuse_second_block(&self, node: &Node) -> Result<(), Fault> {
+        let once = matches!(&*node.name(), "http" | "events");
+        if once && self.blocks.iter().any(|block| block.node.is_some_and(|other| other.name() == node.name())) {
+            return Err(duplicate(node));
+        }
+        Ok(())
+    }
+
+    /// The directives of this level alone.
+    pub(super) fn own(&self, name: &str) -> &[Entry<'t>] {
+        self.values.get(name).map_or(&[][..], Vec::as_slice)
+    }
+
+    /// The blocks of this name.
+    pub(super) fn blocks_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Level<'t>> {
+        self.blocks.iter().filter(move |block| block.node.is_some_and(|node| node.name() == name))
+    }
+}
+
+impl<'a, 't> Scope<'a, 't> {
+    /// The innermost directives of this name.
+    pub(super) fn list(&self, name: &str) -> &'a [Entry<'t>] {
+        let own = self.level.own(name);
+        match self.outer {
+            Some(outer) if own.is_empty() => outer.list(name),
+            _ => own,
+        }
+    }
+
+    /// The innermost directive of this name.
+    pub(super) fn entry(&self, name: &str) -> Option<&'a Entry<'t>> {
+        self.list(name).first()
+    }
+
+    pub(super) fn flag(&self, name: &str, default: bool) -> bool {
+        match self.entry(name).map(|entry| &entry.value) {
+            Some(Value::Flag(flag)) => *flag,
+            _ => default,
+        }
+    }
+
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        match self.entry(name)?.value {
+            Value::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    pub(super) fn complex(&self, name: &str) -> Option<&'a Complex> {
+        match &self.entry(name)?.value {
+            Value::Complex(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&'a [u8]> {
+        match &self.entry(name)?.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// First word of the innermost directive of this name.
+    pub(super) fn word(&self, name: &str) -> Option<&'a [u8]> {
+        self.entry(name).map(|entry| entry.node.arg(0))
+    }
+}
+
+/// Reads the single word of a directive.
+fn read(node: &Node, kind: Kind, compiler: &mut Compiler) -> Result<Value, Fault> {
+    let word = node.arg(0);
+    let number = |value: Option<u64>| value.map(Value::Number).ok_or_else(|| invalid_value(node));
+    match kind {
+        Kind::Flag => flag(node).map(Value::Flag),
+        Kind::Number => units::number(word)
+            .map(Value::Number)
+            .ok_or_else(|| Fault::emerg(format_args!("\"{}\" directive invalid number", node.name()), &node.place)),
+        Kind::Seconds => number(units::seconds(word)),
+        Kind::Milliseconds => number(units::milliseconds(word)),
+        Kind::Size => number(units::size(word)),
+        Kind::Offset => number(units::offset(word)),
+        Kind::Text => Ok(Value::Text(word.to_vec())),
+        Kind::Complex => complex::compile(word, &mut compiler.namespace, &node.place).map(Value::Complex),
+        _ if node.name() == "push_stream_header_template_file" => header_file(node).map(Value::Text),
+        _ => Ok(Value::Words),
+    }
+}
+
+fn flag(node: &Node) -> Result<bool, Fault> {
+    let word = node.arg(0);
+    if word.eq_ignore_ascii_case(b"on") {
+        return Ok(true);
+    }
+    if word.eq_ignore_ascii_case(b"off") {
+        return Ok(false);
+    }
+    let text = format_args!(
+        "invalid value \"{}\" in \"{}\" directive, it must be \"on\" or \"off\"",
+        shown(word),
+        node.name()
+    );
+    Err(Fault::emerg(text, &node.place))
+}
+
+/// The header template of a file, opened with the path as written.
+fn header_file(node: &Node) -> Result<Vec<u8>, Fault> {
+    let name = shown(node.arg(0));
+    let failed =
+        |what: &str| Fault::module(format_args!("unable to {what} \"{name}\" for header template"), &node.place);
+    let mut file = std::fs::File::open(&*name).map_err(|_| failed("open file"))?;
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(&mut file, &mut text).map_err(|_| failed("read data from file"))?;
+    Ok(text)
+}
+
+/// `"D" directive is duplicate`
+pub(super) fn duplicate(node: &Node) -> Fault {
+    Fault::emerg(format_args!("\"{}\" directive is duplicate", node.name()), &node.place)
+}
+
+/// `"D" directive invalid value`
+pub(super) fn invalid_value(node: &Node) -> Fault {
+    Fault::emerg(format_args!("\"{}\" directive invalid value", node.name()), &node.place)
+}
+
+/// `invalid parameter "X"`
+pub(super) fn invalid_parameter(node: &Node, word: &[u8]) -> Fault {
+    Fault::emerg(format_args!("invalid parameter \"{}\"", shown(word)), &node.place)
+}
+
+/// `invalid value "X"`
+pub(super) fn invalid_word(node: &Node, word: &[u8]) -> Fault {
+    Fault::emerg(format_args!("invalid value \"{}\"", shown(word)), &node.place)
+}

@@ -1,0 +1,185 @@
+//! A `server` block: its names, its sockets, its locations, its TLS.
+//!
+//! Puts together what the neighbours compile. Also judges whether the server is only a push server, since taking the
+//! ports of a web site away from nginx must be somebody's decision.
+
+use std::sync::Arc;
+
+use super::compiler::Compiler;
+use super::complex;
+use super::error::{Fault, Place, shown};
+use super::listen::{self, Listen};
+use super::location;
+use super::scope::{Level, Scope, invalid_value};
+use super::settings::{Handler, Regex, Server};
+use super::tables::host_mask;
+use super::tree::Node;
+use super::units;
+use super::variable::HostMask;
+use super::{access, tls};
+
+/// A server and what its sockets need of it.
+pub(super) struct Compiled {
+    pub(super) server: Arc<Server>,
+    pub(super) names: Vec<Name>,
+    pub(super) listens: Vec<Listen>,
+}
+
+/// One word of `server_name`.
+pub(super) enum Name {
+    Exact(Box<str>),
+    /// The mask, and as written.
+    Mask(HostMask, Box<str>),
+    Regex(Regex),
+}
+
+/// Compiles a server. `end` is the place of the `}` of `http`.
+pub(super) fn compile(scope: &Scope<'_, '_>, end: &Place, compiler: &mut Compiler) -> Result<Compiled, Fault> {
+    let (name, names) = server_names(scope, compiler)?;
+    let listens = listens(scope, compiler)?;
+    let root = location::root(scope, end, compiler)?;
+    let within = location::within(scope, end, compiler)?;
+    let tls_wanted = listens.iter().find(|listen| listen.ssl).and(scope.level.node).map(|node| node.place.to_string());
+    let tls = tls::compile(scope, tls_wanted.as_deref(), compiler)?;
+    let server = Server {
+        name,
+        root,
+        locations: within.locations,
+        named: within.named,
+        tls,
+        client_header_timeout: scope.number("client_header_timeout").unwrap_or(60_000),
+        large_client_header_buffers: header_buffers(scope)?,
+        merge_slashes: scope.flag("merge_slashes", true),
+        underscores_in_headers: scope.flag("underscores_in_headers", false),
+        ignore_invalid_headers: scope.flag("ignore_invalid_headers", true),
+        pushes: uses_module(scope.level),
+        foreign: foreign(scope.level, scope).map(Into::into),
+    };
+    Ok(Compiled { server: Arc::new(server), names, listens })
+}
+
+/// Whether the block or a location in it has a mode.
+pub(super) fn uses_module(level: &Level<'_>) -> bool {
+    level.has_mode || level.blocks.iter().any(uses_module)
+}
+
+fn header_buffers(scope: &Scope<'_, '_>) -> Result<(usize, usize), Fault> {
+    let Some(entry) = scope.entry("large_client_header_buffers") else { return Ok((4, 8192)) };
+    let count = units::number(entry.node.arg(0)).filter(|count| *count > 0);
+    let size = units::size(entry.node.arg(1)).filter(|size| *size > 0);
+    match (count.map(usize::try_from), size.map(usize::try_from)) {
+        (Some(Ok(count)), Some(Ok(size))) => Ok((count, size)),
+        _ => Err(invalid_value(entry.node)),
+    }
+}
+
+fn listens(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Vec<Listen>, Fault> {
+    let entries = scope.level.own("listen");
+    let mut listens = Vec::new();
+    for entry in entries {
+        listens.extend(listen::read(entry.node, compiler)?);
+    }
+    if entries.is_empty() {
+        listens.extend(scope.level.node.map(Listen::default_of));
+    }
+    if scope.flag("ssl", false)
+        && let Some(entry) = scope.entry("ssl")
+    {
+        let text = "the \"ssl\" directive is deprecated, use the \"listen ... ssl\" directive instead";
+        compiler.warn(text, &entry.node.place);
+        listens.iter_mut().for_each(|listen| listen.ssl = true);
+    }
+    if scope.flag("http2", false) {
+        listens.iter_mut().for_each(|listen| listen.http2 = true);
+    }
+    Ok(listens)
+}
+
+/// The first name for `$server_name`, and all of them.
+fn server_names(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<(Box<str>, Vec<Name>), Fault> {
+    let mut first: Option<Box<str>> = None;
+    let mut names = Vec::new();
+    for entry in scope.level.own("server_name") {
+        for word in entry.node.args() {
+            let (shown_name, name) = server_name(entry.node, word, compiler)?;
+            first.get_or_insert(shown_name);
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        names.push(Name::Exact("".into()));
+    }
+    Ok((first.unwrap_or_default(), names))
+}
+
+fn server_name(node: &Node, word: &[u8], compiler: &mut Compiler) -> Result<(Box<str>, Name), Fault> {
+    let text = shown(word);
+    if let Some(pattern) = word.strip_prefix(b"~") {
+        if pattern.is_empty() {
+            return Err(Fault::emerg(format_args!("empty regex in server name \"{text}\""), &node.place));
+        }
+        let regex = complex::regex(pattern, true, &mut compiler.namespace, &node.place)?;
+        return Ok((text.into(), Name::Regex(regex)));
+    }
+    if text == "$hostname" {
+        let own: Box<str> = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().into();
+        return Ok((own.clone(), Name::Exact(own.to_ascii_lowercase().into())));
+    }
+    if word.contains(&b'/') {
+        compiler.warn(format_args!("server name \"{text}\" has suspicious symbols"), &node.place);
+    }
+    let lower = text.to_ascii_lowercase();
+    if let Some(mask) = host_mask(lower.as_bytes()) {
+        return Ok((text.strip_prefix('.').unwrap_or(&text).into(), Name::Mask(mask, lower.into())));
+    }
+    if lower.contains('*') {
+        return Err(Fault::emerg(format_args!("invalid server name or wildcard \"{text}\""), &node.place));
+    }
+    Ok((text.into(), Name::Exact(lower.into())))
+}
+
+/// What a server serves beside push, if anything: a backend, or static files that are no error pages.
+fn foreign(level: &Level<'_>, server: &Scope<'_, '_>) -> Option<String> {
+    let pages: Vec<&[u8]> =
+        server.list("error_page").iter().filter_map(|entry| entry.node.args().last().map(Vec::as_slice)).collect();
+    let of_files = if covers_everything(level) { None } else { static_files(level) };
+    of_files.map(described).or_else(|| foreign_within(level, &pages))
+}
+
+fn foreign_within(level: &Level<'_>, pages: &[&[u8]]) -> Option<String> {
+    level.blocks_named("location").find_map(|location| {
+        let node = location.node?;
+        let uri = node.args().last().map_or(&[][..], Vec::as_slice);
+        if is_error_page(uri, pages) || access::denies_all(location) || location::always_returns(location) {
+            return None;
+        }
+        let own = match &location.handler {
+            Some((Handler::Foreign(_), node)) => Some(*node),
+            Some(_) => None,
+            None => static_files(location),
+        };
+        own.map(described).or_else(|| foreign_within(location, pages))
+    })
+}
+
+/// A named location, the target of an `error_page`, or a single page such as `/404.html`.
+fn is_error_page(uri: &[u8], pages: &[&[u8]]) -> bool {
+    uri.starts_with(b"@") || uri.starts_with(b"=@") || uri.ends_with(b".html") || pages.contains(&uri)
+}
+
+/// A directive of this level that is there to serve files.
+fn static_files<'t>(level: &Level<'t>) -> Option<&'t Node> {
+    ["root", "index"].iter().find_map(|name| level.own(name).first()).map(|entry| entry.node)
+}
+
+fn described(node: &Node) -> String {
+    format!("\"{}\" in {}", node.name(), node.place)
+}
+
+/// Whether a location `/` answers whatever no other location does without looking at files.
+fn covers_everything(level: &Level<'_>) -> bool {
+    level.blocks_named("location").any(|location| {
+        let root = location.node.is_some_and(|node| node.args().last().is_some_and(|uri| uri == b"/"));
+        root && (access::denies_all(location) || location::always_returns(location) || location.has_mode)
+    })
+}

@@ -1,0 +1,246 @@
+//! Text -> tree of directives: includes read, names, contexts and numbers of words checked against the table.
+//!
+//! Does not look at values. Invariant: every node with a row stands where its row allows and has as many words as its row
+//! takes; rows of words (`map`, `types`, ...) and what is inside skipped blocks have no row.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::directives::{self, Contents, Contexts, Directive, Kind, LOCATION_IF, MAIN, SERVER, SERVER_IF};
+use super::error::{Fault, Note, Place, os_error, shown};
+use super::glob;
+use super::settings::{Line, LogLevel};
+use super::token::{End, Lexer, Statement};
+
+/// How deep includes and blocks may nest. nginx has no limit but its file descriptors and its stack.
+const DEEPEST: usize = 100;
+
+/// One directive.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// Its row; `None` for a row of words.
+    pub(super) row: Option<&'static Directive>,
+    /// Name and words.
+    pub(super) words: Vec<Vec<u8>>,
+    /// Where its `;` or `{` is.
+    pub(super) place: Place,
+    /// What stands in its block.
+    pub(super) children: Vec<Node>,
+    /// Where its `}` is.
+    pub(super) end: Place,
+}
+
+impl Node {
+    /// The name as written.
+    pub(super) fn name(&self) -> std::borrow::Cow<'_, str> {
+        shown(self.words.first().map_or(&[][..], Vec::as_slice))
+    }
+
+    /// Word `index` behind the name; empty where there is none.
+    pub(super) fn arg(&self, index: usize) -> &[u8] {
+        self.words.get(index + 1).map_or(&[][..], Vec::as_slice)
+    }
+
+    /// All words behind the name.
+    pub(super) fn args(&self) -> &[Vec<u8>] {
+        self.words.get(1..).unwrap_or_default()
+    }
+}
+
+/// Which names are known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dialect {
+    /// Only those of this line of the module.
+    pub(super) only: Option<Line>,
+    /// A missing mime.types, user or dhparam is an error.
+    pub(super) strict: bool,
+}
+
+/// Reads files into one tree.
+pub(super) struct Reader {
+    dialect: Dialect,
+    /// Directory of the main file: includes start here.
+    directory: PathBuf,
+    depth: usize,
+    /// Every file that was read, for `-T`.
+    pub(super) files: Vec<(PathBuf, Vec<u8>)>,
+    /// What was noticed on the way.
+    pub(super) notes: Vec<Note>,
+}
+
+impl Reader {
+    pub(super) fn new(dialect: Dialect, directory: PathBuf) -> Self {
+        Self { dialect, directory, depth: 0, files: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Reads a text of the main context; `file` is its name, `None` for the command line.
+    pub(super) fn text(&mut self, text: &[u8], file: Option<&Path>, nodes: &mut Vec<Node>) -> Result<(), Fault> {
+        let place = Place { file: file.map(Arc::from), line: 1 };
+        self.block(&mut Lexer::new(text, place), Contents::Directives(MAIN), false, nodes)
+    }
+
+    /// Reads the main file.
+    pub(super) fn main_file(&mut self, path: &Path, nodes: &mut Vec<Node>) -> Result<(), Fault> {
+        let text = std::fs::read(path).map_err(|error| Fault::anywhere(cannot_open(path, &error)))?;
+        self.files.push((path.to_owned(), text.clone()));
+        self.text(&text, Some(path), nodes)
+    }
+
+    /// Reads statements up to the end of the block, or of the text.
+    fn block(
+        &mut self,
+        lexer: &mut Lexer<'_>,
+        contents: Contents,
+        inside: bool,
+        nodes: &mut Vec<Node>,
+    ) -> Result<(), Fault> {
+        loop {
+            let statement = lexer.statement()?;
+            match statement.end {
+                End::File if inside => {
+                    return Err(Fault::emerg("unexpected end of file, expecting \"}\"", lexer.place()));
+                }
+                End::Close if !inside => return Err(Fault::emerg("unexpected \"}\"", lexer.place())),
+                End::File | End::Close => return Ok(()),
+                End::Semicolon | End::Open => self.statement(lexer, contents, statement, nodes)?,
+            }
+        }
+    }
+
+    fn statement(
+        &mut self,
+        lexer: &mut Lexer<'_>,
+        contents: Contents,
+        statement: Statement,
+        nodes: &mut Vec<Node>,
+    ) -> Result<(), Fault> {
+        let Statement { words, end } = statement;
+        let place = lexer.place().clone();
+        if words.first().is_some_and(|name| name == b"include") {
+            return self.include(&words, end, &place, contents, nodes);
+        }
+        let mut node = Node { row: None, words, end: place.clone(), place, children: Vec::new() };
+        let inner = match contents {
+            Contents::Words if end == End::Open => return Err(Fault::emerg("unexpected \"{\"", &node.place)),
+            Contents::Words => None,
+            Contents::Opaque if node.name().ends_with("_by_lua_block") => Some(Contents::Lua),
+            Contents::Opaque | Contents::Lua => (end == End::Open).then_some(Contents::Opaque),
+            Contents::Directives(context) => {
+                let row = self.row(&node, context, end)?;
+                node.row = Some(row);
+                inside(row, context)
+            }
+        };
+        match inner {
+            Some(Contents::Lua) if end == End::Open => lexer.skip_lua()?,
+            Some(inner) if end == End::Open => {
+                self.deeper(&node.place)?;
+                self.block(lexer, inner, true, &mut node.children)?;
+                self.depth -= 1;
+            }
+            _ => {}
+        }
+        node.end = lexer.place().clone();
+        nodes.push(node);
+        Ok(())
+    }
+
+    /// The row of a directive, if it may stand here as it does.
+    fn row(&self, node: &Node, context: Contexts, end: End) -> Result<&'static Directive, Fault> {
+        let name = node.name();
+        let mut known = false;
+        for row in directives::named(&name) {
+            if self.dialect.only.is_some_and(|line| !row.lines.know(line)) {
+                continue;
+            }
+            known = true;
+            if !row.contexts.meets(context) {
+                continue;
+            }
+            if !row.is_block() && end == End::Open {
+                return Err(Fault::emerg(format_args!("directive \"{name}\" is not terminated by \";\""), &node.place));
+            }
+            if row.is_block() && end != End::Open {
+                return Err(Fault::emerg(format_args!("directive \"{name}\" has no opening \"{{\""), &node.place));
+            }
+            if !row.args.allow(node.args().len()) {
+                return Err(wrong_count(&name, &node.place));
+            }
+            return Ok(row);
+        }
+        let text = if known {
+            format!("\"{name}\" directive is not allowed here")
+        } else {
+            format!("unknown directive \"{name}\"")
+        };
+        Err(Fault::emerg(text, &node.place))
+    }
+
+    fn include(
+        &mut self,
+        words: &[Vec<u8>],
+        end: End,
+        place: &Place,
+        contents: Contents,
+        nodes: &mut Vec<Node>,
+    ) -> Result<(), Fault> {
+        let [_, name] = words else { return Err(wrong_count("include", place)) };
+        if end == End::Open {
+            return Err(Fault::emerg("directive \"include\" is not terminated by \";\"", place));
+        }
+        let path = self.directory.join(&*shown(name));
+        let paths = if glob::is_pattern(&shown(name)) { glob::matches(&path) } else { vec![path] };
+        for path in paths {
+            let text = match std::fs::read(&path) {
+                Ok(text) => text,
+                Err(error) if self.may_be_missing(&path, &error) => {
+                    let text = format!("{}, the built-in types are used in {place}", cannot_open(&path, &error));
+                    self.notes.push(Note { level: LogLevel::Warn, text });
+                    continue;
+                }
+                Err(error) => return Err(Fault::emerg(cannot_open(&path, &error), place)),
+            };
+            if !self.files.iter().any(|(read, _)| *read == path) {
+                self.files.push((path.clone(), text.clone()));
+            }
+            self.deeper(place)?;
+            let mut lexer = Lexer::new(&text, Place { file: Some(Arc::from(path)), line: 1 });
+            self.block(&mut lexer, contents, false, nodes)?;
+            self.depth -= 1;
+        }
+        Ok(())
+    }
+
+    /// mime.types comes with nginx's package, not with the configuration.
+    fn may_be_missing(&self, path: &Path, error: &std::io::Error) -> bool {
+        !self.dialect.strict
+            && error.kind() == std::io::ErrorKind::NotFound
+            && path.file_name().is_some_and(|name| name == "mime.types")
+    }
+
+    fn deeper(&mut self, place: &Place) -> Result<(), Fault> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(Fault::emerg("blocks and includes are nested too deeply", place));
+        }
+        Ok(())
+    }
+}
+
+/// What stands in the block of `row`.
+fn inside(row: &Directive, context: Contexts) -> Option<Contents> {
+    match row.kind {
+        Kind::Block(Contents::Directives(LOCATION_IF)) if context == SERVER => Some(Contents::Directives(SERVER_IF)),
+        Kind::Block(contents) | Kind::Skipped(contents) => Some(contents),
+        _ => None,
+    }
+}
+
+fn wrong_count(name: &str, place: &Place) -> Fault {
+    Fault::emerg(format_args!("invalid number of arguments in \"{name}\" directive"), place)
+}
+
+/// nginx's words for a file that cannot be read.
+pub(super) fn cannot_open(path: &Path, error: &std::io::Error) -> String {
+    format!("open() \"{}\" failed {}", path.display(), os_error(error))
+}

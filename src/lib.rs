@@ -3,6 +3,7 @@
 //! The rooms stand on one another, each importing only from those below it; docs/ARCHITECTURE.md has the map:
 //! `server` > `http` > `delivery` > `hub`, `render` > `conf`, `model`.
 
+pub mod cli;
 pub mod conf;
 pub mod delivery;
 pub mod http;

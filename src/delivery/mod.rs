@@ -1,1 +1,17 @@
-//! The lean connection: what one subscriber misses, receives, and how it ends.
+//! The hot path of a subscriber: the lean connection, the table of a worker's subscribers, fan-out, deadlines.
+//!
+//! Everything here belongs to one worker thread (`Rc`, `Cell`); only the hub is shared. It knows bytes, views and
+//! channels, but no HTTP: what a long-poll is answered with is asked of a [`Waiting`] that the floor above hands in.
+//! A waiting subscriber costs no timer, no buffer and no wake-up.
+
+mod connection;
+mod deadlines;
+mod outbox;
+mod stream;
+mod subscribers;
+mod worker;
+
+pub use connection::{Connection, Event, Flush};
+pub use stream::{Stream, TlsStream};
+pub use subscribers::{Encoding, Ending, Manner, Subscriber, Waiting};
+pub use worker::{Tally, Worker};

@@ -1,0 +1,284 @@
+//! One connection: its stream, what waits to be sent, and the bell of its task.
+//!
+//! The task of a connection sleeps in [`Connection::event`]; fan-out and deadlines work on the connection from outside and
+//! ring the bell only when the task has something to decide. Nothing here knows what the bytes mean.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use super::outbox::Outbox;
+use super::stream::Stream;
+use super::subscribers::Subscriber;
+use crate::hub::ChannelKey;
+
+/// Why a connection's task was woken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A read would give bytes, the end or an error.
+    Readable,
+    /// Everything that waited has been sent.
+    Drained,
+    /// The subscription of the connection has ended; its last bytes are in the outbox.
+    Ended,
+    /// The deadline the task has set is over.
+    TimedOut,
+    /// The connection is of no more use: the peer is gone, too slow, or the server lets go of it.
+    Broken,
+}
+
+/// How far a flush came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flush {
+    /// Nothing waits.
+    Done,
+    /// The socket takes no more for now.
+    Pending,
+    /// The peer is gone.
+    Broken,
+}
+
+const ENDED: u8 = 1;
+const TIMED_OUT: u8 = 2;
+const BROKEN: u8 = 4;
+const TOUCHED: u8 = 8;
+const CLOSING: u8 = 16;
+const HELD: u8 = 32;
+
+/// One connection of a worker.
+pub struct Connection {
+    stream: Stream,
+    outbox: RefCell<Outbox>,
+    bell: RefCell<Option<Waker>>,
+    signs: Cell<u8>,
+    pub(super) slot: Cell<u32>,
+    /// What the task waits for at most until (monotonic milliseconds, 0: no end).
+    pub(super) deadline: Cell<u64>,
+    /// Time of the entry in the worker's deadlines, 0 if there is none.
+    pub(super) armed: Cell<u64>,
+    /// When bytes last moved while more waited.
+    pub(super) progress: Cell<u64>,
+    /// Longest time without progress, milliseconds.
+    pub(super) send_timeout: Cell<u32>,
+    pub(super) subscriber: RefCell<Option<Subscriber>>,
+}
+
+impl Connection {
+    /// A connection that is known to no worker yet.
+    pub fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            outbox: RefCell::default(),
+            bell: RefCell::default(),
+            signs: Cell::new(0),
+            slot: Cell::new(0),
+            deadline: Cell::new(0),
+            armed: Cell::new(0),
+            progress: Cell::new(0),
+            send_timeout: Cell::new(60_000),
+            subscriber: RefCell::default(),
+        }
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Sets how long the peer may take nothing while bytes wait (`send_timeout`), milliseconds.
+    pub fn set_send_timeout(&self, timeout: u64) {
+        self.send_timeout.set(u32::try_from(timeout).unwrap_or(u32::MAX));
+    }
+
+    /// Reads what is there; `Ok(0)` is the peer's end.
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.try_read(buffer)
+    }
+
+    /// Adds bytes to what is to be sent.
+    pub fn push(&self, bytes: Bytes) {
+        self.outbox.borrow_mut().push(bytes);
+    }
+
+    /// Bytes that wait to be sent.
+    pub fn waiting(&self) -> usize {
+        if self.is_held() { 0 } else { self.outbox.borrow().len() }
+    }
+
+    /// Holds back what is in the outbox until something is handed to the subscriber.
+    pub fn hold(&self) {
+        self.signs.set(self.signs.get() | HELD);
+    }
+
+    fn is_held(&self) -> bool {
+        self.signs.get() & HELD != 0
+    }
+
+    /// Sends bytes of the caller, copying only what the socket does not take at once.
+    pub fn send(&self, bytes: &[u8]) -> Flush {
+        let mut rest = bytes;
+        if self.outbox.borrow().is_empty() {
+            match self.stream.try_write(&[io::IoSlice::new(rest)]) {
+                Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Flush::Broken,
+            }
+            if rest.is_empty() {
+                return self.flush();
+            }
+        }
+        self.push(Bytes::copy_from_slice(rest));
+        self.flush()
+    }
+
+    /// Sends what waits, as far as the socket takes it.
+    pub fn flush(&self) -> Flush {
+        if self.is_held() {
+            return Flush::Done;
+        }
+        let mut outbox = self.outbox.borrow_mut();
+        loop {
+            if outbox.is_empty() {
+                return match self.stream.try_flush() {
+                    Ok(true) => Flush::Done,
+                    Ok(false) => Flush::Pending,
+                    Err(_) => Flush::Broken,
+                };
+            }
+            let mut slices = Outbox::empty_slices();
+            let count = outbox.slices(&mut slices);
+            let written = self.stream.try_write(slices.get(..count).unwrap_or_default());
+            match written {
+                Ok(0) => return Flush::Broken,
+                Ok(sent) => {
+                    outbox.advance(sent);
+                    self.progress.set(0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flush::Pending,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Flush::Broken,
+            }
+        }
+    }
+
+    /// Takes the next piece of what waits (for a stream without a socket).
+    pub fn take_piece(&self) -> Option<Bytes> {
+        let mut outbox = self.outbox.borrow_mut();
+        let piece = outbox.first().cloned()?;
+        outbox.advance(piece.len());
+        self.progress.set(0);
+        Some(piece)
+    }
+
+    /// Waits for the next event. `read`: whether the task wants to know that there is something to read; `drain`: whether
+    /// it wants to know that everything has been sent. What waits is sent meanwhile.
+    pub async fn event(&self, read: bool, drain: bool) -> Event {
+        poll_fn(|cx| self.poll_event(cx, read, drain)).await
+    }
+
+    /// [`Connection::event`] as a poll.
+    pub fn poll_event(&self, cx: &mut Context<'_>, read: bool, drain: bool) -> Poll<Event> {
+        if let Some(event) = self.take_sign() {
+            return Poll::Ready(event);
+        }
+        match self.poll_flush(cx) {
+            Flush::Broken => return Poll::Ready(Event::Broken),
+            Flush::Done if drain => return Poll::Ready(Event::Drained),
+            _ => {}
+        }
+        if read && self.stream.poll_read_ready(cx).is_ready() {
+            return Poll::Ready(Event::Readable);
+        }
+        let mut bell = self.bell.borrow_mut();
+        if !bell.as_ref().is_some_and(|bell| bell.will_wake(cx.waker())) {
+            *bell = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn poll_flush(&self, cx: &mut Context<'_>) -> Flush {
+        loop {
+            match self.flush() {
+                Flush::Pending => match self.stream.poll_write_ready(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Flush::Broken,
+                    Poll::Pending => return Flush::Pending,
+                },
+                flush => return flush,
+            }
+        }
+    }
+
+    fn take_sign(&self) -> Option<Event> {
+        for (sign, event) in [(BROKEN, Event::Broken), (ENDED, Event::Ended), (TIMED_OUT, Event::TimedOut)] {
+            if self.signs.get() & sign != 0 {
+                // Broken is for good: every later wait says so again.
+                if sign != BROKEN {
+                    self.signs.set(self.signs.get() & !sign);
+                }
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    fn signal(&self, sign: u8) {
+        self.signs.set(self.signs.get() | sign);
+        self.wake();
+    }
+
+    /// Wakes the task, so that it looks at the connection anew.
+    pub fn wake(&self) {
+        if let Some(bell) = &*self.bell.borrow() {
+            bell.wake_by_ref();
+        }
+    }
+
+    pub(super) fn signal_ended(&self) {
+        self.signal(ENDED);
+    }
+
+    pub(super) fn signal_timeout(&self) {
+        self.signal(TIMED_OUT);
+    }
+
+    /// Gives the connection up: what waits is dropped, and the task is told.
+    pub fn give_up(&self) {
+        self.outbox.borrow_mut().clear();
+        self.signal(BROKEN);
+    }
+
+    /// Whether the connection has been given up.
+    pub fn is_broken(&self) -> bool {
+        self.signs.get() & BROKEN != 0
+    }
+
+    /// Asks for the connection to be closed as soon as the answer under way is complete.
+    pub fn close_soon(&self) {
+        self.signs.set(self.signs.get() | CLOSING);
+    }
+
+    /// Whether [`Connection::close_soon`] was called.
+    pub fn is_closing(&self) -> bool {
+        self.signs.get() & CLOSING != 0
+    }
+
+    /// The keys of the channels the connection is subscribed to, one for each subscription.
+    pub fn channel_keys(&self) -> Vec<ChannelKey> {
+        self.subscriber.borrow().as_ref().map(Subscriber::keys).unwrap_or_default()
+    }
+
+    /// Marks the connection as having new bytes; false if it was marked already.
+    pub(super) fn touch(&self) -> bool {
+        let first = self.signs.get() & TOUCHED == 0;
+        self.signs.set((self.signs.get() | TOUCHED) & !HELD);
+        first
+    }
+
+    pub(super) fn untouch(&self) {
+        self.signs.set(self.signs.get() & !TOUCHED);
+    }
+}

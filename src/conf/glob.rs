@@ -87,15 +87,12 @@ fn class(pattern: &[u8], byte: u8) -> Option<usize> {
     let mut inside = false;
     let mut at = 0;
     while let Some(&low) = members.get(at) {
-        match (members.get(at + 1), members.get(at + 2)) {
-            (Some(b'-'), Some(&high)) => {
-                inside |= (low..=high).contains(&byte);
-                at += 3;
-            }
-            _ => {
-                inside |= low == byte;
-                at += 1;
-            }
+        if let (Some(b'-'), Some(&high)) = (members.get(at + 1), members.get(at + 2)) {
+            inside |= (low..=high).contains(&byte);
+            at += 3;
+        } else {
+            inside |= low == byte;
+            at += 1;
         }
     }
     (inside != negated).then_some(close + 1)

@@ -70,11 +70,11 @@ fn user(main: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<(String,
     }
     let name = shown(node.arg(0)).into_owned();
     let group = node.args().get(1).map(|group| shown(group).into_owned());
-    let missing = if !is_listed("/etc/passwd", &name) {
-        Some(format!("getpwnam(\"{name}\") failed"))
-    } else {
+    let missing = if is_listed("/etc/passwd", &name) {
         let group = group.as_deref().filter(|group| !is_listed("/etc/group", group));
         group.map(|group| format!("getgrnam(\"{group}\") failed"))
+    } else {
+        Some(format!("getpwnam(\"{name}\") failed"))
     };
     match missing {
         None => Ok(Some((name, group))),

@@ -54,6 +54,11 @@ pub(crate) fn time_iso8601(now: Now) -> String {
     local(now, "%Y-%m-%dT%H:%M:%S%:z")
 }
 
+/// The time of an error log line: `2026/11/22 18:43:51`.
+pub fn log_date(now: Now) -> String {
+    local(now, "%Y/%m/%d %H:%M:%S")
+}
+
 /// `$msec`: `1795373031.123`.
 pub(crate) fn msec(now: Now) -> String {
     seconds(now.0)

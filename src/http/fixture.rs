@@ -170,6 +170,8 @@ pub(crate) fn server(root: Location, all: Vec<Location>, named: Vec<(&str, Locat
         merge_slashes: true,
         underscores_in_headers: false,
         ignore_invalid_headers: true,
+        pushes: false,
+        foreign: None,
     }
 }
 

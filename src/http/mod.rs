@@ -1,22 +1,37 @@
 //! HTTP as nginx speaks it: request, location, verb, reply.
+//!
+//! The only room that knows header names and status lines. A request is read ([`request_head`]), given a context
+//! ([`exchange`]), sent through nginx's phases ([`site`]) and answered by a verb (`publish`, `subscribe`, `websocket`,
+//! `statistics`); `connection` does that for HTTP/1, request after request.
 
 mod access;
 pub mod access_log;
+mod authorization;
 mod captures;
+mod channels;
 pub mod chunked_body;
+mod compression;
+mod connection;
+mod context;
 mod date;
 mod defined_vars;
 mod error_page;
 pub mod exchange;
+mod explanation;
 #[cfg(test)]
 mod fixture;
 pub mod gzip;
 mod hostname;
+mod listener_place;
 mod location;
+mod log_files;
 mod module_fields;
 mod network;
 mod password;
+mod patience;
 pub mod peer;
+mod publish;
+mod replay;
 pub mod reply;
 pub mod request_head;
 mod rewrite;
@@ -26,13 +41,22 @@ pub mod site;
 #[cfg(test)]
 mod site_tests;
 mod static_file;
+mod statistics;
+pub mod statistics_format;
 pub mod status;
+mod subscribe;
 mod uri;
 mod vars;
-pub mod waiting_head;
+mod waiting;
+mod waiting_head;
+mod websocket;
 
+pub use connection::serve;
+pub use context::Context;
+pub use date::log_date;
 pub use exchange::Exchange;
 pub use hostname::hostname;
+pub use listener_place::ListenerPlace;
 pub use peer::{Peer, PeerAddress, TlsInfo};
 pub use reply::{Body, Framing, Reply};
 pub use request_head::{BadHead, BodyLength, HeadLimits, RequestHead, Version};

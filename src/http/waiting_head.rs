@@ -40,6 +40,11 @@ impl WaitingHead {
         Self { date, last_modified, tag, framing, bytes: bytes.into() }
     }
 
+    /// The head as far as it is known, which tells equal heads.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Appends the head: sent `now`, `stamp` being that of the last message it brings.
     pub fn write(&self, now: Now, stamp: Stamp, out: &mut Vec<u8>) {
         let start = out.len();

@@ -1,1 +1,23 @@
-//! The process: workers, listeners, signals, logs.
+//! The process: it reads the configuration, binds, starts the workers, and then follows signals.
+//!
+//! Everything that can fail at start does so before the first thread runs; a reload repeats the same steps beside the
+//! running server and swaps the result in, or changes nothing.
+
+mod accept;
+mod command;
+mod default_config;
+mod listen;
+mod log;
+mod process;
+mod worker_thread;
+
+pub use command::run;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::model::Now;
+
+/// The wall clock.
+fn now() -> Now {
+    Now(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64))
+}

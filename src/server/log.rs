@@ -1,0 +1,138 @@
+//! The error log: nginx's lines, to the places the configuration names, reopened on request.
+//!
+//! Events of `tracing` become lines `2026/11/22 18:43:51 [error] 123#0: text, field: value`. Never fails towards the
+//! caller: a line that cannot be written is lost, as in nginx.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::{Layer, Registry};
+
+use crate::conf::settings::{ErrorLog, LogLevel, LogTarget};
+use crate::http::log_date;
+
+/// Target of events that are notices (`tracing` has no such level).
+pub(super) const NOTICE: &str = "notice";
+
+/// The open error logs; shared by all threads, swapped as a whole.
+#[derive(Clone, Default)]
+pub(super) struct ErrorLogs(Arc<ArcSwap<Vec<Open>>>);
+
+struct Open {
+    level: LogLevel,
+    target: LogTarget,
+    file: Option<File>,
+}
+
+impl ErrorLogs {
+    /// Makes these the receivers of all events of the process. Later calls have no effect.
+    pub(super) fn install(&self) {
+        let _ = tracing::subscriber::set_global_default(Registry::default().with(NginxLines(self.clone())));
+    }
+
+    /// Opens the logs of a configuration in place of the present ones. The path and error of the first that cannot be
+    /// opened, in which case nothing changes.
+    pub(super) fn open(&self, logs: &[ErrorLog]) -> Result<(), (PathBuf, io::Error)> {
+        let open: Result<Vec<_>, _> = logs.iter().map(open_one).collect();
+        self.0.store(Arc::new(open?));
+        Ok(())
+    }
+
+    /// Opens the files anew (after they have been moved away).
+    pub(super) fn reopen(&self) -> Result<(), (PathBuf, io::Error)> {
+        let logs: Vec<_> =
+            self.0.load().iter().map(|open| ErrorLog { target: open.target.clone(), level: open.level }).collect();
+        self.open(&logs)
+    }
+
+    fn write(&self, level: LogLevel, text: &str) {
+        let line = format!("{} [{}] {}#0: {text}\n", log_date(super::now()), name(level), std::process::id());
+        for open in self.0.load().iter().filter(|open| level >= open.level) {
+            let _ = match &open.file {
+                Some(file) => (&*file).write_all(line.as_bytes()),
+                None => io::stderr().write_all(line.as_bytes()),
+            };
+        }
+    }
+
+    fn takes(&self, level: LogLevel) -> bool {
+        self.0.load().iter().any(|open| level >= open.level)
+    }
+}
+
+fn open_one(log: &ErrorLog) -> Result<Open, (PathBuf, io::Error)> {
+    let file = match &log.target {
+        LogTarget::Stderr | LogTarget::Syslog(_) => None,
+        LogTarget::File(path) => Some(open_append(path)?),
+    };
+    Ok(Open { level: log.level, target: log.target.clone(), file })
+}
+
+/// Opens a log file for appending.
+pub(super) fn open_append(path: &std::path::Path) -> Result<File, (PathBuf, io::Error)> {
+    OpenOptions::new().append(true).create(true).open(path).map_err(|error| (path.to_owned(), error))
+}
+
+/// nginx's name of a level.
+pub(super) fn name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Notice => "notice",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+        LogLevel::Crit => "crit",
+        LogLevel::Alert => "alert",
+        LogLevel::Emerg => "emerg",
+    }
+}
+
+struct NginxLines(ErrorLogs);
+
+impl<S: Subscriber> Layer<S> for NginxLines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+        // Libraries speak up only when something is wrong.
+        let own = metadata.target().starts_with("pushstreamd") || metadata.target() == NOTICE;
+        (own || *metadata.level() <= Level::WARN) && self.0.takes(level_of(metadata))
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        self.0.write(level_of(event.metadata()), &(line.text + &line.fields));
+    }
+}
+
+fn level_of(metadata: &tracing::Metadata<'_>) -> LogLevel {
+    match *metadata.level() {
+        _ if metadata.target() == NOTICE => LogLevel::Notice,
+        Level::ERROR => LogLevel::Error,
+        Level::WARN => LogLevel::Warn,
+        Level::INFO => LogLevel::Info,
+        _ => LogLevel::Debug,
+    }
+}
+
+#[derive(Default)]
+struct Line {
+    text: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let value = format!("{value:?}").replace(['\r', '\n'], " ");
+        if field.name() == "message" {
+            self.text = value;
+        } else {
+            let _ = write!(self.fields, ", {}: {value}", field.name());
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! A worker thread: a single-threaded runtime that accepts connections and serves them until it is told to stop.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use socket2::Socket;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{AbortHandle, LocalSet, spawn_local};
+
+use super::accept;
+use crate::conf::Settings;
+use crate::conf::settings::ListenAddress;
+use crate::delivery::{Tally, Worker};
+use crate::http::{Context, ListenerPlace};
+use crate::hub::Hub;
+use crate::render::ViewTable;
+
+/// Bytes that may wait for a subscriber when one more message is added to them.
+const SUBSCRIBER_BUDGET: usize = 8 * 1024 * 1024;
+/// How often a stopping worker looks whether its connections are gone.
+const STOP_POLL: Duration = Duration::from_millis(5);
+
+/// What all workers share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    /// Channels and messages.
+    pub hub: Arc<Hub>,
+    /// Rendered templates.
+    pub views: Arc<Mutex<ViewTable>>,
+    /// What happened to subscribers.
+    pub tally: Arc<Tally>,
+    /// Numbers of connections.
+    pub connections: Arc<AtomicU64>,
+}
+
+/// What a worker can be told.
+pub(super) enum Order {
+    /// Serve under these settings; these sockets are new, those addresses are gone.
+    Reconfigure {
+        /// The new settings.
+        settings: Arc<Settings>,
+        /// New listening sockets.
+        opened: Vec<(ListenAddress, Socket)>,
+        /// Whether subscribers are told farewell, as the module does on reload.
+        farewell: bool,
+    },
+    /// Open the access logs anew.
+    ReopenLogs,
+    /// Accept no more, tell subscribers farewell, end when all connections are gone or after this time.
+    Stop(Duration),
+}
+
+/// A running worker.
+pub(super) struct Handle {
+    /// Takes orders.
+    pub orders: UnboundedSender<Order>,
+    /// Ends when the worker has stopped.
+    pub thread: JoinHandle<()>,
+}
+
+/// Starts worker number `index`.
+pub(super) fn start(
+    index: usize,
+    shared: Shared,
+    settings: Arc<Settings>,
+    sockets: Vec<(ListenAddress, Socket)>,
+) -> io::Result<Handle> {
+    let (orders, inbox) = unbounded_channel();
+    let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!("cannot start worker {index}: {error}");
+                return;
+            }
+        };
+        let local = LocalSet::new();
+        local.block_on(&runtime, WorkerThread::new(index, shared, settings).run(sockets, inbox));
+    })?;
+    Ok(Handle { orders, thread })
+}
+
+struct WorkerThread {
+    context: Rc<Context>,
+    connections: Arc<AtomicU64>,
+    listeners: RefCell<Vec<(Rc<ListenerPlace>, AbortHandle)>>,
+}
+
+impl WorkerThread {
+    fn new(index: usize, shared: Shared, settings: Arc<Settings>) -> Self {
+        let worker = Worker::new(index, shared.hub, shared.tally, SUBSCRIBER_BUDGET);
+        let context = Rc::new(Context::new(Rc::new(worker), settings, shared.views));
+        Self { context, connections: shared.connections, listeners: RefCell::default() }
+    }
+
+    async fn run(self, sockets: Vec<(ListenAddress, Socket)>, mut inbox: UnboundedReceiver<Order>) {
+        let context = Rc::clone(&self.context);
+        spawn_local(async move { context.worker.run().await });
+        self.listen(sockets);
+        while let Some(order) = inbox.recv().await {
+            match order {
+                Order::Reconfigure { settings, opened, farewell } => self.reconfigure(&settings, opened, farewell),
+                Order::ReopenLogs => self.context.reopen_logs(),
+                Order::Stop(patience) => return self.stop(patience).await,
+            }
+        }
+    }
+
+    fn listen(&self, sockets: Vec<(ListenAddress, Socket)>) {
+        for (address, socket) in sockets {
+            let index = place_of(&self.context.settings(), &address).unwrap_or(usize::MAX);
+            let place = Rc::new(ListenerPlace::new(address, index));
+            let accepting = self.accept(Rc::clone(&place), socket);
+            match accepting {
+                Ok(task) => self.listeners.borrow_mut().push((place, task)),
+                Err(error) => tracing::error!("cannot listen: {error}"),
+            }
+        }
+    }
+
+    fn accept(&self, place: Rc<ListenerPlace>, socket: Socket) -> io::Result<AbortHandle> {
+        let (context, numbers) = (Rc::clone(&self.context), Arc::clone(&self.connections));
+        let number = move || numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        let task = match place.address() {
+            ListenAddress::Ip(_) => {
+                let listener = TcpListener::from_std(socket.into())?;
+                spawn_local(async move { accept::tcp(context, place, listener, number).await })
+            }
+            ListenAddress::Unix(_) => {
+                let listener = UnixListener::from_std(socket.into())?;
+                spawn_local(async move { accept::unix(context, place, listener, number).await })
+            }
+        };
+        Ok(task.abort_handle())
+    }
+
+    fn reconfigure(&self, settings: &Arc<Settings>, opened: Vec<(ListenAddress, Socket)>, farewell: bool) {
+        self.context.reconfigure(Arc::clone(settings));
+        self.listeners.borrow_mut().retain(|(place, task)| {
+            if let Some(index) = place_of(settings, place.address()) {
+                place.set_index(index);
+                true
+            } else {
+                place.set_index(usize::MAX);
+                task.abort();
+                false
+            }
+        });
+        self.listen(opened);
+        if farewell {
+            self.context.worker.farewell();
+        }
+    }
+
+    async fn stop(&self, patience: Duration) {
+        for (_, task) in self.listeners.borrow_mut().drain(..) {
+            task.abort();
+        }
+        self.context.worker.farewell();
+        let until = tokio::time::Instant::now() + patience;
+        while self.context.worker.connections() > 0 && tokio::time::Instant::now() < until {
+            tokio::time::sleep(STOP_POLL).await;
+        }
+    }
+}
+
+fn place_of(settings: &Settings, address: &ListenAddress) -> Option<usize> {
+    settings.listeners.iter().position(|listener| listener.address == *address)
+}

@@ -34,6 +34,7 @@ pub(super) struct Compiler {
     noted: HashSet<String>,
     /// Known before the first server is compiled.
     pub(super) zone: Zone,
+    pub(super) zone_name: Box<str>,
     pub(super) log_formats: HashMap<Box<str>, Arc<LogFormat>>,
     pub(super) limit_zones: Vec<LimitZone>,
     /// Compiled `types`, by the place of the first block.
@@ -63,6 +64,7 @@ impl Compiler {
             unapplied: Vec::new(),
             noted: HashSet::new(),
             zone: super::zone::defaults(compat.line),
+            zone_name: "push_stream_module".into(),
             log_formats: HashMap::new(),
             limit_zones: Vec::new(),
             types: HashMap::new(),

@@ -58,8 +58,7 @@ fn read_variable<'t>(text: &'t [u8], namespace: &mut Namespace, place: &Place) -
     let (name, rest) = text.split_at(length);
     let name = shown(name);
     let rest = match (braced, rest) {
-        (false, rest) => rest,
-        (true, [b'}', rest @ ..]) => rest,
+        (false, rest) | (true, [b'}', rest @ ..]) => rest,
         (true, []) if name.is_empty() => return Err(Fault::emerg("invalid variable name", place)),
         (true, _) => {
             let text = format_args!("the closing bracket in \"{name}\" variable is missing");

@@ -88,7 +88,7 @@ fn keepalive(scope: &Scope<'_, '_>) -> Result<(u64, Option<u64>), Fault> {
 fn types(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Types {
     let blocks = scope.list("types");
     let key = blocks.first().map_or(0, |entry| std::ptr::from_ref(entry.node).addr());
-    let compiled = compiler.types.entry(key).or_insert_with(|| {
+    let table = compiler.types.entry(key).or_insert_with(|| {
         let mut types: HashMap<Box<str>, Box<str>> = HashMap::new();
         if blocks.is_empty() {
             types.extend(BUILT_IN_TYPES.map(|(extension, kind)| (extension.into(), kind.into())));
@@ -100,7 +100,7 @@ fn types(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Types {
         }
         Arc::new(types)
     });
-    Arc::clone(compiled)
+    Arc::clone(table)
 }
 
 fn add_headers(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Arc<[AddHeader]>, Fault> {

@@ -50,19 +50,19 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, ConfError> {
     let only = options.strict.then(|| options.compat.unwrap_or(Line::V05));
     let dialect = Dialect { only, strict: options.strict };
     let mut reader = Reader::new(dialect, directory.clone());
-    let mut nodes = Vec::new();
-    let read = read(&mut reader, options, &path, &mut nodes);
+    let mut tree = Vec::new();
+    let outcome = read(&mut reader, options, &path, &mut tree);
     let mut notes = std::mem::take(&mut reader.notes);
-    if let Err(fault) = read {
+    if let Err(fault) = outcome {
         notes.extend(fault.notes);
         return Err(ConfError { notes });
     }
-    let line = options.compat.unwrap_or_else(|| if options.strict { Line::V05 } else { detect(&nodes) });
+    let line = options.compat.unwrap_or_else(|| if options.strict { Line::V05 } else { detect(&tree) });
     let compat = Compat { line, strict: options.strict };
     let mut compiler = Compiler::new(dialect, compat, options.compat, options.prefix.clone(), directory);
-    let compiled = compile(&nodes, &mut compiler);
+    let outcome = compile(&tree, &mut compiler);
     notes.append(&mut compiler.notes);
-    match compiled {
+    match outcome {
         Ok(settings) => {
             notes.append(&mut compiler.unapplied);
             Ok(Loaded { settings, notes, files: reader.files })
@@ -154,6 +154,7 @@ fn compile(nodes: &[Node], compiler: &mut Compiler) -> Result<Settings, Fault> {
     Ok(Settings {
         process,
         zone: compiler.zone.clone(),
+        zone_name: std::mem::take(&mut compiler.zone_name),
         compat: compiler.compat,
         listeners,
         variables: std::mem::take(&mut compiler.namespace).into_definitions(),

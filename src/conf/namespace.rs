@@ -146,6 +146,23 @@ fn fallback(name: &str) -> Source {
     }
 }
 
+/// Families of other modules: always empty.
+const ELSEWHERE: [&str; 13] = [
+    "upstream_",
+    "proxy_protocol_tlv_",
+    "sent_trailer_",
+    "trailer_",
+    "fastcgi_",
+    "geoip_",
+    "geoip2_",
+    "jwt_",
+    "otel_",
+    "ssl_",
+    "tcpinfo_",
+    "uid_",
+    "connections_",
+];
+
 /// Families of variables whose names carry what they read.
 fn prefixed(name: &str, lower: &str) -> Option<Variable> {
     let rest = |prefix: &str| lower.strip_prefix(prefix).map(Box::<str>::from);
@@ -161,21 +178,6 @@ fn prefixed(name: &str, lower: &str) -> Option<Variable> {
     if lower.starts_with("cookie_") {
         return name.get("cookie_".len()..).map(|cookie| Variable::Cookie(cookie.into()));
     }
-    const ELSEWHERE: [&str; 13] = [
-        "upstream_",
-        "proxy_protocol_tlv_",
-        "sent_trailer_",
-        "trailer_",
-        "fastcgi_",
-        "geoip_",
-        "geoip2_",
-        "jwt_",
-        "otel_",
-        "ssl_",
-        "tcpinfo_",
-        "uid_",
-        "connections_",
-    ];
     ELSEWHERE.iter().any(|prefix| lower.starts_with(prefix)).then_some(Variable::Builtin(Builtin::Empty))
 }
 

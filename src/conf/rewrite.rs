@@ -80,10 +80,9 @@ fn rewrite(node: &Node, compiler: &mut Compiler) -> Result<Operation, Fault> {
     let regex = complex::regex(node.arg(0), false, &mut compiler.namespace, &node.place)?;
     let mut flag = if is_url(node.arg(1)) { RewriteFlag::Redirect } else { RewriteFlag::Continue };
     match node.args().get(2).map(Vec::as_slice) {
-        None => {}
         Some(b"last") if flag == RewriteFlag::Continue => flag = RewriteFlag::Last,
         Some(b"break") if flag == RewriteFlag::Continue => flag = RewriteFlag::Break,
-        Some(b"last" | b"break") => {}
+        None | Some(b"last" | b"break") => {}
         Some(b"redirect") => flag = RewriteFlag::Redirect,
         Some(b"permanent") => flag = RewriteFlag::Permanent,
         Some(word) => return Err(invalid_parameter(node, word)),

@@ -87,10 +87,14 @@ fn listens(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Vec<Listen>
     {
         let text = "the \"ssl\" directive is deprecated, use the \"listen ... ssl\" directive instead";
         compiler.warn(text, &entry.node.place);
-        listens.iter_mut().for_each(|listen| listen.ssl = true);
+        for listen in &mut listens {
+            listen.ssl = true;
+        }
     }
     if scope.flag("http2", false) {
-        listens.iter_mut().for_each(|listen| listen.http2 = true);
+        for listen in &mut listens {
+            listen.http2 = true;
+        }
     }
     Ok(listens)
 }

@@ -17,6 +17,8 @@ pub struct Settings {
     pub process: Process,
     /// The zone: limits and texts of all channels.
     pub zone: Zone,
+    /// Name of the zone: the second word of `push_stream_shared_memory_size`.
+    pub zone_name: Box<str>,
     /// Whose wire is spoken.
     pub compat: Compat,
     /// Sockets, each with the servers behind it.

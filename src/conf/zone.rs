@@ -35,9 +35,8 @@ pub(super) fn defaults(line: Line) -> Zone {
     }
 }
 
-/// Reads `push_stream_shared_memory_size` while the `http` block is read: its mistakes are found even if nobody uses the
-/// module.
-pub(super) fn memory(entries: &[Entry<'_>], compiler: &mut Compiler) -> Result<Option<u64>, Fault> {
+/// Reads `push_stream_shared_memory_size`, the mistakes of which are found even if nobody uses the module.
+fn memory(entries: &[Entry<'_>], compiler: &mut Compiler) -> Result<Option<u64>, Fault> {
     let mut zones: Vec<(&[u8], u64)> = Vec::new();
     for entry in entries {
         let size = capacity(entry.node, compiler)?;
@@ -59,7 +58,9 @@ pub(super) fn memory(entries: &[Entry<'_>], compiler: &mut Compiler) -> Result<O
         }
         zones.push((name, size));
     }
-    Ok(zones.last().map(|(_, size)| *size))
+    let Some((name, size)) = zones.last() else { return Ok(None) };
+    compiler.zone_name = shown(name).into();
+    Ok(Some(*size))
 }
 
 /// A size, rounded up to pages; too small is the end in 0.4.0 and later, and only raised before.

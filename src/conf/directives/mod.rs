@@ -87,7 +87,7 @@ fn expand(prefix: &str, terse: &'static str, kind: Kind, doc: &'static str) -> O
     let name = if prefix.is_empty() { short } else { Box::leak(format!("{prefix}{short}").into_boxed_str()) };
     let contexts = Contexts::from_letters(fields.next()?)?;
     let args = Args::from_text(fields.next()?)?;
-    Some(Directive { args, kind, ..row::row(name, contexts, args, kind, "", doc) })
+    Some(row::row(name, contexts, args, kind, "", doc))
 }
 
 /// `name CONTEXTS words CONTENTS` -> the row of a block that is skipped.

@@ -265,12 +265,14 @@ pub(super) const fn row(
 
 impl Directive {
     /// The same row, known only to `lines`.
+    #[must_use]
     pub const fn known(mut self, lines: Lines) -> Self {
         self.lines = lines;
         self
     }
 
     /// The same row as an old spelling of `meaning`.
+    #[must_use]
     pub const fn means(mut self, meaning: &'static str) -> Self {
         self.meaning = meaning;
         self

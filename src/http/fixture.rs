@@ -191,6 +191,7 @@ pub(crate) fn settings(server: Server) -> Settings {
             error_log: vec![],
             env: vec![],
         },
+        zone_name: "push_stream_module".into(),
         zone: Zone {
             memory: 1 << 20,
             deleted_text: [].into(),

@@ -1,7 +1,7 @@
 // Chromium's own EventSource, WebSocket, fetch, XMLHttpRequest and script tags, from a page of another origin.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../harness/programs.mjs';
 import { Relay } from '../harness/relay.mjs';
@@ -30,6 +30,7 @@ describe('Chromium', () => {
     server = await Server.start({ config: 'all-modes.conf' });
     browser = await Browser.launch();
   });
+  afterEach(() => browser.closePages());
   after(async () => {
     await browser.close();
     await server.stop();
@@ -105,6 +106,7 @@ describe('Chromium', () => {
 describe('Chromium and a server that goes away', () => {
   let browser;
   before(async () => { browser = await Browser.launch(); });
+  afterEach(() => browser.closePages());
   after(() => browser.close());
 
   for (const way of ['stop', 'kill']) {
@@ -137,6 +139,7 @@ describe('Chromium through nginx with TLS and HTTP/2', () => {
     proxy = await Proxy.nginx('proxies/nginx-tls-http2.conf', server);
     browser = await Browser.launch();
   });
+  afterEach(() => browser.closePages());
   after(async () => {
     await browser.close();
     await proxy.stop();

@@ -47,8 +47,16 @@ export class Browser {
     const page = await this.context.newPage();
     page.failures = [];
     page.on('pageerror', (error) => page.failures.push(String(error)));
-    await page.goto(`${this.origin}/${name}#${encodeURIComponent(JSON.stringify(options))}`);
+    await page.goto(`${this.origin}/${name}#${encodeURIComponent(JSON.stringify(options))}`, {
+      // A script that waits for a message would hold back `load`.
+      waitUntil: 'domcontentloaded',
+    });
     return page;
+  }
+
+  /** Closes what a test has left open, so that the next one counts its own subscribers. */
+  async closePages() {
+    for (const page of this.context.pages().slice(1)) await page.close();
   }
 
   async close() {

@@ -1,7 +1,7 @@
 // Scripts of other people in Chromium: the module's pushstream.js (as django-nginx-push-stream ships it), Bitrix's b24jssdk.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { body, channelId, clientConfig, oneWorker, open, php } from '../bitrix/portal.mjs';
 import { eventually } from '../harness/programs.mjs';
@@ -11,6 +11,7 @@ import { Browser, received } from './page.mjs';
 
 let browser;
 before(async () => { browser = await Browser.launch(); });
+afterEach(() => browser.closePages());
 after(() => browser.close());
 
 describe('pushstream.js', () => {

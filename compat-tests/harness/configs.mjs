@@ -17,14 +17,17 @@ export function example(name) {
   return fs.readFileSync(path.join(root, 'nginx-conf-examples', name), 'utf8');
 }
 
+const made = new Set();
+process.on('exit', () => {
+  if (!process.env.KEEP_SCRATCH) for (const dir of made) fs.rmSync(dir, { recursive: true, force: true });
+});
+
 /** A new directory of this test, removed when the process ends. */
 export function scratch() {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'pushstreamd-'));
   // nginx's and Apache's workers may run as another user.
   fs.chmodSync(dir, 0o755);
-  process.on('exit', () => {
-    if (!process.env.KEEP_SCRATCH) fs.rmSync(dir, { recursive: true, force: true });
-  });
+  made.add(dir);
   return dir;
 }
 
@@ -48,21 +51,22 @@ const PORT = /(\blisten\s+)(\d+)(?=[\s;])|(127\.0\.0\.1:)(\d+)\b/g;
 
 /** Names of a self-signed certificate for localhost and its key, made once. */
 export async function certificate() {
-  const made = { cert: path.join(cache, 'fullchain.pem'), key: path.join(cache, 'privkey.pem') };
-  if (!fs.existsSync(made.cert)) {
-    fs.mkdirSync(cache, { recursive: true });
-    const draft = fs.mkdtempSync(path.join(cache, 'draft-'));
-    await run('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '3650', '-subj', '/CN=localhost',
-      '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1',
-      '-keyout', path.join(draft, 'key'), '-out', path.join(draft, 'cert')]);
-    // Several test files may do this at once: the key goes first, each by one rename, and the pair is the last maker's.
-    if (!fs.existsSync(made.cert)) {
-      fs.renameSync(path.join(draft, 'key'), made.key);
-      fs.renameSync(path.join(draft, 'cert'), made.cert);
-    }
-    fs.rmSync(draft, { recursive: true, force: true });
+  const home = path.join(cache, 'certificate');
+  const pair = { cert: path.join(home, 'fullchain.pem'), key: path.join(home, 'privkey.pem') };
+  if (fs.existsSync(home)) return pair;
+  fs.mkdirSync(cache, { recursive: true });
+  const draft = fs.mkdtempSync(path.join(cache, 'draft-'));
+  await run('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '3650', '-subj', '/CN=localhost',
+    '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1',
+    '-keyout', path.join(draft, 'privkey.pem'), '-out', path.join(draft, 'fullchain.pem')]);
+  try {
+    fs.renameSync(draft, home);
+  } catch (error) {
+    // Another test file was first: its pair is as good.
+    if (!['ENOTEMPTY', 'EEXIST'].includes(error.code)) throw error;
+    fs.rmSync(draft, { recursive: true });
   }
-  return made;
+  return pair;
 }
 
 /** Puts the certificate under the names the examples use into `dir`. */

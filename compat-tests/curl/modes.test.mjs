@@ -13,6 +13,8 @@ function stream(...args) {
   const child = spawn('curl', ['-sSN', '--max-time', '30', ...args]);
   const state = { text: '', child, ended: new Promise((resolve) => child.once('close', resolve)) };
   child.stdout.on('data', (part) => { state.text += part; });
+  // Of an answer that switches protocols curl shows the head only as part of its diary (-v).
+  child.stderr.on('data', (part) => { state.text += part; });
   return state;
 }
 
@@ -85,7 +87,7 @@ describe('curl', () => {
     const answer = await curl('-i', at('websocket', '/ws/ch'));
     assert.match(answer, /^HTTP\/1\.1 400 Bad Request\r\n/);
     assert.match(answer, /X-Nginx-PushStream-Explain: Don't have at least one of the mandatory headers/);
-    const handshake = stream('-i', '-H', 'Connection: Upgrade', '-H', 'Upgrade: websocket', '-H', 'Sec-WebSocket-Version: 13',
+    const handshake = stream('-v', '-H', 'Connection: Upgrade', '-H', 'Upgrade: websocket', '-H', 'Sec-WebSocket-Version: 13',
       '-H', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', at('websocket', '/ws/ch'));
     await eventually('it is accepted', () => handshake.text.includes('Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo='));
     handshake.child.kill();

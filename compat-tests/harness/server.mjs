@@ -14,20 +14,20 @@ export const binary = process.env.PUSHSTREAMD ?? path.join(root, 'target/release
 export class Server {
   /**
    * `config`: name of an example, or `text`: a configuration. `args`: of pushstreamd. `edit` may change the text.
-   * A statistics server is added beside it, so that every test can count subscribers.
+   * A statistics server is added beside it, so that a test can count subscribers, unless `statistics` is false.
    */
-  static async start({ config, text, args = [], edit = (t) => t, ports: known = {} } = {}) {
+  static async start({ config, text, args = [], edit = (t) => t, statistics = true } = {}) {
     assert.ok(fs.existsSync(binary), `${binary} is not built: cargo build --release`);
     const server = new Server();
     server.dir = scratch();
     server.args = args;
     await installCertificate(server.dir);
     const source = edit(text ?? example(config));
-    const placed = await moved(source, known);
+    const placed = await moved(source);
     [server.statisticsPort] = await freePorts(1);
     server.ports = placed.ports;
     server.file = path.join(server.dir, 'nginx.conf');
-    fs.writeFileSync(server.file, withStatistics(placed.text, server.statisticsPort));
+    fs.writeFileSync(server.file, statistics ? withStatistics(placed.text, server.statisticsPort) : placed.text);
     await server.launch();
     return server;
   }

@@ -63,7 +63,7 @@ describe('malformed requests', () => {
   let nginx;
   let nginxPort;
   before(async () => {
-    server = await Server.start({ text: TEXT, args: ['--strict'] });
+    server = await Server.start({ text: TEXT, args: ['--strict'], statistics: false });
     const dir = scratch();
     const placed = await moved(TEXT);
     nginxPort = placed.ports[9080];

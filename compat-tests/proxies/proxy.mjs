@@ -58,7 +58,8 @@ export class Proxy {
   }
 
   async stop(signal = 'SIGTERM') {
-    await this.program.stop(signal);
+    // Apache gives its workers ten seconds.
+    await this.program.stop(signal, 15000);
   }
 
   /** Kills it without a word: the process this test started and the workers that are its children. */

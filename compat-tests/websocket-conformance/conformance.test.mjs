@@ -47,7 +47,7 @@ async function play(one, port) {
   const peer = await Peer.open(port, `/ws/${encodeURIComponent(one.id.replaceAll(' ', '-'))}`);
   try {
     for (const bytes of one.send) await peer.send(bytes, one.chop);
-    const timeout = one.large ? 30000 : 10000;
+    const timeout = one.large ? 20000 : 5000;
     const ends = one.end !== 'open';
     await peer.settle(one.expect.length, timeout);
     if (one.end === 'fail' && one.allowWhole && !peer.ended) {
@@ -59,7 +59,9 @@ async function play(one, port) {
     const illegal = peer.events.filter(([kind]) => kind === 'illegal');
     assert.deepEqual(illegal, [], 'the server sent what it may not');
     const farewell = peer.events.find(([kind]) => kind === 'close');
-    assertEvents(peer.events.filter(([kind]) => kind !== 'close' && kind !== 'ping'), one.expect);
+    const got = peer.events.filter(([kind]) => kind !== 'close' && kind !== 'ping');
+    // What was sent before the mistake is published; that the offender hears of it is not asked (Autobahn: "non-strict").
+    assertEvents(got, one.end === 'open' ? one.expect : one.expect.slice(0, got.length));
     if (one.end === 'open') {
       assert.ok(!peer.ended && !farewell, `the server ended it: ${brief(peer.events)}`);
       await peer.send(frame(OP.close, closing(1000)));

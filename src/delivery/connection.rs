@@ -148,10 +148,7 @@ impl Connection {
                     Err(_) => Flush::Broken,
                 };
             }
-            let mut slices = Outbox::empty_slices();
-            let count = outbox.slices(&mut slices);
-            let written = self.stream.try_write(slices.get(..count).unwrap_or_default());
-            match written {
+            match outbox.write(|slices| self.stream.try_write(slices)) {
                 Ok(0) => return Flush::Broken,
                 Ok(sent) => {
                     outbox.advance(sent);
@@ -167,7 +164,10 @@ impl Connection {
     /// Takes the next piece of what waits (for a stream without a socket).
     pub fn take_piece(&self) -> Option<Bytes> {
         let mut outbox = self.outbox.borrow_mut();
-        let piece = outbox.first().cloned()?;
+        if outbox.is_empty() {
+            return None;
+        }
+        let piece = outbox.first().clone();
         outbox.advance(piece.len());
         self.progress.set(0);
         Some(piece)

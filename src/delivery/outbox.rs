@@ -11,10 +11,13 @@ use bytes::{Buf, Bytes};
 /// Most pieces that go into one vectored write.
 const PIECES: usize = 64;
 
-/// The queue of unsent bytes of a connection.
+/// The queue of unsent bytes of a connection. The first piece stands in the queue itself: most of the time it is the only
+/// one, and costs no allocation.
 #[derive(Default)]
 pub(super) struct Outbox {
-    pieces: VecDeque<Bytes>,
+    first: Bytes,
+    #[expect(clippy::box_collection, reason = "a pointer where nearly always nothing is")]
+    more: Option<Box<VecDeque<Bytes>>>,
     len: usize,
 }
 
@@ -29,46 +32,49 @@ impl Outbox {
         self.len == 0
     }
 
-    /// The first piece, as far as it has not been sent.
-    pub(super) fn first(&self) -> Option<&Bytes> {
-        self.pieces.front()
+    /// The first piece, as far as it has not been sent; empty if nothing waits.
+    pub(super) fn first(&self) -> &Bytes {
+        &self.first
     }
 
     /// Adds a piece behind all others. An empty piece is nothing.
     pub(super) fn push(&mut self, piece: Bytes) {
-        if !piece.is_empty() {
+        if piece.is_empty() {
+            return;
+        }
+        if self.is_empty() {
+            self.len = piece.len();
+            self.first = piece;
+        } else {
             self.len += piece.len();
-            self.pieces.push_back(piece);
+            self.more.get_or_insert_default().push_back(piece);
         }
     }
 
-    /// Fills `slices` with the first pieces and returns how many there are.
-    pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; PIECES]) -> usize {
+    /// Hands the pieces at the front to a vectored write.
+    pub(super) fn write<T>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+        let Some(more) = &self.more else { return write(&[IoSlice::new(&self.first)]) };
+        let mut slices = [IoSlice::new(&[]); PIECES];
         let mut count = 0;
-        for (slot, piece) in slices.iter_mut().zip(&self.pieces) {
+        for (slot, piece) in slices.iter_mut().zip(std::iter::once(&self.first).chain(&**more)) {
             *slot = IoSlice::new(piece);
             count += 1;
         }
-        count
-    }
-
-    /// Room for [`Outbox::slices`].
-    pub(super) fn empty_slices<'a>() -> [IoSlice<'a>; PIECES] {
-        [IoSlice::new(&[]); PIECES]
+        write(slices.get(..count).unwrap_or_default())
     }
 
     /// Takes `sent` bytes off the front; gives the memory back when nothing is left.
     pub(super) fn advance(&mut self, mut sent: usize) {
         self.len = self.len.saturating_sub(sent);
-        while let Some(first) = self.pieces.front_mut() {
-            if sent < first.len() {
-                first.advance(sent);
+        while sent >= self.first.len() {
+            sent -= self.first.len();
+            let Some(next) = self.more.as_mut().and_then(|more| more.pop_front()) else {
+                self.clear();
                 return;
-            }
-            sent -= first.len();
-            self.pieces.pop_front();
+            };
+            self.first = next;
         }
-        self.pieces = VecDeque::new();
+        self.first.advance(sent);
     }
 
     /// Drops everything that waits.
@@ -82,9 +88,7 @@ mod tests {
     use super::*;
 
     fn waiting(outbox: &Outbox) -> Vec<u8> {
-        let mut slices = Outbox::empty_slices();
-        let count = outbox.slices(&mut slices);
-        slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
+        outbox.write(|slices| slices.iter().flat_map(|slice| slice.to_vec()).collect())
     }
 
     #[test]
@@ -110,7 +114,8 @@ mod tests {
     fn an_emptied_outbox_keeps_no_memory() {
         let mut outbox = Outbox::default();
         outbox.push(Bytes::from_static(b"x"));
-        outbox.advance(1);
-        assert_eq!(outbox.pieces.capacity(), 0);
+        outbox.push(Bytes::from_static(b"y"));
+        outbox.advance(2);
+        assert!(outbox.more.is_none());
     }
 }

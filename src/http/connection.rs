@@ -36,7 +36,7 @@ const AHEAD: usize = 64 * 1024;
 const LINGER: u64 = 5_000;
 
 /// What a connection carries from request to request.
-pub(super) struct Session {
+pub struct Session {
     /// Who is at the other end.
     pub peer: Peer,
     /// The socket it came by.
@@ -59,6 +59,11 @@ struct Late {
 }
 
 impl Session {
+    /// What a new connection carries.
+    pub fn new(peer: Peer, place: Rc<ListenerPlace>) -> Box<Self> {
+        Box::new(Self { peer, place, requests: 0, ahead: Vec::new(), late: None })
+    }
+
     /// The default server of the socket, whose values count until a request has named one; `None` if a reload has taken the
     /// socket away.
     pub(super) fn default_server<'a>(&mut self, settings: &'a Settings) -> Option<&'a Arc<Server>> {
@@ -91,8 +96,7 @@ pub(super) enum Next {
 }
 
 /// Serves a connection until it closes.
-pub async fn serve(context: Rc<Context>, connection: Rc<Connection>, place: Rc<ListenerPlace>, peer: Peer) {
-    let mut session = Box::new(Session { peer, place, requests: 0, ahead: Vec::new(), late: None });
+pub async fn serve(context: Rc<Context>, connection: Rc<Connection>, mut session: Box<Session>) {
     let mut next = Next::Read;
     loop {
         next = match next {

@@ -51,7 +51,7 @@ mod waiting;
 mod waiting_head;
 mod websocket;
 
-pub use connection::serve;
+pub use connection::{Session, serve};
 pub use context::Context;
 pub use date::log_date;
 pub use exchange::Exchange;

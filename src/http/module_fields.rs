@@ -58,6 +58,12 @@ pub fn explain(text: impl Into<Cow<'static, str>>) -> Field {
     (Cow::Borrowed("X-Nginx-PushStream-Explain"), value)
 }
 
+/// `X-Accel-Buffering: no`: an nginx in front passes each message on at once, even with `proxy_buffering on`, and takes the
+/// field away.
+pub fn unbuffered() -> Field {
+    (Cow::Borrowed("X-Accel-Buffering"), Cow::Borrowed(b"no"))
+}
+
 /// `Allow`.
 pub fn allow(methods: &'static str) -> Field {
     (Cow::Borrowed("Allow"), Cow::Borrowed(methods.as_bytes()))

@@ -56,7 +56,7 @@ pub struct Peer {
     /// Index into the listeners of the settings.
     pub listener: usize,
     /// Present on TLS connections.
-    pub tls: Option<TlsInfo>,
+    pub tls: Option<Box<TlsInfo>>,
     /// The client named by the PROXY protocol.
     pub proxy: Option<SocketAddr>,
     /// Number of the connection (`$connection`).

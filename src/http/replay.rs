@@ -24,7 +24,18 @@ pub(super) fn replay(exchange: &Exchange<'_>, location: &Location, mode: Mode) -
     if compat.line < Line::V040 {
         as_in_0_3(&mut replay, mode);
     }
+    if !compat.strict && is_first_connect(&replay) {
+        return Replay::default();
+    }
     replay
+}
+
+/// Bitrix's older client asks for "only what is new" by tag 1 and 19 March 2022, midnight of wherever the browser is: a date
+/// that lay in the future when it was written, and would bring the whole backlog on each page load now that it is past.
+fn is_first_connect(replay: &Replay) -> bool {
+    const FROM: i64 = 1_647_594_000; // 2022-03-18 09:00 UTC
+    const UNTIL: i64 = 1_647_691_200; // 2022-03-19 12:00 UTC
+    replay.tag == Some(1) && replay.event_id.is_none() && replay.time.is_some_and(|time| (FROM..=UNTIL).contains(&time))
 }
 
 fn source<'a>(exchange: &'a Exchange<'_>, configured: Option<&Complex>, header: &str) -> Option<Cow<'a, [u8]>> {
@@ -115,6 +126,16 @@ mod tests {
         for text in ["", "soon", "Sun, 22 Nov 2026", "12345"] {
             assert_eq!(parse_date(text.as_bytes()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn the_date_of_bitrix_first_connects_asks_for_new_messages_only() {
+        let at = |date: &str, tag| Replay { time: parse_date(date.as_bytes()), tag, event_id: None };
+        assert!(is_first_connect(&at("Fri, 18 Mar 2022 21:00:00 GMT", Some(1))));
+        assert!(is_first_connect(&at("Sat, 19 Mar 2022 12:00:00 GMT", Some(1))));
+        assert!(!is_first_connect(&at("Sat, 19 Mar 2022 12:00:01 GMT", Some(1))));
+        assert!(!is_first_connect(&at("Fri, 18 Mar 2022 21:00:00 GMT", Some(2))));
+        assert!(!is_first_connect(&at("Sun, 22 Nov 2026 18:43:51 GMT", Some(1))));
     }
 
     #[test]

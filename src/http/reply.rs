@@ -19,7 +19,8 @@ use crate::model::Refusal;
 
 pub(crate) use super::module_fields::etag_prefix;
 pub use super::module_fields::{
-    CorsSide, allow, cors_headers, etag, expires_headers, explain, version_headers, websocket_head, websocket_versions,
+    CorsSide, allow, cors_headers, etag, expires_headers, explain, unbuffered, version_headers, websocket_head,
+    websocket_versions,
 };
 
 /// A header field of a handler.

@@ -70,10 +70,16 @@ pub(super) fn channels_reply(worker: &Worker, exchange: &Exchange<'_>, ids: &[Ch
     let format = Format::choose(exchange.head.header("accept"));
     let body = match found.as_slice() {
         [] => return Reply::header_only(404),
-        [one] => writer(exchange, format).one(&row(one)),
+        [one] if !asked_for_a_list(exchange, ids) => writer(exchange, format).one(&row(one)),
         several => group(worker.hub(), exchange, format, several.iter()),
     };
     Reply::full(200, format.content_type(), body)
+}
+
+/// Whoever asks for several channels reads a list, however many of them exist (the module answers in the form for one channel
+/// when one does, and Bitrix then takes everybody for offline).
+fn asked_for_a_list(exchange: &Exchange<'_>, ids: &[ChannelId]) -> bool {
+    !exchange.settings.compat.strict && ids.len() > 1 && exchange.method == b"GET"
 }
 
 fn listed(worker: &Worker, exchange: &Exchange<'_>, prefix: &[u8]) -> Reply {

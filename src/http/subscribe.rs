@@ -147,6 +147,9 @@ fn stream(context: &Context, exchange: &Exchange<'_>, location: &Location, chunk
         content_type(exchange, location)
     };
     let mut head = headed(Reply::stream(200, content_type), exchange, location);
+    if !exchange.settings.compat.strict {
+        head.headers.push(reply::unbuffered());
+    }
     let compression = compression(&mut head, exchange, location, chunked);
     let view = context.view(exchange, location, framing(chunked && compression.is_none()), true);
     let mut pieces = vec![view.header().clone()];

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::spawn_local;
 
 use crate::delivery::{Connection, Stream};
-use crate::http::{self, Context, ListenerPlace, Peer, PeerAddress};
+use crate::http::{self, Context, ListenerPlace, Peer, PeerAddress, Session};
 
 /// Pause after an error that will not go away at once (no file descriptors left).
 const PAUSE: Duration = Duration::from_millis(100);
@@ -65,8 +65,8 @@ fn peer(place: &ListenerPlace, remote: PeerAddress, local: PeerAddress, connecti
 
 fn greet(context: &Rc<Context>, place: &Rc<ListenerPlace>, stream: Stream, peer: Peer) {
     let connection = context.worker.enter(Connection::new(stream));
-    let (context, place) = (Rc::clone(context), Rc::clone(place));
-    spawn_local(http::serve(context, connection, place, peer));
+    let session = Session::new(peer, Rc::clone(place));
+    spawn_local(http::serve(Rc::clone(context), connection, session));
 }
 
 async fn pause_after(error: &io::Error) {

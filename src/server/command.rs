@@ -21,7 +21,7 @@ use crate::delivery::Tally;
 use crate::hub::{Hub, HubOptions};
 
 /// How often the hub is swept.
-const SWEEP: Duration = Duration::from_millis(250);
+const SWEEP: Duration = Duration::from_millis(500);
 /// How long connections may take to end on TERM, and on QUIT where `worker_shutdown_timeout` says nothing.
 const FAST_STOP: Duration = Duration::from_secs(1);
 const GRACEFUL_STOP: Duration = Duration::from_secs(30);

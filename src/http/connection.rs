@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -32,6 +33,8 @@ use crate::model::Now;
 
 /// Bytes a client may send ahead while it is a subscriber.
 const AHEAD: usize = 64 * 1024;
+/// How long a publisher waits before it looks again whether the workers have caught up.
+const CATCH_UP: Duration = Duration::from_millis(1);
 /// How long a connection is read on after an answer that leaves request bytes behind, milliseconds.
 const LINGER: u64 = 5_000;
 
@@ -45,6 +48,10 @@ pub struct Session {
     pub requests: u64,
     /// Bytes that have been read and belong to the next request.
     pub ahead: Vec<u8>,
+    /// Whether a message has been published since the last look at how far the workers are.
+    pub(super) published: bool,
+    /// Whether the bytes read ahead are part of a head whose time is running.
+    reading_head: bool,
     /// What is to be logged when the subscription ends.
     late: Option<Box<Late>>,
 }
@@ -61,7 +68,15 @@ struct Late {
 impl Session {
     /// What a new connection carries.
     pub fn new(peer: Peer, place: Rc<ListenerPlace>) -> Box<Self> {
-        Box::new(Self { peer, place, requests: 0, ahead: Vec::new(), late: None })
+        Box::new(Self {
+            peer,
+            place,
+            requests: 0,
+            ahead: Vec::new(),
+            published: false,
+            reading_head: false,
+            late: None,
+        })
     }
 
     /// The default server of the socket, whose values count until a request has named one; `None` if a reload has taken the
@@ -69,6 +84,26 @@ impl Session {
     pub(super) fn default_server<'a>(&mut self, settings: &'a Settings) -> Option<&'a Arc<Server>> {
         self.peer.listener = self.place.index();
         settings.listeners.get(self.peer.listener).map(|listener| &listener.names.default)
+    }
+
+    /// Whether this is a publisher that is ahead of the workers.
+    fn must_wait(&mut self, context: &Context) -> bool {
+        std::mem::take(&mut self.published) && context.worker.hub().is_congested()
+    }
+
+    /// How long the next bytes may take, milliseconds: between requests `keepalive_timeout`, for a whole head
+    /// `client_header_timeout`; `None` while the time of a head is running already.
+    fn patience(&mut self, context: &Context) -> Option<u64> {
+        let settings = context.settings();
+        let Some(server) = self.default_server(&settings) else { return Some(0) };
+        if self.ahead.is_empty() {
+            self.reading_head = false;
+            let idle =
+                if self.requests == 0 { server.client_header_timeout } else { server.root.core.keepalive_timeout };
+            return Some(idle);
+        }
+        let running = std::mem::replace(&mut self.reading_head, true);
+        (!running).then_some(server.client_header_timeout)
     }
 
     /// Writes the lines of a subscription that is over; `complete`: it ended as it should.
@@ -100,6 +135,10 @@ pub async fn serve(context: Rc<Context>, connection: Rc<Connection>, mut session
     let mut next = Next::Read;
     loop {
         next = match next {
+            Next::Read if session.must_wait(&context) => {
+                Box::pin(catch_up(&context)).await;
+                Next::Read
+            }
             Next::Read => {
                 if wait_for_bytes(&context, &connection, &mut session).await {
                     read_and_answer(&context, &connection, &mut session)
@@ -131,9 +170,18 @@ pub async fn serve(context: Rc<Context>, connection: Rc<Connection>, mut session
     context.worker.dismiss(&connection);
 }
 
+/// Lets a publisher wait until no worker is far behind: its next message would only make their queues longer.
+async fn catch_up(context: &Context) {
+    while context.worker.hub().is_congested() {
+        tokio::time::sleep(CATCH_UP).await;
+    }
+}
+
 /// Waits for readable bytes; false when the connection is to be closed instead.
 async fn wait_for_bytes(context: &Context, connection: &Rc<Connection>, session: &mut Session) -> bool {
-    context.worker.set_deadline(connection, Some(patience_for(context, session)));
+    if let Some(patience) = session.patience(context) {
+        context.worker.set_deadline(connection, Some(patience));
+    }
     loop {
         if connection.is_closing() && session.ahead.is_empty() && connection.waiting() == 0 {
             return false;
@@ -143,17 +191,6 @@ async fn wait_for_bytes(context: &Context, connection: &Rc<Connection>, session:
             Event::TimedOut | Event::Broken => return false,
             Event::Drained | Event::Ended => {}
         }
-    }
-}
-
-/// How long the next bytes may take: between requests `keepalive_timeout`, within a head `client_header_timeout`.
-fn patience_for(context: &Context, session: &mut Session) -> u64 {
-    let settings = context.settings();
-    let Some(server) = session.default_server(&settings) else { return 0 };
-    if session.requests == 0 || !session.ahead.is_empty() {
-        server.client_header_timeout
-    } else {
-        server.root.core.keepalive_timeout
     }
 }
 
@@ -282,7 +319,10 @@ impl Turn<'_> {
             Handler::Publisher { admin } => {
                 let reply = match publish::begin(worker, exchange, location, admin) {
                     Begun::Reply(reply) => reply,
-                    Begun::Body(job) => publish::finish(worker, exchange, location, admin, &job, body.into()),
+                    Begun::Body(job) => {
+                        self.session.published = true;
+                        publish::finish(worker, exchange, location, admin, &job, body.into())
+                    }
                 };
                 self.reply(exchange, reply, &[])
             }

@@ -84,6 +84,7 @@ impl Request<'_> {
         let limit = location.core.client_max_body_size;
         match self.read(body, limit, location.core.client_body_timeout).await {
             Ok(text) => {
+                self.session.published = true;
                 let reply = publish::finish(worker, exchange, location, admin, &job, text.into());
                 self.reply(exchange, reply)
             }

@@ -144,6 +144,12 @@ impl Hub {
         self.state.lock().notes.take(worker, into);
     }
 
+    /// Whether a worker is so far behind with its notes that whoever publishes should wait before the next message: the
+    /// queues have no other bound.
+    pub fn is_congested(&self) -> bool {
+        self.state.lock().notes.are_many()
+    }
+
     /// The numbers of the zone.
     pub fn census(&self, now: Now) -> Census {
         self.state.lock().census(now)

@@ -7,6 +7,9 @@ use smallvec::SmallVec;
 
 use super::fanout::Note;
 
+/// Notes of one worker beyond which publishers are asked to wait.
+const MANY: usize = 4096;
+
 /// Workers to wake after the lock is released.
 pub(super) type Woken = SmallVec<[usize; 8]>;
 
@@ -37,6 +40,11 @@ impl Notes {
         } else {
             into.append(queue);
         }
+    }
+
+    /// Whether a worker is so far behind that publishers had better wait for it.
+    pub(super) fn are_many(&self) -> bool {
+        self.queues.iter().any(|queue| queue.len() > MANY)
     }
 
     pub(super) fn take_woken(&mut self) -> Woken {

@@ -161,3 +161,99 @@ impl Listeners {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use smallvec::smallvec;
+
+    use super::*;
+    use crate::conf::settings::{Line, Zone};
+    use crate::delivery::Stream;
+    use crate::hub::{Ask, AskKind, Hub, HubOptions};
+    use crate::model::{Replay, parse_channel_path};
+    use crate::render::{Framing, Kind, ViewSpec};
+
+    fn view() -> Arc<View> {
+        Arc::new(View::new(&ViewSpec {
+            header: b"",
+            message: b"~text~",
+            footer: b"",
+            ping_text: b"",
+            kind: Kind::Text,
+            framing: Framing::Plain,
+            padding: None,
+            line: Line::V05,
+        }))
+    }
+
+    /// Keys of real channels, as only a hub can make them.
+    fn keys(count: usize) -> Vec<ChannelKey> {
+        let zone = Zone {
+            memory: 1 << 20,
+            deleted_text: Box::default(),
+            inactivity: 30,
+            ping_text: Box::default(),
+            timeout_with_body: false,
+            message_ttl: 30,
+            max_subscribers_per_channel: None,
+            max_messages_per_channel: None,
+            max_channel_id_length: None,
+            max_channels: None,
+            max_wildcard_channels: None,
+            wildcard_prefix: Box::default(),
+            events_channel_id: Box::default(),
+        };
+        let hub = Hub::new(zone, HubOptions::default(), 1, Now(0));
+        let path = (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join("/");
+        let ask = Ask {
+            worker: 0,
+            path: &parse_channel_path(path.as_bytes()),
+            replay: &Replay::default(),
+            kind: AskKind::Stream,
+            authorized_only: false,
+            wildcard_limit: None,
+            events_allowed: false,
+        };
+        hub.subscribe(&ask, Now(0)).unwrap().subscription.unwrap().keys.to_vec()
+    }
+
+    /// Every subscriber stands in the lists exactly where it remembers to stand.
+    fn assert_places(listeners: &Listeners, connections: &[Rc<Connection>]) {
+        let mut places = 0;
+        for connection in connections {
+            let subscriber = connection.subscriber.borrow();
+            for &(key, place) in subscriber.iter().flat_map(|subscriber| &subscriber.places) {
+                assert!(Rc::ptr_eq(&listeners.of(key)[place as usize], connection));
+                places += 1;
+            }
+        }
+        assert_eq!(places, listeners.channels.values().map(Vec::len).sum::<usize>());
+    }
+
+    proptest! {
+        #[test]
+        fn subscribers_know_their_places_through_any_coming_and_going(
+            steps in proptest::collection::vec((0usize..8, proptest::collection::vec(0usize..3, 1..4)), 1..60),
+        ) {
+            let (keys, view) = (keys(3), view());
+            let connections: Vec<_> = (0..8).map(|_| Rc::new(Connection::new(Stream::Body))).collect();
+            let mut listeners = Listeners::default();
+            for (who, channels) in steps {
+                let connection = &connections[who];
+                let present = connection.subscriber.borrow_mut().take();
+                if let Some(mut subscriber) = present {
+                    listeners.leave(&mut subscriber);
+                } else {
+                    let mut registration = Registration { keys: smallvec![], seq: 0 };
+                    registration.keys.extend(channels.iter().map(|&channel| keys[channel]));
+                    let ending = Ending { ttl: None, ping: None };
+                    let mut subscriber = Subscriber::new(Arc::clone(&view), Manner::Stream, &registration, &ending, 0);
+                    listeners.join(connection, &mut subscriber);
+                    *connection.subscriber.borrow_mut() = Some(subscriber);
+                }
+                assert_places(&listeners, &connections);
+            }
+        }
+    }
+}

@@ -27,7 +27,7 @@ use super::subscribe::{self, Plan};
 use super::waiting::Waiter;
 use super::websocket;
 use crate::conf::Settings;
-use crate::conf::settings::{Handler, Location, Mode, Server};
+use crate::conf::settings::{Handler, Line, Location, Mode, Server};
 use crate::delivery::{Connection, Event, Flush, Manner};
 use crate::model::Now;
 
@@ -126,6 +126,8 @@ pub(super) enum Next {
     Subscribed { close: bool },
     /// A websocket has begun.
     WebSocket(Box<websocket::Session>),
+    /// Leave it to the client to close; it is waited for.
+    LeaveOpen,
     /// Close, after what waits is sent. `linger`: the client may still be sending.
     Close { linger: bool },
 }
@@ -160,6 +162,12 @@ pub async fn serve(context: Rc<Context>, connection: Rc<Connection>, mut session
                 Box::pin(websocket::serve(&context, &connection, &mut session, socket)).await;
                 session.log_end(&context, true);
                 Next::Close { linger: false }
+            }
+            Next::LeaveOpen => {
+                if drained(&connection).await {
+                    await_end(&context, &connection, LINGER).await;
+                }
+                break;
             }
             Next::Close { linger } => {
                 close(&context, &connection, linger).await;
@@ -344,7 +352,8 @@ impl Turn<'_> {
     }
 
     fn subscribe(&mut self, exchange: &mut Exchange<'_>, location: &Arc<Location>) -> Option<Next> {
-        let chunked = location.core.chunked_transfer_encoding && exchange.is_http11();
+        let own_chunks = exchange.settings.compat.line < Line::V040;
+        let chunked = own_chunks || location.core.chunked_transfer_encoding && exchange.is_http11();
         match subscribe::plan(self.context, exchange, location, chunked) {
             Plan::Reply(reply, body) => self.reply(exchange, reply, &body),
             Plan::Stream(stream) => {
@@ -368,7 +377,8 @@ impl Turn<'_> {
                 let keep = self.keeps(exchange, location);
                 self.connection.set_send_timeout(location.core.send_timeout);
                 let view = wait.bodies.view.clone();
-                let waiter = Waiter::new(self.context, exchange, location, &wait.heads, wait.bodies, keep);
+                let waiter = 
+                    Waiter::new(self.context, self.connection, exchange, location, &wait.heads, wait.bodies, keep);
                 let keep = waiter.keeps_alive();
                 let manner = Manner::LongPoll(Box::new(waiter));
                 self.context.worker.subscribe(self.connection, view, manner, &wait.registration, &wait.ending);
@@ -437,7 +447,11 @@ impl Turn<'_> {
             };
             self.context.logs.write(&open_lines(exchange), &outcome);
         }
-        (!sent.keep_alive).then_some(Next::Close { linger: false })
+        match (sent.keep_alive, reply.left_open) {
+            (true, _) => None,
+            (false, false) => Some(Next::Close { linger: false }),
+            (false, true) => Some(Next::LeaveOpen),
+        }
     }
 
     fn keeps(&self, exchange: &Exchange<'_>, location: &Arc<Location>) -> bool {
@@ -507,15 +521,21 @@ async fn close(context: &Context, connection: &Rc<Connection>, linger: bool) {
         return;
     }
     connection.stream().shutdown_write();
-    context.worker.set_deadline(connection, Some(LINGER));
-    let mut input = context.lend_input();
+    await_end(context, connection, LINGER).await;
+}
+
+/// Reads until the client closes, at most this many milliseconds.
+pub(super) async fn await_end(context: &Context, connection: &Rc<Connection>, patience: u64) {
+    context.worker.set_deadline(connection, Some(patience));
     while connection.event(true, false).await == Event::Readable {
-        match connection.try_read(&mut input) {
-            Ok(0) => break,
+        let mut input = context.lend_input();
+        let read = connection.try_read(&mut input);
+        context.return_input(input);
+        match read {
+            Ok(0) => return,
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(_) => break,
+            Err(_) => return,
         }
     }
-    context.return_input(input);
 }

@@ -24,7 +24,7 @@ pub fn apply(reply: &mut Reply, exchange: &Exchange<'_>, location: &Location) ->
     reply.gzip = true;
     reply.headers.retain(|(name, _)| name != "Accept-Ranges");
     for (name, value) in &mut reply.headers {
-        if name.eq_ignore_ascii_case("etag") && !value.starts_with(b"W/") {
+        if name.eq_ignore_ascii_case("etag") && value.starts_with(b"\"") {
             *value = Cow::Owned([b"W/", &**value].concat());
         }
     }

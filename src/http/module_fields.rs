@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::reply::{CACHE_CONTROL, EXPIRES, Field, field, is_line_end};
-use crate::conf::settings::Line;
+use crate::conf::settings::{Compat, Line};
 
 /// The two fields that keep answers of the module out of caches (`{EXP}`).
 pub fn expires_headers() -> [Field; 2] {
@@ -74,6 +74,12 @@ pub fn etag(line: Line, tag: i64) -> Field {
     (Cow::Borrowed("Etag"), Cow::Owned(format!("{}{tag}", etag_prefix(line)).into_bytes()))
 }
 
+/// Whether nginx's gzip leaves the module's `Etag` standing: it takes away tags that are neither weak nor quoted, which costs a
+/// client its place. Done only where exactly that is asked for.
+pub fn etag_survives(compat: Compat, gzip: bool) -> bool {
+    !(gzip && compat.strict && etag_prefix(compat.line).is_empty())
+}
+
 /// What stands before a tag in `Etag`.
 pub(crate) fn etag_prefix(line: Line) -> &'static str {
     if line >= Line::V05 { "W/" } else { "" }
@@ -99,7 +105,8 @@ pub fn version_headers(line: Line) -> [Field; 2] {
     ]
 }
 
-/// The head of a successful websocket handshake: exactly this, neither Server nor `add_header`. `expires`: 0.4.0 and later.
+/// The head of a successful websocket handshake: exactly this, neither Server nor `add_header`. `expires`: with the
+/// fields against caches.
 pub fn websocket_head(expires: bool, accept: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
     if expires {

@@ -116,7 +116,9 @@ fn event_tags(exchange: &Exchange<'_>) -> Option<Box<EventTags>> {
 
 fn refused(refusal: Refusal, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Reply {
     let mut reply = explanation::refused(refusal, exchange.settings.compat.line, fields(exchange, location, admin));
+    let compat = exchange.settings.compat;
     reply.close = location.push.keepalive == Some(false);
+    reply.left_open = compat.strict && compat.line < Line::V040 && refusal == Refusal::EmptyPost;
     reply
 }
 

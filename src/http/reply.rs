@@ -3,7 +3,8 @@
 //!
 //! Does not know why a reply is given, nor the sockets it goes to. Invariant: whoever makes a reply, its head has nginx's
 //! order: status line, Server, Date, Content-Type, Content-Length, Last-Modified, Location, Transfer-Encoding, Connection,
-//! Keep-Alive, Vary, the fields of the handler, `add_header`, Content-Encoding.
+//! Keep-Alive, Vary, the fields of the handler, `add_header`, Content-Encoding; only a body in chunks of the handler's own
+//! making (0.3.x) names its Transfer-Encoding behind the fields of the handler.
 
 use std::borrow::Cow;
 
@@ -19,8 +20,8 @@ use crate::model::Refusal;
 
 pub(crate) use super::module_fields::etag_prefix;
 pub use super::module_fields::{
-    CorsSide, allow, cors_headers, etag, expires_headers, explain, unbuffered, version_headers, websocket_head,
-    websocket_versions,
+    CorsSide, allow, cors_headers, etag, etag_survives, expires_headers, explain, unbuffered, version_headers,
+    websocket_head, websocket_versions,
 };
 
 /// A header field of a handler.
@@ -46,8 +47,13 @@ pub struct Reply {
     pub headers: Fields,
     /// The connection ends with this reply.
     pub close: bool,
+    /// A connection that ends with this reply is left for the client to close: the module of 0.3.x forgot to.
+    pub left_open: bool,
     /// The body is compressed on its way (`Content-Encoding: gzip`); its length is not known.
     pub gzip: bool,
+    /// The module of 0.3.x cuts a stream into chunks itself, whatever the client speaks and the configuration says, and the
+    /// connection ends with it.
+    pub own_chunks: bool,
 }
 
 /// The body of a reply.
@@ -85,7 +91,9 @@ impl Reply {
             location: None,
             headers: Fields::new(),
             close: false,
+            left_open: false,
             gzip: false,
+            own_chunks: false,
         }
     }
 
@@ -143,8 +151,11 @@ impl Reply {
         let core = &location.core;
         let streamed = self.body == Body::Stream || self.gzip;
         let bodiless = status == 204 || status == 304;
-        let chunked = streamed && !bodiless && core.chunked_transfer_encoding && exchange.is_http11();
-        let keep_alive = keep_alive && !self.close && !exchange.route.close && (!streamed || chunked || bodiless);
+        let own_chunks = self.own_chunks && streamed && !bodiless;
+        let chunked =
+            own_chunks || streamed && !bodiless && core.chunked_transfer_encoding && exchange.is_http11();
+        let ends = self.close || own_chunks || exchange.route.close;
+        let keep_alive = keep_alive && !ends && (!streamed || chunked || bodiless);
         let framing = Framing { keep_alive, chunked, with_body: !bodiless && !exchange.is_head() };
         if exchange.head.version == Version::V09 {
             return Framing { keep_alive: false, chunked: false, ..framing };
@@ -166,8 +177,8 @@ impl Reply {
         if let Some(target) = &self.location {
             encode_location(target, exchange, location, out);
         }
-        if chunked {
-            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        if chunked && !own_chunks {
+            out.extend_from_slice(CHUNKED);
         }
         if keep_alive {
             out.extend_from_slice(b"Connection: keep-alive\r\n");
@@ -225,6 +236,9 @@ impl Reply {
         if !expires_sent {
             encode_expires(expires, exchange, out);
         }
+        if self.own_chunks && self.body == Body::Stream {
+            out.extend_from_slice(CHUNKED);
+        }
         for added in core.add_headers.iter() {
             if !safe && !added.always {
                 continue;
@@ -247,6 +261,7 @@ impl Reply {
     }
 }
 
+const CHUNKED: &[u8] = b"Transfer-Encoding: chunked\r\n";
 pub(super) const EXPIRES: &str = "Expires";
 pub(super) const CACHE_CONTROL: &str = "Cache-Control";
 

@@ -15,11 +15,14 @@ use super::publish::cache_fields;
 use super::replay::replay;
 use super::reply::{self, Body, CorsSide, Fields, Reply};
 use super::{channels, explanation, gzip};
-use crate::conf::settings::{Handler, Line, Location, Mode};
+use crate::conf::settings::{Compat, Handler, Line, Location, Mode};
 use crate::delivery::{Encoding, Ending, Manner};
 use crate::hub::{Answer, Ask, AskKind, Registration};
 use crate::model::{ChannelId, Message, Refusal, percent_decode};
 use crate::render::{self, Framing, Kind, Origin, View};
+
+/// `Content-Type` of an event stream.
+const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
 /// What a subscribe request comes to.
 pub(super) enum Plan {
@@ -66,7 +69,7 @@ pub(super) struct PollHeads {
     content_type: Cow<'static, str>,
     /// CORS and cache headers.
     fields: Fields,
-    line: Line,
+    compat: Compat,
     gzip: bool,
 }
 
@@ -141,15 +144,12 @@ fn own_mode(location: &Location) -> Mode {
 fn stream(context: &Context, exchange: &Exchange<'_>, location: &Location, chunked: bool, answer: Answer) -> Plan {
     let line = exchange.settings.compat.line;
     let eventsource = is_eventsource(location);
-    let content_type: Cow<'static, str> = if eventsource {
-        if line < Line::V040 { "text/event-stream" } else { "text/event-stream; charset=utf-8" }.into()
-    } else {
-        content_type(exchange, location)
-    };
+    let content_type = if eventsource { EVENT_STREAM.into() } else { content_type(exchange, location) };
     let mut head = headed(Reply::stream(200, content_type), exchange, location);
     if !exchange.settings.compat.strict {
         head.headers.push(reply::unbuffered());
     }
+    head.own_chunks = line < Line::V040;
     let compression = compression(&mut head, exchange, location, chunked);
     let view = context.view(exchange, location, framing(chunked && compression.is_none()), true);
     let mut pieces = vec![view.header().clone()];
@@ -188,7 +188,7 @@ fn poll(context: &Context, exchange: &Exchange<'_>, location: &Location, chunked
     let mut heads = PollHeads {
         content_type: if javascript { "application/javascript".into() } else { content_type(exchange, location) },
         fields: subscriber_fields(exchange, location),
-        line: compat.line,
+        compat,
         gzip: false,
     };
     let compression = compression(&mut heads.head(Body::Stream, None, None), exchange, location, chunked);
@@ -205,7 +205,10 @@ fn poll(context: &Context, exchange: &Exchange<'_>, location: &Location, chunked
     }
     let (time, tag) = (Some(answer.resume.time).filter(|&time| time > 0), answer.resume.tag);
     if answer.missed.is_empty() {
-        return whole(heads.head(Body::HeaderOnly, time, tag));
+        let mut head = heads.head(Body::HeaderOnly, time, tag);
+        // 0.3.4 names no type where nothing is new; where it has waited in vain it does.
+        head.content_type = head.content_type.filter(|_| compat.line > Line::V034);
+        return whole(head);
     }
     let messages = answer.missed.iter().map(|missed| (&missed.channel, &*missed.message));
     let body = bodies.of(Origin::Backlog, messages);
@@ -225,11 +228,15 @@ fn compression(head: &mut Reply, exchange: &Exchange<'_>, location: &Location, c
 impl PollHeads {
     /// The head of an answer whose last message has this stamp; without a body it is a 304.
     pub(super) fn head(&self, body: Body, time: Option<i64>, tag: Option<i64>) -> Reply {
+        let line = self.compat.line;
         let status = if body == Body::HeaderOnly { 304 } else { 200 };
         let gzip = self.gzip && body == Body::Stream;
-        Reply { body, gzip, last_modified: time, ..Reply::stream(status, self.content_type.clone()) }
+        let tag = tag.filter(|_| reply::etag_survives(self.compat, gzip));
+        let mut head = Reply { body, gzip, last_modified: time, ..Reply::stream(status, self.content_type.clone()) }
             .with(self.fields.iter().cloned())
-            .with(tag.map(|tag| reply::etag(self.line, tag)))
+            .with(tag.map(|tag| reply::etag(line, tag)));
+        head.own_chunks = line < Line::V040;
+        head
     }
 }
 
@@ -254,8 +261,13 @@ impl PollBodies {
     }
 }
 
+/// The type of a body that is no event stream: by nginx's rules, or (0.3.x) the one `push_stream_content_type` names.
 fn content_type(exchange: &Exchange<'_>, location: &Location) -> Cow<'static, str> {
-    exchange.content_type(location).to_owned().into()
+    match &location.push.content_type {
+        _ if location.push.eventsource_support => EVENT_STREAM.into(),
+        Some(named) => named.to_string().into(),
+        None => exchange.content_type(location).to_owned().into(),
+    }
 }
 
 /// Whether messages of a location are formatted as server-sent events.
@@ -286,7 +298,7 @@ fn preflight(exchange: &Exchange<'_>, location: &Location) -> Reply {
     let reply = Reply::header_only(200).with(cors_fields(exchange, location));
     let asks =
         exchange.head.header("origin").is_some() && exchange.head.header("access-control-request-method").is_some();
-    if exchange.settings.compat.strict || !asks || location.push.allowed_origins.is_none() {
+    if exchange.settings.compat.strict || !asks || reply.headers.is_empty() {
         return reply;
     }
     // A day: old clients ask before every single poll.

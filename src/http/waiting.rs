@@ -1,6 +1,6 @@
 //! A long-poll that waits on HTTP/1: its answers as bytes, head and all.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
 
@@ -9,8 +9,8 @@ use super::exchange::Exchange;
 use super::reply::Body;
 use super::subscribe::{PollBodies, PollHeads};
 use super::waiting_head::WaitingHead;
-use crate::conf::settings::Location;
-use crate::delivery::Waiting;
+use crate::conf::settings::{Line, Location};
+use crate::delivery::{Connection, Waiting};
 use crate::hub::Fanout;
 use crate::model::{Now, Stamp};
 
@@ -22,33 +22,47 @@ pub(super) struct Waiter {
     /// Head of the 304; `None` where a timeout has a body.
     empty: Option<Rc<WaitingHead>>,
     keep_alive: bool,
+    /// The connection, where an answer with a body ends it and one without does not (0.3.x).
+    ends: Option<Weak<Connection>>,
 }
 
 impl Waiter {
     /// Prepares the heads; `keep`: the connection stays open after the answer.
     pub(super) fn new(
         context: &Context,
+        connection: &Rc<Connection>,
         exchange: &Exchange<'_>,
         location: &Location,
         heads: &PollHeads,
         bodies: PollBodies,
         keep: bool,
     ) -> Self {
-        let mut keep_alive = keep;
-        let mut shared = |body: Body| {
+        let shared = |body: Body, keep: bool| {
             let head = heads.head(body, None, None);
-            let head = WaitingHead::new(head, exchange.settings.compat.line, exchange, location, keep_alive);
-            keep_alive = head.framing.keep_alive;
-            context.share(head)
+            context.share(WaitingHead::new(head, exchange.settings.compat.line, exchange, location, keep))
         };
-        let full = shared(Body::Stream);
-        let empty = (!exchange.settings.zone.timeout_with_body).then(|| shared(Body::HeaderOnly));
-        Self { bodies, full, empty, keep_alive }
+        let full = shared(Body::Stream, keep);
+        let keeps = full.framing.keep_alive;
+        // One answer decides for the other, except where chunks of the module's own making end the connection.
+        let old = exchange.settings.compat.line < Line::V040;
+        let empty = (!exchange.settings.zone.timeout_with_body)
+            .then(|| shared(Body::HeaderOnly, if old { keep } else { keeps }));
+        let keep_alive = empty.as_ref().map_or(keeps, |empty| empty.framing.keep_alive);
+        let ends = (keep_alive && !keeps).then(|| Rc::downgrade(connection));
+        Self { bodies, full, empty, keep_alive, ends }
     }
 
-    /// Whether the connection stays open after the answer.
+    /// Whether the connection stays open after the answer, if that does not end it.
     pub(super) fn keeps_alive(&self) -> bool {
         self.keep_alive
+    }
+
+    /// An answer with a body.
+    fn full(&self, now: Now, stamp: Stamp, body: &[u8]) -> Bytes {
+        if let Some(connection) = self.ends.as_ref().and_then(Weak::upgrade) {
+            connection.close_soon();
+        }
+        Self::answer(&self.full, now, stamp, body)
     }
 
     fn answer(head: &WaitingHead, now: Now, stamp: Stamp, body: &[u8]) -> Bytes {
@@ -66,11 +80,11 @@ fn fresh(now: Now) -> Stamp {
 
 impl Waiting for Waiter {
     fn message(&self, fanout: &Fanout, now: Now) -> Bytes {
-        Self::answer(&self.full, now, fanout.message.stamp, &self.bodies.message(&fanout.id, &fanout.message))
+        self.full(now, fanout.message.stamp, &self.bodies.message(&fanout.id, &fanout.message))
     }
 
     fn deleted(&self, fanout: &Fanout, now: Now) -> Bytes {
-        Self::answer(&self.full, now, fresh(now), &self.bodies.message(&fanout.id, &fanout.message))
+        self.full(now, fresh(now), &self.bodies.message(&fanout.id, &fanout.message))
     }
 
     fn timed_out(&self, now: Now, closing: bool) -> Bytes {

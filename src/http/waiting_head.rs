@@ -9,7 +9,7 @@ use memchr::memmem;
 
 use super::date;
 use super::exchange::Exchange;
-use super::reply::{Framing, Reply, etag_prefix};
+use super::reply::{Framing, Reply, etag_prefix, etag_survives};
 use crate::conf::settings::{Line, Location};
 use crate::model::{Now, Stamp};
 
@@ -31,7 +31,9 @@ impl WaitingHead {
     /// Encodes the head of `reply`; an Etag is appended to its fields.
     pub fn new(mut reply: Reply, line: Line, exchange: &Exchange<'_>, location: &Location, keep_alive: bool) -> Self {
         reply.last_modified = Some(0);
-        reply.headers.push((Cow::Borrowed("Etag"), Cow::Owned([etag_prefix(line).as_bytes(), TAG].concat())));
+        if etag_survives(exchange.settings.compat, reply.gzip) {
+            reply.headers.push((Cow::Borrowed("Etag"), Cow::Owned([etag_prefix(line).as_bytes(), TAG].concat())));
+        }
         let mut bytes = Vec::with_capacity(512);
         let framing = reply.encode_head(exchange, location, keep_alive, &mut bytes);
         let after = |mark: &[u8]| memmem::find(&bytes, mark).map_or(bytes.len(), |at| at + mark.len()) as u32;

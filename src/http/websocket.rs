@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
 
-use super::connection::{Session as HttpSession, drained};
+use super::connection::{Session as HttpSession, await_end, drained};
 use super::context::Context;
 use super::exchange::Exchange;
 use super::publish::cache_fields;
@@ -113,7 +113,7 @@ fn handshake(exchange: &Exchange<'_>) -> Result<Vec<u8>, Box<Reply>> {
     let refusal = |explain: &'static str| {
         let versions = (explain == BAD_VERSION).then(reply::websocket_versions);
         let mut reply = Reply::header_only(400).with(cache_fields(line)).with(versions).with([reply::explain(explain)]);
-        reply.close = true;
+        reply.close = line >= Line::V040;
         Err(Box::new(reply))
     };
     let present = ["connection", "upgrade", "sec-websocket-version"].iter().all(|name| head.header(name).is_some());
@@ -127,7 +127,7 @@ fn handshake(exchange: &Exchange<'_>) -> Result<Vec<u8>, Box<Reply>> {
 
 fn switching(key: &[u8], line: Line, out: &mut Vec<u8>) {
     let accept = STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize());
-    reply::websocket_head(line >= Line::V040, &accept, out);
+    reply::websocket_head(line > Line::V034, &accept, out);
 }
 
 fn subscribe(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Result<Answer, Refusal> {
@@ -172,25 +172,14 @@ pub(super) async fn serve(
         }
     }
     context.worker.unsubscribe(connection);
-    if drained(connection).await && !socket.strict {
-        await_end(context, connection).await;
-    }
-}
-
-/// After a close frame the client closes first (RFC 6455), or TCP is closed for it.
-pub(super) async fn await_end(context: &Context, connection: &Rc<Connection>) {
-    connection.stream().shutdown_write();
-    context.worker.set_deadline(connection, Some(CLOSE_WAIT));
-    while connection.event(true, false).await == Event::Readable {
-        let mut input = context.lend_input();
-        let read = connection.try_read(&mut input);
-        context.return_input(input);
-        match read {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
+    // After a close frame the client closes first (RFC 6455), or TCP is closed for it. The module closes at once, that of
+    // 0.3.x not at all.
+    let old = socket.line < Line::V040 && !connection.is_closing();
+    if drained(connection).await && (old || !socket.strict) {
+        if !socket.strict {
+            connection.stream().shutdown_write();
         }
+        await_end(context, connection, CLOSE_WAIT).await;
     }
 }
 

@@ -377,7 +377,7 @@ impl Turn<'_> {
                 let keep = self.keeps(exchange, location);
                 self.connection.set_send_timeout(location.core.send_timeout);
                 let view = wait.bodies.view.clone();
-                let waiter = 
+                let waiter =
                     Waiter::new(self.context, self.connection, exchange, location, &wait.heads, wait.bodies, keep);
                 let keep = waiter.keeps_alive();
                 let manner = Manner::LongPoll(Box::new(waiter));

@@ -119,8 +119,10 @@ impl Request<'_> {
 
     async fn reply_and_discard(&mut self, exchange: &mut Exchange<'_>, reply: Reply, body: &mut Incoming) -> Next {
         let next = self.reply(exchange, reply);
-        if matches!(next, Next::Close { .. }) {
-            return Next::Close { linger: !body.is_complete() };
+        match next {
+            Next::Close { .. } => return Next::Close { linger: !body.is_complete() },
+            Next::LeaveOpen => return next,
+            _ => {}
         }
         let timeout = exchange.location.core.client_body_timeout;
         match self.read(body, UNWANTED, timeout).await {

@@ -152,8 +152,7 @@ impl Reply {
         let streamed = self.body == Body::Stream || self.gzip;
         let bodiless = status == 204 || status == 304;
         let own_chunks = self.own_chunks && streamed && !bodiless;
-        let chunked =
-            own_chunks || streamed && !bodiless && core.chunked_transfer_encoding && exchange.is_http11();
+        let chunked = own_chunks || streamed && !bodiless && core.chunked_transfer_encoding && exchange.is_http11();
         let ends = self.close || own_chunks || exchange.route.close;
         let keep_alive = keep_alive && !ends && (!streamed || chunked || bodiless);
         let framing = Framing { keep_alive, chunked, with_body: !bodiless && !exchange.is_head() };

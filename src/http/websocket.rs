@@ -18,7 +18,7 @@ use super::replay::replay;
 use super::reply::{self, Reply};
 use super::subscribe::subscriber_fields;
 use super::{channels, explanation};
-use crate::conf::settings::{Line, Location, Mode};
+use crate::conf::settings::{Compat, Line, Location, Mode};
 use crate::delivery::{Connection, Ending, Event, Flush, Manner};
 use crate::hub::{Answer, Ask, AskKind};
 use crate::model::{Draft, Refusal};
@@ -91,7 +91,11 @@ pub(super) fn begin(
     let ending = Ending { ttl: location.push.subscriber_connection_ttl, ping: location.push.ping_message_interval };
     connection.set_send_timeout(location.core.send_timeout);
     context.worker.subscribe(connection, view, Manner::Stream, &registration, &ending);
-    let rules = if compat.strict { Rules::Module } else { Rules::Rfc };
+    let rules = match compat {
+        Compat { strict: false, .. } => Rules::Rfc,
+        Compat { line: Line::V05, .. } => Rules::Module,
+        Compat { .. } => Rules::OldModule,
+    };
     let largest = usize::try_from(location.core.client_max_body_size).unwrap_or(usize::MAX);
     Begun::Open(Box::new(Session {
         decoder: Decoder::new(rules, if largest == 0 { usize::MAX } else { largest }),

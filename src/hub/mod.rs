@@ -50,6 +50,8 @@ const LIST_BATCH: usize = 1024;
 pub struct HubOptions {
     /// Tag of the first message in a second: 1, or 0 as in 0.3.x.
     pub first_tag: u32,
+    /// Whether the message of a deletion bears the time of it (0.3.x) or none.
+    pub deletion_has_time: bool,
     /// Whether full memory refuses messages (the module) or drops the oldest stored ones.
     pub refuse_when_full: bool,
     /// Whether what was missed on several channels comes in order of publish, or channel after channel (the module).
@@ -61,7 +63,13 @@ pub struct HubOptions {
 
 impl Default for HubOptions {
     fn default() -> Self {
-        Self { first_tag: 1, refuse_when_full: false, merge_replay: true, exact_admission: true }
+        Self {
+            first_tag: 1,
+            deletion_has_time: false,
+            refuse_when_full: false,
+            merge_replay: true,
+            exact_admission: true,
+        }
     }
 }
 

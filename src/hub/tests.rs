@@ -36,7 +36,7 @@ pub(super) fn zone() -> Zone {
 }
 
 pub(super) fn strict() -> HubOptions {
-    HubOptions { first_tag: 1, refuse_when_full: true, merge_replay: false, exact_admission: false }
+    HubOptions { refuse_when_full: true, merge_replay: false, exact_admission: false, ..HubOptions::default() }
 }
 
 fn ids(path: &str) -> Vec<ChannelId> {

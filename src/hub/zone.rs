@@ -251,8 +251,11 @@ impl ZoneState {
         let Some(channel) = self.take_out(slot) else { return };
         let subscriptions = channel.subscriptions.total();
         if subscriptions > 0 {
-            let message = Arc::new(Message::pseudo(Message::DELETED, text));
-            let fanout = Arc::new(Fanout::new(channel.key, channel.id.clone(), message));
+            let mut message = Message::pseudo(Message::DELETED, text);
+            if self.options.deletion_has_time {
+                message.stamp.time = now.secs();
+            }
+            let fanout = Arc::new(Fanout::new(channel.key, channel.id.clone(), Arc::new(message)));
             for worker in channel.subscriptions.workers() {
                 self.notes.post(worker, Note::Deleted(Arc::clone(&fanout)));
             }

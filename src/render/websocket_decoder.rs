@@ -7,12 +7,12 @@
 use super::permessage_deflate::{self, InflateError};
 use super::websocket_frame::Farewell;
 use super::websocket_head::{Head, HeadValues, unmask};
-use super::websocket_rules::{BINARY, CLOSE, PING, PONG, Rules, bad_text};
+use super::websocket_rules::{BINARY, CLOSE, PING, PONG, Rules, TEXT, bad_text};
 
 /// What a client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A whole text message, valid UTF-8, possibly empty.
+    /// A whole text message, possibly empty; valid UTF-8 but by the rules before 0.5.
     Text(Vec<u8>),
     /// A whole binary message (never by the module's rules, which take it as a violation).
     Binary(Vec<u8>),
@@ -140,7 +140,11 @@ impl Decoder {
         let HeadValues { first, length, mask } = *head;
         let opcode = first & 0x0F;
         // By the module's rules a start frame within a message continues it, whatever its opcode.
-        let control = matches!(opcode, CLOSE | PING | PONG) && (self.rules == Rules::Rfc || partial.message.is_none());
+        let control = match self.rules {
+            Rules::OldModule => opcode != TEXT,
+            Rules::Module => matches!(opcode, CLOSE | PING | PONG) && partial.message.is_none(),
+            Rules::Rfc => matches!(opcode, CLOSE | PING | PONG),
+        };
         let gathered = partial.message.as_ref().filter(|_| !control).map_or(0, |message| message.bytes.len());
         if length >= 1 << 63 && self.rules == Rules::Rfc {
             return Err(Farewell::Coded(1002, "the length is not valid"));
@@ -191,6 +195,7 @@ impl Decoder {
             message.map_or(Ok(()), |message| message.check_text(true)).map_err(|InvalidText| Farewell::Silent)?;
         }
         match partial.message.take() {
+            Some(message) if self.rules == Rules::OldModule => Ok(Some(Event::Text(message.bytes))),
             Some(message) if frame.fin => self.message_event(message).map(Some),
             message => {
                 partial.message = message;
@@ -255,6 +260,25 @@ mod tests {
             out.splice(at.., mask.into_iter().chain(payload.iter().zip(mask.iter().cycle()).map(|(b, k)| b ^ k)));
         }
         out
+    }
+
+    #[test]
+    fn before_0_5_every_text_frame_is_a_message_and_only_a_close_counts_beside_it() {
+        let frames = [
+            masked(0x81, b"\xc3\x28"),
+            masked(0x01, b"Hel"),
+            masked(0x80, b"lo"),
+            masked(0x82, b"binary"),
+            masked(0x89, b"ping"),
+            masked(0x8A, b""),
+            masked(0x88, b"\x03\xe8"),
+        ];
+        let (text, ignored) = (|text: &[u8]| Event::Text(text.to_vec()), || Event::Pong);
+        let close = Event::Close { code: None, reason: Vec::new() };
+        assert_eq!(
+            events(Rules::OldModule, &frames),
+            [text(b"\xc3\x28"), text(b"Hel"), ignored(), ignored(), ignored(), ignored(), close]
+        );
     }
 
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {

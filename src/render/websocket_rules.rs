@@ -15,6 +15,9 @@ pub(super) const PONG: u8 = 0xA;
 /// Whose reading of the protocol counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rules {
+    /// The module's before 0.5: every text frame is a message, whatever its bytes and its FIN; a close ends the connection;
+    /// nothing else is looked at.
+    OldModule,
     /// The module's: UTF-8 is checked frame by frame, pings come without their payload, closes without their code.
     Module,
     /// RFC 6455, except that unmasked frames and lengths that are not minimal are accepted.
@@ -26,6 +29,9 @@ impl Rules {
     /// `deflate`: permessage-deflate was agreed on.
     pub(super) fn check_start(self, [first, second]: [u8; 2], under_way: bool, deflate: bool) -> Result<(), Farewell> {
         let (fin, opcode) = (first & 0x80 != 0, first & 0x0F);
+        if self == Rules::OldModule {
+            return Ok(());
+        }
         if self == Rules::Module {
             let known = matches!(opcode, CONTINUATION | TEXT | CLOSE | PING | PONG);
             let misplaced = if under_way { fin && opcode != CONTINUATION } else { opcode == CONTINUATION };
@@ -49,13 +55,17 @@ impl Rules {
     /// The farewell to a client whose message is larger than is taken.
     pub(super) fn too_large(self) -> Farewell {
         match self {
-            Rules::Module => Farewell::Empty,
+            Rules::OldModule | Rules::Module => Farewell::Empty,
             Rules::Rfc => Farewell::Coded(1009, "message is too big"),
         }
     }
 
     /// What a complete control frame means.
     pub(super) fn control_event(self, opcode: u8, payload: Vec<u8>) -> Result<Event, Farewell> {
+        if self == Rules::OldModule {
+            let close = Event::Close { code: None, reason: Vec::new() };
+            return Ok(if opcode == CLOSE { close } else { Event::Pong });
+        }
         if self == Rules::Module {
             if std::str::from_utf8(&payload).is_err() {
                 return Err(Farewell::Silent);

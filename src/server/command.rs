@@ -139,6 +139,7 @@ fn send_signal(word: &str, options: &LoadOptions) -> u8 {
 fn hub_options(settings: &Settings) -> HubOptions {
     HubOptions {
         first_tag: u32::from(settings.compat.line >= Line::V040),
+        deletion_has_time: settings.compat.line < Line::V040,
         refuse_when_full: settings.compat.strict,
         merge_replay: !settings.compat.strict,
         exact_admission: !settings.compat.strict,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::compiler::{Compiler, rooted};
 use super::complex;
 use super::error::{Fault, shown};
+use super::namespace::dollar_name;
 use super::scope::{Entry, Level, Scope, Value, invalid_parameter};
 use super::settings::{AccessRule, AuthBasic, Cidr, LimitExcept, RealIp, SecureLink, Who};
 use super::tree::Node;
@@ -135,6 +136,22 @@ pub(super) fn auth_request(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Re
         Some(entry) if entry.node.arg(0) == b"off" => Ok(None),
         Some(entry) => complex::compile(entry.node.arg(0), &mut compiler.namespace, &entry.node.place).map(Some),
     }
+}
+
+/// `auth_request_set $NAME VALUE`
+pub(super) fn auth_request_set(
+    scope: &Scope<'_, '_>,
+    compiler: &mut Compiler,
+) -> Result<Arc<[(usize, Complex)]>, Fault> {
+    let mut values = Vec::new();
+    for Entry { node, .. } in scope.list("auth_request_set") {
+        let name = dollar_name(node.arg(0)).ok_or_else(|| {
+            Fault::emerg(format_args!("invalid variable name \"{}\"", shown(node.arg(0))), &node.place)
+        })?;
+        let variable = compiler.namespace.define(&name, &node.place)?;
+        values.push((variable, complex::compile(node.arg(1), &mut compiler.namespace, &node.place)?));
+    }
+    Ok(values.into())
 }
 
 /// Both halves of a secure link.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::directives::Directive;
 use super::error::{Note, Place, shown};
 use super::namespace::Namespace;
-use super::settings::{Compat, LimitZone, Line, LogFormat, LogLevel, Zone};
+use super::settings::{Compat, LimitZone, Line, LogFormat, LogLevel, UpstreamServer, Zone};
 use super::tree::{Dialect, Node};
 use super::variable::{Complex, Part, Variable};
 
@@ -37,6 +37,11 @@ pub(super) struct Compiler {
     pub(super) zone_name: Box<str>,
     pub(super) log_formats: HashMap<Box<str>, Arc<LogFormat>>,
     pub(super) limit_zones: Vec<LimitZone>,
+    pub(super) upstreams: HashMap<Box<str>, Vec<UpstreamServer>>,
+    /// URIs that an `auth_request` names, without arguments.
+    pub(super) asked: Vec<Vec<u8>>,
+    /// Hosts whose backends are asked.
+    pub(super) asked_hosts: HashSet<Box<str>>,
     /// Compiled `types`, by the place of the first block.
     pub(super) types: HashMap<usize, Types>,
     pub(super) largest_padding: usize,
@@ -67,6 +72,9 @@ impl Compiler {
             zone_name: "push_stream_module".into(),
             log_formats: HashMap::new(),
             limit_zones: Vec::new(),
+            upstreams: HashMap::new(),
+            asked: Vec::new(),
+            asked_hosts: HashSet::new(),
             types: HashMap::new(),
             largest_padding: 0,
             uses_module: false,

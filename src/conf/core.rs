@@ -34,6 +34,7 @@ pub(super) fn compile(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<
         },
         auth_basic: access::auth_basic(scope, compiler)?,
         auth_request: access::auth_request(scope, compiler)?,
+        auth_request_set: access::auth_request_set(scope, compiler)?,
         secure_link: access::secure_link(scope),
         root: path_template(scope, compiler)?,
         internal: !scope.level.own("internal").is_empty(),

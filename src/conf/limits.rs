@@ -39,15 +39,15 @@ fn zone(node: &Node, rate: Option<u64>, compiler: &mut Compiler) -> Result<(), F
             let (zone_name, size) = text
                 .split_once(':')
                 .ok_or_else(|| Fault::emerg(format_args!("invalid zone size \"{}\"", shown(word)), &node.place))?;
-            if units::size(size.as_bytes()).is_none_or(|size| size == 0) {
-                return Err(Fault::emerg(format_args!("invalid zone size \"{}\"", shown(word)), &node.place));
-            }
-            name = Some(zone_name.to_owned());
+            let size = units::size(size.as_bytes())
+                .filter(|size| *size > 0)
+                .ok_or_else(|| Fault::emerg(format_args!("invalid zone size \"{}\"", shown(word)), &node.place))?;
+            name = Some((zone_name.to_owned(), size));
         } else if !(rate.is_some() && (word.starts_with(b"rate=") || word == b"sync")) {
             return Err(invalid_parameter(node, word));
         }
     }
-    let Some(name) = name else {
+    let Some((name, size)) = name else {
         return Err(Fault::emerg(format_args!("\"{}\" must have \"zone\" parameter", node.name()), &node.place));
     };
     if compiler.limit_zones.iter().any(|zone| *zone.name == name) {
@@ -55,7 +55,7 @@ fn zone(node: &Node, rate: Option<u64>, compiler: &mut Compiler) -> Result<(), F
         return Err(Fault::emerg(text, &node.place));
     }
     let key = complex::compile(node.arg(0), &mut compiler.namespace, &node.place)?;
-    compiler.limit_zones.push(LimitZone { name: name.into(), key, rate });
+    compiler.limit_zones.push(LimitZone { name: name.into(), key, rate, size });
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use super::push::OLD_VARIABLES;
 use super::scope::{Level, Scope};
 use super::settings::{Compat, Line, LogLevel, Settings};
 use super::tree::{Dialect, Node, Reader};
-use super::{limits, listen, logs, process, server, tables, tls, zone};
+use super::{backend, limits, listen, logs, process, server, tables, tls, zone};
 
 /// What to load, and how.
 #[derive(Clone, Debug, Default)]
@@ -159,6 +159,7 @@ fn compile(nodes: &[Node], compiler: &mut Compiler) -> Result<Settings, Fault> {
         listeners,
         variables: std::mem::take(&mut compiler.namespace).into_definitions(),
         log_formats: std::mem::take(&mut compiler.log_formats),
+        upstreams: std::mem::take(&mut compiler.upstreams),
         limit_zones: std::mem::take(&mut compiler.limit_zones),
         largest_padding: compiler.largest_padding,
         uses_module: compiler.uses_module,
@@ -172,12 +173,14 @@ fn http(level: &Level<'_>, compiler: &mut Compiler) -> Result<Vec<server::Compil
     logs::formats(&scope, compiler)?;
     limits::zones(&scope, compiler)?;
     tables::compile(&scope, compiler)?;
+    backend::prepare(level, compiler)?;
     compiler.uses_module = server::uses_module(level);
     compiler.zone = zone::compile(&scope, &end, compiler)?;
     let mut servers = Vec::new();
     for level in level.blocks_named("server") {
         servers.push(server::compile(&Scope { level, outer: Some(&scope) }, &end, compiler)?);
     }
+    backend::note_idle_upstreams(level, compiler);
     Ok(servers)
 }
 

@@ -10,14 +10,15 @@ use super::compiler::Compiler;
 use super::complex;
 use super::error::{Fault, Place, shown};
 use super::scope::{Level, Scope};
-use super::settings::{Handler, Location, Locations, Match};
+use super::settings::{Backend, Handler, Location, Locations, Match};
 use super::tree::Node;
-use super::{core, push, rewrite};
+use super::{backend, core, push, rewrite};
 
 /// What an `if` block takes from the block around it.
 pub(super) struct Parent<'a> {
     number: usize,
     handler: Handler,
+    backend: Option<Arc<Backend>>,
     has_mode: bool,
     /// Place of the `}` of `http`, for the module's complaints.
     pub(super) end: &'a Place,
@@ -78,7 +79,8 @@ pub(super) fn if_block(
     };
     let push = push::compile(scope, &mut handler, None, compiler)?;
     let core = core::compile(scope, compiler)?;
-    let me = Parent { number: parent.number, handler, has_mode: parent.has_mode, end: parent.end };
+    let backend = parent.backend.clone();
+    let me = Parent { number: parent.number, handler, backend, has_mode: parent.has_mode, end: parent.end };
     let rewrite = rewrite::compile(scope, &me, compiler)?;
     Ok(Arc::new(Location {
         matched: Match::None,
@@ -88,6 +90,7 @@ pub(super) fn if_block(
         handler: me.handler,
         push,
         core,
+        backend: me.backend,
     }))
 }
 
@@ -102,9 +105,11 @@ fn build(
     let has_mode = scope.level.has_mode;
     let push = push::compile(scope, &mut handler, has_mode.then_some(end), compiler)?;
     let core = core::compile(scope, compiler)?;
-    let me = Parent { number: compiler.location_number(), handler, has_mode, end };
+    let backend = backend::compile(scope, &matched, compiler)?;
+    let me = Parent { number: compiler.location_number(), handler, backend, has_mode, end };
     let rewrite = rewrite::compile(scope, &me, compiler)?;
-    Ok(Arc::new(Location { matched, number: me.number, rewrite, nested, handler: me.handler, push, core }))
+    let (number, handler, backend) = (me.number, me.handler, me.backend);
+    Ok(Arc::new(Location { matched, number, rewrite, nested, handler, push, core, backend }))
 }
 
 fn prefix_of(location: &Location) -> &[u8] {

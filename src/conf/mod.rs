@@ -8,6 +8,7 @@
 //! `scope` (values, inheritance) into the settings: `load` is the order of it all.
 
 mod access;
+mod backend;
 mod compiler;
 mod complex;
 mod core;

@@ -26,6 +26,8 @@ pub(super) fn set<'t>(
         "push_stream_websocket" => Handler::Subscriber(Mode::WebSocket),
         "push_stream_channels_statistics" => Handler::Statistics,
         "stub_status" => Handler::StubStatus,
+        // Reported once it is clear that `auth_request` does not ask there.
+        "proxy_pass" => Handler::Foreign("proxy_pass".into()),
         foreign => {
             compiler.note_unapplied(node);
             Handler::Foreign(foreign.into())

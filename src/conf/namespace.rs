@@ -175,6 +175,12 @@ fn prefixed(name: &str, lower: &str) -> Option<Variable> {
     if let Some(header) = rest("sent_http_") {
         return Some(Variable::SentHttp(header));
     }
+    if let Some(header) = rest("upstream_http_") {
+        return Some(Variable::UpstreamHttp(header));
+    }
+    if lower.starts_with("upstream_cookie_") {
+        return name.get("upstream_cookie_".len()..).map(|cookie| Variable::UpstreamCookie(cookie.into()));
+    }
     if lower.starts_with("cookie_") {
         return name.get("cookie_".len()..).map(|cookie| Variable::Cookie(cookie.into()));
     }
@@ -231,6 +237,7 @@ fn builtin(name: &str) -> Option<Builtin> {
         "status" => Builtin::Status,
         "time_iso8601" => Builtin::TimeIso8601,
         "time_local" => Builtin::TimeLocal,
+        "upstream_status" => Builtin::UpstreamStatus,
         "uri" | "document_uri" => Builtin::Uri,
         "ancient_browser"
         | "brotli_ratio"

@@ -154,7 +154,9 @@ fn foreign_within(level: &Level<'_>, pages: &[&[u8]]) -> Option<String> {
     level.blocks_named("location").find_map(|location| {
         let node = location.node?;
         let uri = node.args().last().map_or(&[][..], Vec::as_slice);
-        if is_error_page(uri, pages) || access::denies_all(location) || location::always_returns(location) {
+        // What `auth_request` asks is nobody's site.
+        let internal = !location.own("internal").is_empty();
+        if internal || is_error_page(uri, pages) || access::denies_all(location) || location::always_returns(location) {
             return None;
         }
         let own = match &location.handler {

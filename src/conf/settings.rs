@@ -27,6 +27,8 @@ pub struct Settings {
     pub variables: Vec<Definition>,
     /// Log formats by name (`combined` is always there).
     pub log_formats: HashMap<Box<str>, Arc<LogFormat>>,
+    /// `upstream` blocks by name.
+    pub upstreams: HashMap<Box<str>, Vec<UpstreamServer>>,
     /// Shared zones of `limit_conn_zone` / `limit_req_zone`.
     pub limit_zones: Vec<LimitZone>,
     /// Largest header or message minimum of all paddings of the configuration (PROTOCOL: `M`), 0 without paddings.
@@ -285,6 +287,8 @@ pub struct Location {
     pub push: Push,
     /// Values of nginx itself.
     pub core: Core,
+    /// Where `auth_request` asks when it leads here: `proxy_pass` and its tuning.
+    pub backend: Option<Arc<Backend>>,
 }
 
 /// What answers the requests of a location.
@@ -498,6 +502,8 @@ pub struct Core {
     pub satisfy_any: bool,
     pub auth_basic: Option<Arc<AuthBasic>>,
     pub auth_request: Option<Complex>,
+    /// `auth_request_set`: index of a defined variable, and its value once the backend has answered.
+    pub auth_request_set: Arc<[(usize, Complex)]>,
     pub secure_link: Option<Arc<SecureLink>>,
     pub root: PathTemplate,
     pub internal: bool,
@@ -617,6 +623,40 @@ pub struct AuthBasic {
     pub user_file: Complex,
 }
 
+/// `proxy_pass` of a location that `auth_request` asks. Times are milliseconds.
+#[derive(Debug)]
+pub struct Backend {
+    /// `http://HOST[:PORT][/URI]` or `http://unix:PATH[:URI]`.
+    pub url: Complex,
+    /// `proxy_set_header`, in order; a field with an empty value is not sent.
+    pub headers: Vec<(Box<str>, Complex)>,
+    /// `proxy_pass_request_headers`
+    pub pass_request_headers: bool,
+    /// `proxy_method`
+    pub method: Option<Complex>,
+    /// `proxy_set_body`
+    pub body: Option<Complex>,
+    /// `proxy_http_version 1.1`
+    pub http_11: bool,
+    /// `proxy_connect_timeout`
+    pub connect_timeout: u64,
+    /// `proxy_send_timeout`
+    pub send_timeout: u64,
+    /// `proxy_read_timeout`
+    pub read_timeout: u64,
+}
+
+/// `server` of an `upstream`; those that are `down` are left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamServer {
+    /// `HOST[:PORT]` or `unix:PATH`.
+    pub address: Box<str>,
+    /// `weight`
+    pub weight: u32,
+    /// `backup`
+    pub backup: bool,
+}
+
 /// `secure_link` + `secure_link_md5` (or `secure_link_secret`).
 #[derive(Debug)]
 pub struct SecureLink {
@@ -678,6 +718,8 @@ pub struct LimitZone {
     pub key: Complex,
     /// Requests per 1000 seconds (`limit_req_zone` only).
     pub rate: Option<u64>,
+    /// Most memory its keys may take, bytes.
+    pub size: u64,
 }
 
 /// `limit_conn`.

@@ -27,6 +27,10 @@ pub enum Variable {
     Http(Box<str>),
     /// `$sent_http_NAME`: the response header (access log only).
     SentHttp(Box<str>),
+    /// `$upstream_http_NAME`: a header of the backend's answer (`auth_request_set` only).
+    UpstreamHttp(Box<str>),
+    /// `$upstream_cookie_NAME`: a cookie the backend sets (`auth_request_set` only).
+    UpstreamCookie(Box<str>),
     /// `$cookie_NAME`.
     Cookie(Box<str>),
     /// `$1` ... `$9`: capture of the last regex that matched.
@@ -91,6 +95,7 @@ pub enum Builtin {
     Status,
     TimeIso8601,
     TimeLocal,
+    UpstreamStatus,
     Uri,
 }
 

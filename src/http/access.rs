@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::exchange::Exchange;
+use super::log_context::About;
 use super::network::contains;
 use super::password;
 use super::peer::PeerAddress;
@@ -103,7 +104,7 @@ pub(crate) fn check(exchange: &mut Exchange<'_>) -> Access {
         }
         if !allowed {
             if !core.satisfy_any {
-                tracing::error!("access forbidden by rule, client: {:?}", exchange.remote);
+                tracing::error!("access forbidden by rule{}", About(exchange));
                 return Access::Refused(403);
             }
             exchange.route.refused = Some(403);

@@ -14,6 +14,7 @@ use super::compression::Compression;
 use super::context::Context;
 use super::exchange::Exchange;
 use super::gzip;
+use super::limiter::Hold;
 use super::listener_place::ListenerPlace;
 use super::log_files::{OpenLines, open_lines};
 use super::patience;
@@ -52,6 +53,10 @@ pub struct Session {
     pub(super) published: bool,
     /// Whether the bytes read ahead are part of a head whose time is running.
     reading_head: bool,
+    /// The request that begins `ahead` has passed `limit_req`, after which it waits so many milliseconds.
+    pub delayed: Option<u64>,
+    /// The connection as `limit_conn` counts it while it is a subscriber.
+    holds: Vec<Hold>,
     /// What is to be logged when the subscription ends.
     late: Option<Box<Late>>,
 }
@@ -74,6 +79,8 @@ impl Session {
             requests: 0,
             ahead: Vec::new(),
             published: false,
+            delayed: None,
+            holds: Vec::new(),
             reading_head: false,
             late: None,
         })
@@ -106,8 +113,9 @@ impl Session {
         (!running).then_some(server.client_header_timeout)
     }
 
-    /// Writes the lines of a subscription that is over; `complete`: it ended as it should.
-    fn log_end(&mut self, context: &Context, complete: bool) {
+    /// Counts a subscription off that is over, and writes its lines; `complete`: it ended as it should.
+    fn end_subscription(&mut self, context: &Context, complete: bool) {
+        self.holds.clear();
         let Some(late) = self.late.take() else { return };
         let now = context.worker.now();
         let status = if complete || late.answered { late.status } else { 499 };
@@ -151,7 +159,7 @@ pub async fn serve(context: Rc<Context>, connection: Rc<Connection>, mut session
             Next::Slow => Box::pin(patience::answer(&context, &connection, &mut session)).await,
             Next::Subscribed { close } => {
                 let complete = wait_as_subscriber(&context, &connection, &mut session).await;
-                session.log_end(&context, complete);
+                session.end_subscription(&context, complete);
                 match complete {
                     true if close || connection.is_closing() => Next::Close { linger: false },
                     true => answer_ahead(&context, &connection, &mut session),
@@ -160,7 +168,7 @@ pub async fn serve(context: Rc<Context>, connection: Rc<Connection>, mut session
             }
             Next::WebSocket(socket) => {
                 Box::pin(websocket::serve(&context, &connection, &mut session, socket)).await;
-                session.log_end(&context, true);
+                session.end_subscription(&context, true);
                 Next::Close { linger: false }
             }
             Next::LeaveOpen => {
@@ -301,8 +309,16 @@ impl Turn<'_> {
         let Some(body) = body else { return (0, Some(Next::Slow)) };
         let used = length + body.len();
         exchange.request_length = used as u64;
+        exchange.limiter = Some(&self.context.limiter);
         match site::route(&mut exchange) {
-            Routed::Authorize { .. } => (0, Some(Next::Slow)),
+            Routed::Authorize { .. } => {
+                self.session.delayed = exchange.route.pace_known.then_some(0);
+                (0, Some(Next::Slow))
+            }
+            Routed::Wait(milliseconds) => {
+                self.session.delayed = Some(milliseconds);
+                (0, Some(Next::Slow))
+            }
             Routed::Drop => (used, Some(Next::Close { linger: false })),
             Routed::Serve(location) => {
                 self.session.requests += 1;
@@ -400,7 +416,8 @@ impl Turn<'_> {
     }
 
     /// Sends what the subscription starts with, in one write together with any answer before it.
-    fn begin_subscription(&mut self, exchange: &Exchange<'_>, status: u16, answered: bool) {
+    fn begin_subscription(&mut self, exchange: &mut Exchange<'_>, status: u16, answered: bool) {
+        self.session.holds = std::mem::take(&mut exchange.holds);
         if !exchange.location.core.access_log.is_empty() {
             let lines = open_lines(exchange);
             self.session.late = Some(Box::new(Late { lines, began: exchange.now, answered, status }));

@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::exchange::Exchange;
+use super::limiter::Limiter;
 use super::log_files::LogFiles;
 use super::subscribe;
 use super::waiting_head::WaitingHead;
@@ -33,6 +34,8 @@ pub struct Context {
     view_table: Arc<Mutex<ViewTable>>,
     views: RefCell<HashMap<ViewKey, Arc<View>>>,
     heads: RefCell<HashMap<Box<[u8]>, Rc<WaitingHead>>>,
+    /// Counts of `limit_conn` and `limit_req`.
+    pub(super) limiter: Arc<Limiter>,
     /// Access logs.
     pub(super) logs: LogFiles,
     input: Cell<Vec<u8>>,
@@ -48,8 +51,13 @@ struct ViewKey {
 }
 
 impl Context {
-    /// The context of a worker under these settings; `view_table` is shared by all workers.
-    pub fn new(worker: Rc<Worker>, settings: Arc<Settings>, view_table: Arc<Mutex<ViewTable>>) -> Self {
+    /// The context of a worker under these settings; `view_table` and `limiter` are shared by all workers.
+    pub fn new(
+        worker: Rc<Worker>,
+        settings: Arc<Settings>,
+        view_table: Arc<Mutex<ViewTable>>,
+        limiter: Arc<Limiter>,
+    ) -> Self {
         Self {
             worker,
             settings: RefCell::new(settings),
@@ -57,6 +65,7 @@ impl Context {
             view_table,
             views: RefCell::default(),
             heads: RefCell::default(),
+            limiter,
             logs: LogFiles::default(),
             input: Cell::default(),
             output: Cell::default(),

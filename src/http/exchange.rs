@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::backend::Answer;
 use super::captures::Captures;
+use super::limiter::{Hold, Limiter};
 use super::peer::{Peer, PeerAddress};
 use super::request_head::{BadHead, BodyLength, RequestHead, Version, body_length};
 use super::server_name::{find_server, normal_host};
@@ -58,6 +60,12 @@ pub struct Exchange<'b> {
     pub(crate) status_override: Option<u16>,
     /// Fields that come with the reply whoever makes it (`WWW-Authenticate`).
     pub(crate) carried: Vec<(&'static str, Vec<u8>)>,
+    /// Where `limit_conn` and `limit_req` count; `None`: nothing is limited.
+    pub(crate) limiter: Option<&'b Arc<Limiter>>,
+    /// The connection, as often as it is counted.
+    pub(crate) holds: Vec<Hold>,
+    /// What a backend has answered, in a subrequest that asked one.
+    pub(crate) answer: Option<Answer>,
     pub(crate) captures: Captures,
     /// Values given by `set` and named groups.
     pub(crate) assigned: SmallVec<[(usize, Vec<u8>); 4]>,
@@ -83,6 +91,12 @@ pub(crate) struct RouteState {
     pub(crate) close: bool,
     /// `real_ip` has been applied.
     pub(crate) real_ip_known: bool,
+    /// `limit_req` has judged the request.
+    pub(crate) pace_known: bool,
+    /// `limit_conn` has judged the request.
+    pub(crate) connections_known: bool,
+    /// Asked on behalf of another request (`auth_request`): neither limits nor access rules apply.
+    pub(crate) subrequest: bool,
     /// Status of an access rule that refused, where `satisfy any` may still let the request pass.
     pub(crate) refused: Option<u16>,
 }
@@ -149,6 +163,9 @@ impl<'b> Exchange<'b> {
             chosen: &server.root,
             status_override: None,
             carried: Vec::new(),
+            limiter: None,
+            holds: Vec::new(),
+            answer: None,
             captures: Captures::default(),
             assigned: SmallVec::new(),
             computed: OnceCell::new(),
@@ -161,6 +178,9 @@ impl<'b> Exchange<'b> {
                 body_discarded: false,
                 close: false,
                 real_ip_known: false,
+                pace_known: false,
+                connections_known: false,
+                subrequest: false,
                 refused: None,
             },
         }

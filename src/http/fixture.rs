@@ -66,6 +66,7 @@ pub(crate) fn core() -> Core {
         satisfy_any: false,
         auth_basic: None,
         auth_request: None,
+        auth_request_set: Arc::new([]),
         secure_link: None,
         root: PathTemplate { path: complex("/nonexistent"), alias: false, index: Arc::new(["index.html".into()]) },
         internal: false,
@@ -137,6 +138,7 @@ pub(crate) fn location(number: usize, pattern: &str) -> Location {
         handler: Handler::Publisher { admin: true },
         push: push(),
         core: core(),
+        backend: None,
     }
 }
 
@@ -211,6 +213,7 @@ pub(crate) fn settings(server: Server) -> Settings {
         listeners: vec![listener(names)],
         variables: vec![definition("v0"), definition("v1")],
         log_formats: HashMap::new(),
+        upstreams: HashMap::new(),
         limit_zones: vec![],
         largest_padding: 0,
         uses_module: true,
@@ -294,6 +297,7 @@ pub(crate) fn routed(settings: &Settings, line: &str, headers: &[&str]) -> Strin
             format!("{}{} {body}", reply.status_sent(exchange), target.unwrap_or_default())
         }
         Routed::Drop => "drop".to_owned(),
+        Routed::Wait(milliseconds) => format!("wait {milliseconds}"),
         Routed::Authorize { uri, .. } => format!("ask {}", String::from_utf8_lossy(&uri)),
     })
 }

@@ -5,8 +5,9 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::authorization;
+use super::authorization::{self, Settled};
 use super::chunked_body::{BadChunk, ChunkedBody};
 use super::connection::{Next, Session, Turn};
 use super::context::Context;
@@ -14,7 +15,7 @@ use super::exchange::Exchange;
 use super::publish::{self, Begun};
 use super::reply::Reply;
 use super::request_head::{self, BodyLength, HeadLimits};
-use super::site::{self, Routed};
+use super::site;
 use crate::conf::settings::{Handler, Location};
 use crate::delivery::{Connection, Event, Flush};
 
@@ -36,9 +37,19 @@ pub(super) async fn answer(context: &Rc<Context>, connection: &Rc<Connection>, s
         return Next::Close { linger: false };
     };
     let mut body = Incoming::new(exchange.body, buffer.get(length..).unwrap_or_default().to_vec());
+    // The connection's deadline is for reading; what follows has timeouts of its own.
+    context.worker.set_deadline(connection, None);
     let mut request = Request { context, connection, session };
+    exchange.limiter = Some(&context.limiter);
+    let delayed = request.session.delayed.take();
+    if let Some(milliseconds) = delayed {
+        // `limit_req` has judged the request already.
+        exchange.route.pace_known = true;
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    }
     let routed = site::route(&mut exchange);
-    let next = request.act(&mut exchange, routed, &mut body).await;
+    let settled = authorization::settle(&mut exchange, routed).await;
+    let next = request.act(&mut exchange, settled, &mut body).await;
     session.ahead = body.rest;
     next
 }
@@ -50,16 +61,11 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    async fn act<'b>(&mut self, exchange: &mut Exchange<'b>, routed: Routed<'b>, body: &mut Incoming) -> Next {
-        match routed {
-            Routed::Drop => Next::Close { linger: false },
-            Routed::Reply(reply) => self.reply_and_discard(exchange, reply, body).await,
-            Routed::Authorize { uri, .. } => {
-                let status = authorization::ask(exchange, &uri);
-                let routed = site::authorized(exchange, status);
-                Box::pin(self.act(exchange, routed, body)).await
-            }
-            Routed::Serve(location) => match location.handler {
+    async fn act<'b>(&mut self, exchange: &mut Exchange<'b>, settled: Settled<'b>, body: &mut Incoming) -> Next {
+        match settled {
+            Settled::Drop => Next::Close { linger: false },
+            Settled::Reply(reply) => self.reply_and_discard(exchange, reply, body).await,
+            Settled::Serve(location) => match location.handler {
                 Handler::Publisher { admin } => self.publish(exchange, location, admin, body).await,
                 _ => self.serve_without_body(exchange, location, body).await,
             },

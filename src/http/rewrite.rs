@@ -199,7 +199,7 @@ fn expand(exchange: &Exchange<'_>, replacement: &Complex, redirect: bool) -> (Ve
 }
 
 /// Appends `text` with `reserved`, control and non-ASCII bytes as `%XX`.
-fn escape(text: &[u8], reserved: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn escape(text: &[u8], reserved: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in text {
         if !(0x20..0x7f).contains(&byte) || reserved.contains(&byte) {

@@ -1,7 +1,7 @@
 //! The way of a request through a site: nginx's phases from the server's rewrites to the handler that answers.
 //!
-//! post-read (`real_ip`) -> server rewrites -> location -> its rewrites (and again, if the URI has changed) -> access ->
-//! handler. Knows no push verbs: their locations are handed to the caller. Invariant: every way out is a [`Routed`], and no
+//! post-read (`real_ip`) -> server rewrites -> location -> its rewrites (and again, if the URI has changed) -> limits ->
+//! access -> handler. Knows no push verbs: their locations are handed to the caller. Invariant: every way out is a [`Routed`], and no
 //! request changes its URI more than ten times.
 
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::access::{self, Access};
 use super::error_page::{self, ErrorAnswer};
 use super::exchange::Exchange;
+use super::limits::{self, Limited};
 use super::location::find_location;
 use super::reply::Reply;
 use super::request_head::BodyLength;
@@ -26,6 +27,8 @@ pub enum Routed<'b> {
     Reply(Reply),
     /// 444: the connection is closed without an answer.
     Drop,
+    /// `limit_req`: the answer waits so many milliseconds; go on with [`waited`].
+    Wait(u64),
     /// `auth_request`: this URI is to be asked; go on with [`authorized`].
     Authorize {
         /// URI of the subrequest.
@@ -41,8 +44,10 @@ enum Phase {
     Server,
     /// The choice of a location, then [`Phase::Location`].
     Search,
-    /// The rewrites of the exchange's location, then [`Phase::Access`].
+    /// The rewrites of the exchange's location, then [`Phase::Limits`].
     Location,
+    /// Limits of requests and connections, then [`Phase::Access`].
+    Limits,
     /// Access rules, then [`Phase::Handler`].
     Access,
     /// The handler.
@@ -60,6 +65,11 @@ enum Step<'b> {
 pub fn route<'b>(exchange: &mut Exchange<'b>) -> Routed<'b> {
     access::apply_real_ip(exchange);
     walk(exchange, Phase::Server)
+}
+
+/// Goes on after [`Routed::Wait`].
+pub fn waited<'b>(exchange: &mut Exchange<'b>) -> Routed<'b> {
+    walk(exchange, Phase::Limits)
 }
 
 /// Goes on after [`Routed::Authorize`]: `status` is what the subrequest has answered.
@@ -81,7 +91,9 @@ pub fn error_reply<'b>(exchange: &mut Exchange<'b>, location: &'b Arc<Location>,
     };
     match routed {
         Routed::Reply(reply) => reply,
-        Routed::Serve(_) | Routed::Drop | Routed::Authorize { .. } => error_page::plain(exchange, status),
+        Routed::Serve(_) | Routed::Drop | Routed::Wait(_) | Routed::Authorize { .. } => {
+            error_page::plain(exchange, status)
+        }
     }
 }
 
@@ -92,8 +104,12 @@ fn walk<'b>(exchange: &mut Exchange<'b>, start: Phase) -> Routed<'b> {
             Phase::Server => server_rewrites(exchange),
             Phase::Search => search(exchange),
             Phase::Location => location_rewrites(exchange),
-            Phase::Access => {
+            Phase::Limits => {
                 access::apply_real_ip(exchange);
+                judge(exchange)
+            }
+            Phase::Access if exchange.route.subrequest => Step::Enter(Phase::Handler),
+            Phase::Access => {
                 let access = access::check(exchange);
                 after_access(exchange, access)
             }
@@ -133,16 +149,16 @@ fn search<'b>(exchange: &mut Exchange<'b>) -> Step<'b> {
         return fail(exchange, 413);
     }
     // The server's own operations have run already.
-    Step::Enter(if found.is_some() { Phase::Location } else { Phase::Access })
+    Step::Enter(if found.is_some() { Phase::Location } else { Phase::Limits })
 }
 
 fn location_rewrites<'b>(exchange: &mut Exchange<'b>) -> Step<'b> {
     let location = exchange.location;
     if location.rewrite.is_empty() {
-        return Step::Enter(Phase::Access);
+        return Step::Enter(Phase::Limits);
     }
     match rewrite::run(exchange, &location.rewrite) {
-        Rewritten::Proceed(false) => Step::Enter(Phase::Access),
+        Rewritten::Proceed(false) => Step::Enter(Phase::Limits),
         Rewritten::Proceed(true) if exchange.count_change() => Step::Enter(Phase::Search),
         Rewritten::Proceed(true) => {
             tracing::error!("rewrite or internal redirection cycle while processing a request");
@@ -164,6 +180,14 @@ fn ended<'b>(exchange: &mut Exchange<'b>, end: Rewritten) -> Step<'b> {
         Rewritten::Reply(reply) => Step::Done(Routed::Reply(reply)),
         Rewritten::Status(status) => fail(exchange, status),
         Rewritten::Drop => Step::Done(Routed::Drop),
+    }
+}
+
+fn judge<'b>(exchange: &mut Exchange<'b>) -> Step<'b> {
+    match limits::check(exchange) {
+        Limited::Pass => Step::Enter(Phase::Access),
+        Limited::Wait(milliseconds) => Step::Done(Routed::Wait(milliseconds)),
+        Limited::Refused(status) => fail(exchange, status),
     }
 }
 

@@ -59,6 +59,12 @@ impl<'b> Exchange<'b> {
             Variable::Http(name) => self.header_variable(name.as_bytes()),
             // Response headers are known to the access log only.
             Variable::SentHttp(_) => Cow::Borrowed(b""),
+            Variable::UpstreamHttp(name) => Cow::Borrowed(
+                self.answer.as_ref().and_then(|told| told.field_variable(name.as_bytes())).unwrap_or_default(),
+            ),
+            Variable::UpstreamCookie(name) => {
+                Cow::Borrowed(self.answer.as_ref().and_then(|told| told.cookie(name.as_bytes())).unwrap_or_default())
+            }
             Variable::Cookie(name) => Cow::Borrowed(self.cookie(name.as_bytes()).unwrap_or_default()),
             Variable::Capture(number) => Cow::Borrowed(self.captures.get(*number)),
             Variable::Defined(index) => Cow::Borrowed(self.defined(*index)),
@@ -127,6 +133,9 @@ impl<'b> Exchange<'b> {
             // Known when the request is over; the access log fills them in.
             Builtin::Status | Builtin::BytesSent | Builtin::BodyBytesSent | Builtin::RequestCompletion => {
                 Cow::Borrowed(b"")
+            }
+            Builtin::UpstreamStatus => {
+                text(self.answer.as_ref().map(|answer| answer.status.to_string()).unwrap_or_default())
             }
             Builtin::Empty => Cow::Borrowed(b""),
             Builtin::RequestTime => text("0.000".to_owned()),

@@ -177,6 +177,7 @@ impl Server {
         let shared = Shared {
             hub: Arc::new(Hub::new(settings.zone.clone(), hub_options(&settings), workers, now())),
             views: Arc::default(),
+            limiter: Arc::default(),
             tally: Arc::new(Tally::default()),
             connections: Arc::default(),
         };

@@ -18,7 +18,7 @@ use super::accept;
 use crate::conf::Settings;
 use crate::conf::settings::ListenAddress;
 use crate::delivery::{Tally, Worker};
-use crate::http::{Context, ListenerPlace};
+use crate::http::{Context, Limiter, ListenerPlace};
 use crate::hub::Hub;
 use crate::render::ViewTable;
 
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub hub: Arc<Hub>,
     /// Rendered templates.
     pub views: Arc<Mutex<ViewTable>>,
+    /// Counts of `limit_conn` and `limit_req`.
+    pub limiter: Arc<Limiter>,
     /// What happened to subscribers.
     pub tally: Arc<Tally>,
     /// Numbers of connections.
@@ -96,7 +98,7 @@ struct WorkerThread {
 impl WorkerThread {
     fn new(index: usize, shared: Shared, settings: Arc<Settings>) -> Self {
         let worker = Worker::new(index, shared.hub, shared.tally, SUBSCRIBER_BUDGET);
-        let context = Rc::new(Context::new(Rc::new(worker), settings, shared.views));
+        let context = Rc::new(Context::new(Rc::new(worker), settings, shared.views, shared.limiter));
         Self { context, connections: shared.connections, listeners: RefCell::default() }
     }
 

@@ -162,7 +162,6 @@ pub(super) const NOT_APPLIED: &[&str] = &[
     "limit_rate_after HSLl 1",
     "max_headers HS 1",
     "auth_delay HSL 1",
-    "auth_request_set HSL 2",
     "msie_refresh HSL 1",
     "resolver HSL 1+",
     "resolver_timeout HSL 1",
@@ -410,7 +409,6 @@ pub(super) const NOT_APPLIED: &[&str] = &[
 /// Blocks that are skipped: `name CONTEXTS words CONTENTS`, the contents being `words`, `lua`, `opaque`, or the letter of
 /// a context.
 pub(super) const BLOCKS: &[&str] = &[
-    "upstream H 1 U",
     "stream M 0 opaque",
     "mail M 0 opaque",
     "mgmt M 0 opaque",

@@ -1,6 +1,9 @@
 //! The rows of directives that hand requests to backends: handlers, and their tuning. Terse, as in `accepted`.
 //!
-//! pushstreamd is not a proxy: a location with such a handler answers 502, and its server counts as foreign.
+//! pushstreamd is not a proxy: a location with such a handler answers 502, and its server counts as foreign. Only
+//! `auth_request` asks backends, through `proxy_pass`.
+
+use super::row::Kind;
 
 /// What answers a location elsewhere.
 pub(super) const HANDLERS: &[&str] = &[
@@ -97,6 +100,19 @@ pub(super) const SHARED_TLS: &[&str] = &[
     "ssl_trusted_certificate HSL 1",
     "ssl_verify HSL 1",
     "ssl_verify_depth HSL 1",
+];
+
+/// Tuning of `proxy_pass` that is applied where `auth_request` asks a backend.
+pub(super) const ASKING: &[(&str, Kind)] = &[
+    ("proxy_connect_timeout", Kind::Milliseconds),
+    ("proxy_http_version", Kind::Words),
+    ("proxy_method", Kind::Complex),
+    ("proxy_pass_request_body", Kind::Flag),
+    ("proxy_pass_request_headers", Kind::Flag),
+    ("proxy_read_timeout", Kind::Milliseconds),
+    ("proxy_send_timeout", Kind::Milliseconds),
+    ("proxy_set_body", Kind::Complex),
+    ("proxy_set_header", Kind::List),
 ];
 
 /// What only one kind of backend has.

@@ -64,6 +64,7 @@ fn rows() -> Vec<Directive> {
     }
     let silent = "Accepted; has no effect that could be missed.";
     let missing = "Accepted; not applied, which is reported.";
+    let asking = "Applied where `auth_request` asks a backend.";
     let elsewhere = "Accepted; the location answers 502, which is reported.";
     rows.extend(accepted::SILENT.iter().filter_map(|terse| expand("", terse, Kind::Silent, silent)));
     rows.extend(accepted::NOT_APPLIED.iter().filter_map(|terse| expand("", terse, Kind::NotApplied, missing)));
@@ -75,6 +76,11 @@ fn rows() -> Vec<Directive> {
     {
         for prefix in prefixes {
             rows.extend(terse.iter().filter_map(|terse| expand(prefix, terse, Kind::NotApplied, missing)));
+        }
+    }
+    for row in &mut rows {
+        if let Some((_, kind)) = backends::ASKING.iter().find(|(name, _)| *name == row.name) {
+            (row.kind, row.doc) = (*kind, asking);
         }
     }
     rows

@@ -7,7 +7,7 @@ use super::row::Kind::{
 };
 use super::row::{
     Contents, Contexts, Directive, EVENTS, HS, HSL, HTTP, LIMIT_EXCEPT, LOCATION, LOCATION_IF, MAIN, SERVER, SERVER_IF,
-    at_least, between, row, take,
+    UPSTREAM, at_least, between, row, take,
 };
 
 const ANY: Contexts = Contexts::of(&[HSL, LOCATION_IF]);
@@ -43,6 +43,14 @@ pub(super) const BLOCKS: &[Directive] = &[
         Block(Contents::Directives(LIMIT_EXCEPT)),
         "",
         "Access rules for all methods but these.",
+    ),
+    row(
+        "upstream",
+        HTTP,
+        take(1),
+        Block(Contents::Directives(UPSTREAM)),
+        "",
+        "Servers of a backend that `auth_request` asks.",
     ),
     row("types", HSL, take(0), Block(Contents::Words), "html, gif, jpg", "Content types by file extension."),
     row("map", HTTP, take(2), Block(Contents::Words), "", "A variable that depends on another value."),
@@ -124,6 +132,7 @@ pub(super) const ACCESS_CONTROL: &[Directive] = &[
     row("auth_basic", ACCESS, take(1), Complex, "off", "Realm of password protection."),
     row("auth_basic_user_file", ACCESS, take(1), Words, "", "Password file."),
     row("auth_request", HSL, take(1), Words, "off", "Asks another location whether the request may pass."),
+    row("auth_request_set", HSL, take(2), List, "", "Keeps a value of the answer of `auth_request`."),
     row("secure_link", HSL, take(1), Complex, "", "Hash and expiry time of a protected link."),
     row("secure_link_md5", HSL, take(1), Complex, "", "What the hash of a protected link is made of."),
     row("set_real_ip_from", HSL, take(1), List, "", "Proxies that are believed about the client's address."),

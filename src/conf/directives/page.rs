@@ -30,6 +30,9 @@ pub fn markdown() -> String {
     ] {
         section(&mut page, title, rows, false);
     }
+    let asking: Vec<Directive> =
+        super::all().iter().filter(|row| backends::ASKING.iter().any(|(name, _)| *name == row.name)).copied().collect();
+    section(&mut page, "nginx: backends that `auth_request` asks", &asking, false);
     page.push_str("\n`include FILE;` may stand anywhere.\n");
     names(&mut page, "Accepted without effect", "There is nothing to miss.", |row| row.kind == Kind::Silent);
     names(
@@ -41,7 +44,8 @@ pub fn markdown() -> String {
     let foreign: Vec<&str> = backends::HANDLERS.iter().filter_map(|terse| terse.split(' ').next()).collect();
     let _ = writeln!(
         page,
-        "\n## Handlers pushstreamd does not have\n\nA location with one of these answers 502.\n\n`{}`",
+        "\n## Handlers pushstreamd does not have\n\nA location with one of these answers 502; \
+         where `auth_request` leads to one with `proxy_pass`, its backend is asked.\n\n`{}`",
         foreign.join("` `")
     );
     page

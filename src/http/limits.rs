@@ -1,0 +1,114 @@
+//! The phase before access: `limit_req`, then `limit_conn`, with the values of the request's location.
+//!
+//! A request is judged once by each, at the first location that limits it, however it is redirected afterwards. Does not
+//! count itself; [`super::limiter`] does.
+
+use std::sync::Arc;
+
+use super::exchange::Exchange;
+use super::limiter::{LONGEST_KEY, Pace, Rated};
+use super::log_context::About;
+use crate::conf::settings::LimitZone;
+
+/// What the limits have to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limited {
+    /// The request goes on.
+    Pass,
+    /// It goes on after so many milliseconds.
+    Wait(u64),
+    /// It is refused with this status.
+    Refused(u16),
+}
+
+/// Judges the request.
+pub(crate) fn check(exchange: &mut Exchange<'_>) -> Limited {
+    if exchange.route.subrequest {
+        return Limited::Pass;
+    }
+    if !exchange.route.pace_known {
+        match pace(exchange) {
+            Limited::Pass => {}
+            other => return other,
+        }
+    }
+    match connections(exchange) {
+        Ok(()) => Limited::Pass,
+        Err(status) => Limited::Refused(status),
+    }
+}
+
+fn pace(exchange: &mut Exchange<'_>) -> Limited {
+    let limits = &exchange.location.core.limit_req;
+    let (Some(limiter), false) = (exchange.limiter, limits.is_empty()) else { return Limited::Pass };
+    let rated: Vec<Rated<'_>> = limits
+        .iter()
+        .filter_map(|limit| {
+            let zone = exchange.settings.limit_zones.get(limit.zone)?;
+            Some((limit, zone, key(exchange, zone)?))
+        })
+        .collect();
+    if rated.is_empty() {
+        return Limited::Pass;
+    }
+    let pace = limiter.pace(&rated, exchange.now.0);
+    let zone = |place: usize| rated.get(place).map_or("", |(_, zone, _)| &*zone.name);
+    let judged = match pace {
+        Pace::Free => Limited::Pass,
+        Pace::Late { wait, excess, limit } => {
+            let excess = decimal(excess);
+            let zone = zone(limit);
+            tracing::warn!("delaying request, excess: {excess}, by zone \"{zone}\"{}", About(exchange));
+            Limited::Wait(wait)
+        }
+        Pace::Over { excess, limit } => {
+            let excess = decimal(excess);
+            tracing::error!("limiting requests, excess: {excess} by zone \"{}\"{}", zone(limit), About(exchange));
+            Limited::Refused(rated.get(limit).map_or(503, |(limit, ..)| limit.status))
+        }
+    };
+    exchange.route.pace_known = true;
+    judged
+}
+
+fn connections(exchange: &mut Exchange<'_>) -> Result<(), u16> {
+    if exchange.route.connections_known {
+        return Ok(());
+    }
+    let limits = &exchange.location.core.limit_conn;
+    let Some(limiter) = exchange.limiter else { return Ok(()) };
+    for limit in limits.iter() {
+        let Some(zone) = exchange.settings.limit_zones.get(limit.zone) else { continue };
+        let Some(key) = key(exchange, zone) else { continue };
+        exchange.route.connections_known = true;
+        match limiter.hold(limit, zone, &key) {
+            Some(hold) => exchange.holds.push(hold),
+            None => {
+                tracing::error!("limiting connections by zone \"{}\"{}", zone.name, About(exchange));
+                exchange.holds.clear();
+                return Err(limit.status);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The key of the request; none where it is empty or endless, which is not counted.
+fn key(exchange: &Exchange<'_>, zone: &LimitZone) -> Option<Arc<[u8]>> {
+    let key = exchange.value(&zone.key);
+    if key.len() > LONGEST_KEY {
+        let length = key.len();
+        tracing::error!(
+            "the value of the key of zone \"{}\" is too long: {length} bytes{}",
+            zone.name,
+            About(exchange)
+        );
+        return None;
+    }
+    (!key.is_empty()).then(|| Arc::from(&*key))
+}
+
+/// Thousandths as nginx writes them: `1.500`.
+fn decimal(thousandths: u64) -> String {
+    format!("{}.{:03}", thousandths / 1000, thousandths % 1000)
+}

@@ -184,6 +184,15 @@ pub struct ServerNames {
     pub default: Arc<Server>,
 }
 
+impl ServerNames {
+    /// All servers of the socket; one with several names comes several times.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Server>> {
+        let masks = self.masks.iter().map(|(_, server)| server);
+        let regexes = self.regexes.iter().map(|(_, server)| server);
+        std::iter::once(&self.default).chain(self.exact.values()).chain(masks).chain(regexes)
+    }
+}
+
 /// A `server` block.
 #[derive(Debug)]
 pub struct Server {

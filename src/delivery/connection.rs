@@ -103,9 +103,9 @@ impl Connection {
         self.outbox.borrow_mut().push(bytes);
     }
 
-    /// Bytes that wait to be sent.
+    /// Bytes that wait to be sent; those that the stream holds back count as one.
     pub fn waiting(&self) -> usize {
-        if self.is_held() { 0 } else { self.outbox.borrow().len() }
+        if self.is_held() { 0 } else { self.outbox.borrow().len() + usize::from(self.stream.holds_back()) }
     }
 
     /// Holds back what is in the outbox until something is handed to the subscriber.
@@ -142,7 +142,11 @@ impl Connection {
         let mut outbox = self.outbox.borrow_mut();
         loop {
             if outbox.is_empty() {
-                return match self.stream.try_flush() {
+                let flushed = self.stream.try_flush();
+                if self.stream.has_moved() {
+                    self.progress.set(0);
+                }
+                return match flushed {
                     Ok(true) => Flush::Done,
                     Ok(false) => Flush::Pending,
                     Err(_) => Flush::Broken,

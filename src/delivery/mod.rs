@@ -9,9 +9,11 @@ mod deadlines;
 mod outbox;
 mod stream;
 mod subscribers;
+mod tls_stream;
 mod worker;
 
 pub use connection::{Connection, Event, Flush};
-pub use stream::{Stream, TlsStream};
+pub use stream::Stream;
 pub use subscribers::{Encoding, Ending, Manner, Subscriber, Waiting};
+pub use tls_stream::TlsStream;
 pub use worker::{Tally, Worker};

@@ -1,18 +1,18 @@
-//! The byte stream under a connection: TCP, a unix socket, or TLS over TCP; never blocking, never buffering by itself.
+//! The byte stream under a connection: TCP, a unix socket, or TLS over either; never blocking, never buffering by itself.
 //!
 //! Reads and writes return `WouldBlock` and clear the readiness; `poll_*_ready` registers the task. Writing is possible
 //! from outside of the connection's task, which is what lets a fan-out reach a subscriber without waking its task.
 
-use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, RawFd};
 use std::task::{Context, Poll};
 
-use rustls::ServerConnection;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
+
+use super::tls_stream::TlsStream;
 
 /// A connected socket.
 pub enum Stream {
@@ -20,7 +20,7 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A unix socket.
     Unix(UnixStream),
-    /// TLS over TCP.
+    /// TLS over one of the above.
     Tls(Box<TlsStream>),
     /// No socket: the bytes stay in the outbox until the response body of an HTTP/2 stream fetches them.
     Body,
@@ -65,8 +65,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp.poll_read_ready(cx),
             Self::Unix(unix) => unix.poll_read_ready(cx),
-            Self::Tls(tls) if tls.more.get() => Poll::Ready(Ok(())),
-            Self::Tls(tls) => tls.tcp.poll_read_ready(cx),
+            Self::Tls(tls) => tls.poll_read_ready(cx),
             Self::Body => Poll::Pending,
         }
     }
@@ -76,16 +75,25 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp.poll_write_ready(cx),
             Self::Unix(unix) => unix.poll_write_ready(cx),
-            Self::Tls(tls) => tls.tcp.poll_write_ready(cx),
+            Self::Tls(tls) => tls.below().poll_write_ready(cx),
             Self::Body => Poll::Pending,
         }
+    }
+
+    /// Whether the stream itself holds bytes back that the peer has not taken.
+    pub fn holds_back(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.holds_back())
+    }
+
+    /// Whether bytes held back have moved since this was asked last.
+    pub(super) fn has_moved(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.has_moved())
     }
 
     /// Says farewell at the transport (TLS `close_notify`), as far as it can be sent at once.
     pub fn close_notify(&self) {
         if let Self::Tls(tls) = self {
-            tls.session.borrow_mut().send_close_notify();
-            let _ = tls.try_flush();
+            tls.close_notify();
         }
     }
 
@@ -95,7 +103,10 @@ impl Stream {
         let _ = match self {
             Self::Tcp(tcp) => SockRef::from(tcp).shutdown(Shutdown::Write),
             Self::Unix(unix) => SockRef::from(unix).shutdown(Shutdown::Write),
-            Self::Tls(tls) => SockRef::from(&tls.tcp).shutdown(Shutdown::Write),
+            Self::Tls(tls) => {
+                tls.below().shutdown_write();
+                Ok(())
+            }
             Self::Body => Ok(()),
         };
     }
@@ -113,7 +124,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => Some(tcp),
             Self::Unix(_) | Self::Body => None,
-            Self::Tls(tls) => Some(&tls.tcp),
+            Self::Tls(tls) => tls.below().tcp(),
         }
     }
 
@@ -122,7 +133,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => Some(tcp.as_raw_fd()),
             Self::Unix(unix) => Some(unix.as_raw_fd()),
-            Self::Tls(tls) => Some(tls.tcp.as_raw_fd()),
+            Self::Tls(tls) => tls.below().fd(),
             Self::Body => None,
         }
     }
@@ -144,99 +155,20 @@ fn drained<T>() -> io::Result<T> {
     Err(io::ErrorKind::WouldBlock.into())
 }
 
-/// TLS over TCP: the session and the socket it speaks through.
-pub struct TlsStream {
-    tcp: TcpStream,
-    session: RefCell<ServerConnection>,
-    /// The last read filled its buffer: the session may hold more that the socket does not tell of.
-    more: Cell<bool>,
-}
-
-impl TlsStream {
-    /// A stream whose handshake is still to come; it is done by the first reads.
-    pub fn new(tcp: TcpStream, session: ServerConnection) -> Self {
-        Self { tcp, session: RefCell::new(session), more: Cell::new(false) }
-    }
-
-    /// Looks at the session (protocol, cipher, server name, certificates).
-    pub fn inspect<T>(&self, look: impl FnOnce(&ServerConnection) -> T) -> T {
-        look(&self.session.borrow())
-    }
-
-    /// Whether the handshake is still under way.
-    pub fn is_handshaking(&self) -> bool {
-        self.session.borrow().is_handshaking()
-    }
-
-    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.read_session(buffer);
-        self.more.set(matches!(read, Ok(read) if read == buffer.len()));
-        read
-    }
-
-    fn read_session(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut session = self.session.borrow_mut();
-        loop {
-            match session.reader().read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // A peer that closes TCP without close_notify has ended all the same.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
-                other => return other,
-            }
-            if session.read_tls(&mut Socket(&self.tcp))? == 0 {
-                return Ok(0);
-            }
-            let processed = session.process_new_packets();
-            // Handshake answers and alerts go out here; a full socket is found again by the next write.
-            while session.wants_write() {
-                match session.write_tls(&mut Socket(&self.tcp)) {
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error),
-                }
-            }
-            processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        }
-    }
-
-    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        if !self.try_flush()? {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let written = self.session.borrow_mut().writer().write_vectored(slices)?;
-        self.try_flush()?;
-        Ok(written)
-    }
-
-    fn try_flush(&self) -> io::Result<bool> {
-        let mut session = self.session.borrow_mut();
-        while session.wants_write() {
-            match session.write_tls(&mut Socket(&self.tcp)) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(true)
-    }
-}
-
-/// The socket as `rustls` wants it: `Read` and `Write` that say `WouldBlock`.
-struct Socket<'a>(&'a TcpStream);
-
-impl Read for Socket<'_> {
+/// As `rustls` wants a socket: blocking calls that say `WouldBlock`.
+impl Read for &Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
+        self.try_read(buffer)
     }
 }
 
-impl Write for Socket<'_> {
+impl Write for &Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
+        self.try_write(&[IoSlice::new(bytes)])
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(slices)
+        self.try_write(slices)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -71,13 +71,13 @@ struct Late {
 }
 
 impl Session {
-    /// What a new connection carries.
-    pub fn new(peer: Peer, place: Rc<ListenerPlace>) -> Box<Self> {
+    /// What a new connection carries; `ahead`: bytes of its first request that have been read already.
+    pub fn new(peer: Peer, place: Rc<ListenerPlace>, ahead: Vec<u8>) -> Box<Self> {
         Box::new(Self {
             peer,
             place,
             requests: 0,
-            ahead: Vec::new(),
+            ahead,
             published: false,
             delayed: None,
             holds: Vec::new(),
@@ -94,7 +94,7 @@ impl Session {
     }
 
     /// Whether this is a publisher that is ahead of the workers.
-    fn must_wait(&mut self, context: &Context) -> bool {
+    pub(super) fn must_wait(&mut self, context: &Context) -> bool {
         std::mem::take(&mut self.published) && context.worker.hub().is_congested()
     }
 
@@ -114,7 +114,7 @@ impl Session {
     }
 
     /// Counts a subscription off that is over, and writes its lines; `complete`: it ended as it should.
-    fn end_subscription(&mut self, context: &Context, complete: bool) {
+    pub(super) fn end_subscription(&mut self, context: &Context, complete: bool) {
         self.holds.clear();
         let Some(late) = self.late.take() else { return };
         let now = context.worker.now();
@@ -142,7 +142,7 @@ pub(super) enum Next {
 
 /// Serves a connection until it closes.
 pub async fn serve(context: Rc<Context>, connection: Rc<Connection>, mut session: Box<Session>) {
-    let mut next = Next::Read;
+    let mut next = answer_ahead(&context, &connection, &mut session);
     loop {
         next = match next {
             Next::Read if session.must_wait(&context) => {
@@ -187,7 +187,7 @@ pub async fn serve(context: Rc<Context>, connection: Rc<Connection>, mut session
 }
 
 /// Lets a publisher wait until no worker is far behind: its next message would only make their queues longer.
-async fn catch_up(context: &Context) {
+pub(super) async fn catch_up(context: &Context) {
     while context.worker.hub().is_congested() {
         tokio::time::sleep(CATCH_UP).await;
     }
@@ -476,7 +476,7 @@ impl Turn<'_> {
     }
 
     /// Answers a request that cannot be understood, and closes.
-    fn refuse(&mut self, settings: &Settings, bad: BadHead) -> Next {
+    pub(super) fn refuse(&mut self, settings: &Settings, bad: BadHead) -> Next {
         let peer = self.session.peer.clone();
         let mut exchange = Exchange::unreadable(settings, &peer, self.context.worker.now(), self.session.requests + 1);
         let location = exchange.location;

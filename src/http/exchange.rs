@@ -228,7 +228,7 @@ impl<'b> Exchange<'b> {
 
     /// Whether the client speaks HTTP/1.1 (chunked replies).
     pub fn is_http11(&self) -> bool {
-        self.head.version >= Version::V11
+        self.head.version == Version::V11
     }
 
     /// The content type nginx gives to a reply here: by extension of the URI, else `default_type`.

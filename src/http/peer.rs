@@ -3,6 +3,7 @@
 //! Plain values filled in by the server when it accepts; one per connection, shared by all its requests.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// An end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct TlsInfo {
     pub client_dn: Option<String>,
     /// `SUCCESS`, `FAILED:reason` or `NONE`.
     pub verify: String,
+    /// The certificate is sound, but nobody who is trusted has signed it.
+    pub issuer_unknown: bool,
 }
 
 /// A connection.
@@ -56,7 +59,7 @@ pub struct Peer {
     /// Index into the listeners of the settings.
     pub listener: usize,
     /// Present on TLS connections.
-    pub tls: Option<Box<TlsInfo>>,
+    pub tls: Option<Arc<TlsInfo>>,
     /// The client named by the PROXY protocol.
     pub proxy: Option<SocketAddr>,
     /// Number of the connection (`$connection`).

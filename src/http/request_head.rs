@@ -20,6 +20,8 @@ pub enum Version {
     V10,
     /// HTTP/1.1 (and any later 1.x).
     V11,
+    /// HTTP/2, its fields written down as a head of HTTP/1.
+    V20,
 }
 
 /// The head of one request; everything points into the buffer it was read from.
@@ -208,6 +210,15 @@ pub fn body_length(head: &RequestHead<'_>) -> Result<BodyLength, BadHead> {
 
 /// Reads a head from the beginning of `buf`: the head and how many bytes it took, or `None` when more bytes are needed.
 pub fn parse<'b>(buf: &'b [u8], limits: &HeadLimits) -> Result<Option<(RequestHead<'b>, usize)>, BadHead> {
+    parse_versions(buf, limits, false)
+}
+
+/// [`parse`]; `http2`: version 2.0 is a version like others.
+fn parse_versions<'b>(
+    buf: &'b [u8],
+    limits: &HeadLimits,
+    http2: bool,
+) -> Result<Option<(RequestHead<'b>, usize)>, BadHead> {
     // Ranges of fields are 32 bits wide; a head is far smaller, and what follows it does not matter here.
     let buf = buf.get(..u32::MAX as usize).unwrap_or(buf);
     let Some(start) = buf.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) else {
@@ -224,7 +235,7 @@ pub fn parse<'b>(buf: &'b [u8], limits: &HeadLimits) -> Result<Option<(RequestHe
     }
     let line = rest.get(..length).unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let mut head = parse_line(line, limits.spaces_in_target)?;
+    let mut head = parse_line(line, limits.spaces_in_target, http2)?;
     head.buffer = buf;
     let mut at = start + length + 1;
     if head.version == Version::V09 {
@@ -271,8 +282,16 @@ fn is_method_byte(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte == b'_' || byte == b'-'
 }
 
+/// Reads the head that an HTTP/2 request was written down as; its request line ends with `HTTP/2.0`.
+pub fn parse_http2<'b>(text: &'b [u8], limits: &HeadLimits) -> Result<RequestHead<'b>, BadHead> {
+    match parse_versions(text, limits, true)? {
+        Some((head, _)) if head.version == Version::V20 => Ok(head),
+        _ => Err(BadHead::BadRequest),
+    }
+}
+
 /// Reads a request line (without its line end).
-fn parse_line(line: &[u8], spaces_in_target: bool) -> Result<RequestHead<'_>, BadHead> {
+fn parse_line(line: &[u8], spaces_in_target: bool, http2: bool) -> Result<RequestHead<'_>, BadHead> {
     let space = memchr(b' ', line).ok_or(BadHead::BadRequest)?;
     let (method, rest) = line.split_at(space);
     if method.is_empty() || !method.iter().all(|&byte| is_method_byte(byte)) {
@@ -284,7 +303,7 @@ fn parse_line(line: &[u8], spaces_in_target: bool) -> Result<RequestHead<'_>, Ba
         Some(last) => {
             let (before, after) = rest.split_at(last);
             match after.strip_prefix(b" HTTP/") {
-                Some(number) => (trim_spaces(before), parse_version(number)?),
+                Some(number) => (trim_spaces(before), parse_version(number, http2)?),
                 // Without a version there is nothing that ends a target with spaces in it.
                 None => return Err(BadHead::BadRequest),
             }
@@ -306,7 +325,7 @@ fn parse_line(line: &[u8], spaces_in_target: bool) -> Result<RequestHead<'_>, Ba
     })
 }
 
-fn parse_version(number: &[u8]) -> Result<Version, BadHead> {
+fn parse_version(number: &[u8], http2: bool) -> Result<Version, BadHead> {
     let dot = memchr(b'.', number).ok_or(BadHead::BadRequest)?;
     let (major, minor) = number.split_at(dot);
     let minor = minor.get(1..).unwrap_or_default();
@@ -317,6 +336,7 @@ fn parse_version(number: &[u8]) -> Result<Version, BadHead> {
     match (major, minor) {
         (b"1", minor) if minor.iter().all(|&digit| digit == b'0') => Ok(Version::V10),
         (b"1", _) => Ok(Version::V11),
+        (b"2", b"0") if http2 => Ok(Version::V20),
         _ => Err(BadHead::Version),
     }
 }

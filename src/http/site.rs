@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::access::{self, Access};
+use super::encryption;
 use super::error_page::{self, ErrorAnswer};
 use super::exchange::Exchange;
 use super::limits::{self, Limited};
@@ -64,7 +65,11 @@ enum Step<'b> {
 /// Sends a request on its way.
 pub fn route<'b>(exchange: &mut Exchange<'b>) -> Routed<'b> {
     access::apply_real_ip(exchange);
-    walk(exchange, Phase::Server)
+    let Some(status) = encryption::refusal(exchange) else { return walk(exchange, Phase::Server) };
+    match fail(exchange, status) {
+        Step::Enter(phase) => walk(exchange, phase),
+        Step::Done(routed) => routed,
+    }
 }
 
 /// Goes on after [`Routed::Wait`].

@@ -119,6 +119,7 @@ impl<'b> Exchange<'b> {
                 Version::V09 => b"HTTP/0.9",
                 Version::V10 => b"HTTP/1.0",
                 Version::V11 => b"HTTP/1.1",
+                Version::V20 => b"HTTP/2.0",
             }),
             Builtin::Scheme => Cow::Borrowed(if self.peer.tls.is_some() { b"https" } else { b"http" }),
             Builtin::Https => Cow::Borrowed(if self.peer.tls.is_some() { b"on" } else { b"" }),

@@ -189,7 +189,7 @@ pub(super) async fn serve(
 
 impl Session {
     /// Takes bytes of the client; false when the websocket is over.
-    fn receive(&mut self, context: &Context, connection: &Rc<Connection>, mut input: &[u8]) -> bool {
+    pub(super) fn receive(&mut self, context: &Context, connection: &Rc<Connection>, mut input: &[u8]) -> bool {
         use crate::render::Event as Frame;
         while let Some(frame) = self.decoder.decode(&mut input) {
             let over = match frame {

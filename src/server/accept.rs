@@ -1,72 +1,117 @@
 //! Accepting: a new socket becomes a connection with a task.
 
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::spawn_local;
 
+use super::greeting::{self, Greeted, GreetingError};
+use super::tls::TlsSite;
+use crate::conf::Settings;
 use crate::delivery::{Connection, Stream};
 use crate::http::{self, Context, ListenerPlace, Peer, PeerAddress, Session};
 
 /// Pause after an error that will not go away at once (no file descriptors left).
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What every accepted connection needs.
+pub(super) struct Door {
+    /// Where its requests are answered.
+    pub context: Rc<Context>,
+    /// TLS of the settings in force.
+    pub tls: RefCell<Arc<TlsSite>>,
+    /// Counts connections.
+    pub numbers: Arc<AtomicU64>,
+}
+
 /// Accepts TCP connections for ever.
-pub(super) async fn tcp(
-    context: Rc<Context>,
-    place: Rc<ListenerPlace>,
-    listener: TcpListener,
-    number: impl Fn() -> u64,
-) {
+pub(super) async fn tcp(door: Rc<Door>, place: Rc<ListenerPlace>, listener: TcpListener) {
     loop {
         match listener.accept().await {
-            Ok((stream, remote)) => {
-                let remote = PeerAddress::Ip(remote);
-                greet_tcp(&context, &place, stream, remote, number());
-            }
+            Ok((stream, remote)) => greet_tcp(&door, &place, stream, PeerAddress::Ip(remote)),
             Err(error) => pause_after(&error).await,
         }
     }
 }
 
 /// Accepts connections of a unix socket for ever.
-pub(super) async fn unix(
-    context: Rc<Context>,
-    place: Rc<ListenerPlace>,
-    listener: UnixListener,
-    number: impl Fn() -> u64,
-) {
+pub(super) async fn unix(door: Rc<Door>, place: Rc<ListenerPlace>, listener: UnixListener) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let peer = peer(&place, PeerAddress::Unix, PeerAddress::Unix, number());
-                greet(&context, &place, Stream::Unix(stream), peer);
+                let peer = door.peer(&place, PeerAddress::Unix, PeerAddress::Unix);
+                greet(&door, &place, Stream::Unix(stream), peer);
             }
             Err(error) => pause_after(&error).await,
         }
     }
 }
 
-fn greet_tcp(context: &Rc<Context>, place: &Rc<ListenerPlace>, stream: TcpStream, remote: PeerAddress, number: u64) {
+fn greet_tcp(door: &Rc<Door>, place: &Rc<ListenerPlace>, stream: TcpStream, remote: PeerAddress) {
     // Messages are small and must not wait for one another's acknowledgement.
     let _ = stream.set_nodelay(true);
     let local = match stream.local_addr() {
         Ok(local) => PeerAddress::Ip(local),
         Err(_) => return,
     };
-    greet(context, place, Stream::Tcp(stream), peer(place, remote, local, number));
+    greet(door, place, Stream::Tcp(stream), door.peer(place, remote, local));
 }
 
-fn peer(place: &ListenerPlace, remote: PeerAddress, local: PeerAddress, connection: u64) -> Peer {
-    Peer { remote, local, listener: place.index(), tls: None, proxy: None, connection }
+impl Door {
+    fn peer(&self, place: &ListenerPlace, remote: PeerAddress, local: PeerAddress) -> Peer {
+        let connection = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        Peer { remote, local, listener: place.index(), tls: None, proxy: None, connection }
+    }
 }
 
-fn greet(context: &Rc<Context>, place: &Rc<ListenerPlace>, stream: Stream, peer: Peer) {
+fn greet(door: &Rc<Door>, place: &Rc<ListenerPlace>, stream: Stream, peer: Peer) {
+    let (context, place) = (Rc::clone(&door.context), Rc::clone(place));
+    let settings = context.settings();
+    let Some(listener) = settings.listeners.get(peer.listener) else { return };
+    if listener.ssl || listener.http2 || listener.proxy_protocol {
+        spawn_local(greet_first(context, Arc::clone(&door.tls.borrow()), place, stream, peer));
+        return;
+    }
     let connection = context.worker.enter(Connection::new(stream));
-    let session = Session::new(peer, Rc::clone(place));
-    spawn_local(http::serve(Rc::clone(context), connection, session));
+    spawn_local(http::serve(context, connection, Session::new(peer, place, Vec::new())));
+}
+
+/// Greets a client that has more to say before its first request, and has it served by a task of its own: what the greeting
+/// needed is not kept for as long as the connection lasts.
+async fn greet_first(context: Rc<Context>, tls: Arc<TlsSite>, place: Rc<ListenerPlace>, stream: Stream, peer: Peer) {
+    let Some(greeted) = greet_in_time(context.settings(), tls, stream, peer).await else { return };
+    let Greeted { stream, peer, first, http2 } = greeted;
+    if http2 {
+        spawn_local(http::serve_http2(context, stream, place, peer, first));
+    } else {
+        let connection = context.worker.enter(Connection::new(stream));
+        spawn_local(http::serve(context, connection, Session::new(peer, place, first)));
+    }
+}
+
+async fn greet_in_time(settings: Arc<Settings>, tls: Arc<TlsSite>, stream: Stream, peer: Peer) -> Option<Greeted> {
+    let listener = settings.listeners.get(peer.listener)?;
+    let patience = Duration::from_millis(listener.names.default.client_header_timeout);
+    match tokio::time::timeout(patience, greeting::greet(listener, &tls, stream, peer)).await {
+        Ok(Ok(greeted)) => Some(greeted),
+        Ok(Err(error @ GreetingError::Proxy(_))) => {
+            tracing::error!("{error}");
+            None
+        }
+        Ok(Err(error)) => {
+            tracing::info!("{error}");
+            None
+        }
+        Err(_) => {
+            tracing::info!("client timed out before its first request");
+            None
+        }
+    }
 }
 
 async fn pause_after(error: &io::Error) {

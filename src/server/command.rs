@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::log::{self, ErrorLogs, NOTICE};
 use super::process::{self, PidFile};
+use super::tls::TlsSite;
 use super::worker_thread::{self, Handle, Order, Shared};
 use super::{default_config, listen, now};
 use crate::cli::Cli;
@@ -48,12 +49,20 @@ pub fn run(cli: &Cli) -> anyhow::Result<u8> {
         Ok(loaded) => loaded,
         Err(error) => return Ok(report_failure(cli, &options, &error)),
     };
+    let tls = match TlsSite::build(&loaded.settings) {
+        Ok(tls) => tls,
+        Err(error) => {
+            let note = Note { level: LogLevel::Emerg, text: error.to_string() };
+            return Ok(report_failure(cli, &options, &ConfError { notes: vec![note] }));
+        }
+    };
+    print_notes(&tls.warnings());
     if cli.test || cli.dump {
         report_success(cli, &options, &loaded);
         return Ok(0);
     }
     print_notes(loaded.notes.iter().filter(|note| note.level >= LogLevel::Warn));
-    Server::start(options, loaded.settings)?.run()
+    Server::start(options, loaded.settings, tls)?.run()
 }
 
 fn load_options(cli: &Cli) -> LoadOptions {
@@ -157,7 +166,7 @@ struct Server {
 }
 
 impl Server {
-    fn start(options: LoadOptions, settings: Settings) -> anyhow::Result<Self> {
+    fn start(options: LoadOptions, settings: Settings, tls: TlsSite) -> anyhow::Result<Self> {
         let workers = worker_count(&settings);
         let logs = ErrorLogs::default();
         open_logs(&logs, &settings)?;
@@ -181,11 +190,13 @@ impl Server {
             tally: Arc::new(Tally::default()),
             connections: Arc::default(),
         };
-        let settings = Arc::new(settings);
+        let (settings, tls) = (Arc::new(settings), Arc::new(tls));
         let handles = bound
             .into_iter()
             .enumerate()
-            .map(|(index, sockets)| worker_thread::start(index, shared.clone(), Arc::clone(&settings), sockets))
+            .map(|(index, sockets)| {
+                worker_thread::start(index, shared.clone(), Arc::clone(&settings), Arc::clone(&tls), sockets)
+            })
             .collect::<io::Result<Vec<_>>>()
             .context("cannot start a worker")?;
         Ok(Self { options, settings, shared, workers: handles, logs, _pid: pid })
@@ -255,6 +266,11 @@ impl Server {
             anyhow::anyhow!("{} has errors", self.options.file.display())
         })?;
         let mut settings = loaded.settings;
+        let tls = TlsSite::build(&settings)?;
+        for note in tls.warnings() {
+            tracing::warn!("{}", note.text);
+        }
+        let tls = Arc::new(tls);
         if settings.zone.memory != self.settings.zone.memory {
             tracing::warn!(
                 "Cannot change memory area size without restart, ignoring change on zone: push_stream_module"
@@ -270,7 +286,8 @@ impl Server {
         for worker in self.workers.iter().rev() {
             let opened = bound.pop().unwrap_or_default();
             let farewell = settings.compat.strict;
-            let order = Order::Reconfigure { settings: Arc::clone(&settings), opened, farewell };
+            let (settings, tls) = (Arc::clone(&settings), Arc::clone(&tls));
+            let order = Order::Reconfigure { settings, tls, opened, farewell };
             if worker.orders.send(order).is_err() {
                 tracing::error!("a worker is gone");
             }

@@ -4,11 +4,18 @@
 //! running server and swaps the result in, or changes nothing.
 
 mod accept;
+mod certificates;
+mod ciphers;
+mod client_certificate;
 mod command;
 mod default_config;
+mod distinguished_name;
+mod greeting;
 mod listen;
 mod log;
 mod process;
+mod proxy_protocol;
+mod tls;
 mod worker_thread;
 
 pub use command::run;

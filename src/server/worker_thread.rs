@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 
-use super::accept;
+use super::accept::{self, Door};
+use super::tls::TlsSite;
 use crate::conf::Settings;
 use crate::conf::settings::ListenAddress;
 use crate::delivery::{Tally, Worker};
@@ -48,6 +49,8 @@ pub(super) enum Order {
     Reconfigure {
         /// The new settings.
         settings: Arc<Settings>,
+        /// TLS of the new settings.
+        tls: Arc<TlsSite>,
         /// New listening sockets.
         opened: Vec<(ListenAddress, Socket)>,
         /// Whether subscribers are told farewell, as the module does on reload.
@@ -72,6 +75,7 @@ pub(super) fn start(
     index: usize,
     shared: Shared,
     settings: Arc<Settings>,
+    tls: Arc<TlsSite>,
     sockets: Vec<(ListenAddress, Socket)>,
 ) -> io::Result<Handle> {
     let (orders, inbox) = unbounded_channel();
@@ -84,22 +88,23 @@ pub(super) fn start(
             }
         };
         let local = LocalSet::new();
-        local.block_on(&runtime, WorkerThread::new(index, shared, settings).run(sockets, inbox));
+        local.block_on(&runtime, WorkerThread::new(index, shared, settings, tls).run(sockets, inbox));
     })?;
     Ok(Handle { orders, thread })
 }
 
 struct WorkerThread {
     context: Rc<Context>,
-    connections: Arc<AtomicU64>,
+    door: Rc<Door>,
     listeners: RefCell<Vec<(Rc<ListenerPlace>, AbortHandle)>>,
 }
 
 impl WorkerThread {
-    fn new(index: usize, shared: Shared, settings: Arc<Settings>) -> Self {
+    fn new(index: usize, shared: Shared, settings: Arc<Settings>, tls: Arc<TlsSite>) -> Self {
         let worker = Worker::new(index, shared.hub, shared.tally, SUBSCRIBER_BUDGET);
         let context = Rc::new(Context::new(Rc::new(worker), settings, shared.views, shared.limiter));
-        Self { context, connections: shared.connections, listeners: RefCell::default() }
+        let door = Door { context: Rc::clone(&context), tls: RefCell::new(tls), numbers: shared.connections };
+        Self { context, door: Rc::new(door), listeners: RefCell::default() }
     }
 
     async fn run(self, sockets: Vec<(ListenAddress, Socket)>, mut inbox: UnboundedReceiver<Order>) {
@@ -108,7 +113,10 @@ impl WorkerThread {
         self.listen(sockets);
         while let Some(order) = inbox.recv().await {
             match order {
-                Order::Reconfigure { settings, opened, farewell } => self.reconfigure(&settings, opened, farewell),
+                Order::Reconfigure { settings, tls, opened, farewell } => {
+                    *self.door.tls.borrow_mut() = tls;
+                    self.reconfigure(&settings, opened, farewell);
+                }
                 Order::ReopenLogs => self.context.reopen_logs(),
                 Order::Stop(patience) => return self.stop(patience).await,
             }
@@ -128,16 +136,15 @@ impl WorkerThread {
     }
 
     fn accept(&self, place: Rc<ListenerPlace>, socket: Socket) -> io::Result<AbortHandle> {
-        let (context, numbers) = (Rc::clone(&self.context), Arc::clone(&self.connections));
-        let number = move || numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        let door = Rc::clone(&self.door);
         let task = match place.address() {
             ListenAddress::Ip(_) => {
                 let listener = TcpListener::from_std(socket.into())?;
-                spawn_local(async move { accept::tcp(context, place, listener, number).await })
+                spawn_local(async move { accept::tcp(door, place, listener).await })
             }
             ListenAddress::Unix(_) => {
                 let listener = UnixListener::from_std(socket.into())?;
-                spawn_local(async move { accept::unix(context, place, listener, number).await })
+                spawn_local(async move { accept::unix(door, place, listener).await })
             }
         };
         Ok(task.abort_handle())

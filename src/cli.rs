@@ -52,6 +52,14 @@ pub struct Cli {
     #[arg(short = 'c', long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
+    /// Certificate chain (PEM) for port 8894 of the embedded layout
+    #[arg(long, value_name = "FILE", requires = "ssl_certificate_key", conflicts_with = "config")]
+    pub ssl_certificate: Option<PathBuf>,
+
+    /// Key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "ssl_certificate")]
+    pub ssl_certificate_key: Option<PathBuf>,
+
     /// Global directives, read before the configuration file
     #[arg(short = 'g', long, value_name = "DIRECTIVES", default_value = "")]
     pub global: String,

@@ -31,7 +31,7 @@ const DEFAULT_CONFIG: &str = "conf/nginx.conf";
 /// Runs the command; the exit code.
 pub fn run(cli: &Cli) -> anyhow::Result<u8> {
     if cli.print_default_config {
-        print!("{}", default_config::TEXT);
+        print!("{}", default_text(cli)?);
         return Ok(0);
     }
     if cli.version || cli.build {
@@ -41,7 +41,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<u8> {
         }
         return Ok(0);
     }
-    let options = load_options(cli);
+    let options = load_options(cli)?;
     if let Some(word) = &cli.signal {
         return Ok(send_signal(word, &options));
     }
@@ -65,20 +65,30 @@ pub fn run(cli: &Cli) -> anyhow::Result<u8> {
     Server::start(options, loaded.settings, tls)?.run()
 }
 
-fn load_options(cli: &Cli) -> LoadOptions {
+fn load_options(cli: &Cli) -> anyhow::Result<LoadOptions> {
     let (file, text) = match &cli.config {
         Some(file) => (file.clone(), None),
-        None if cli.prefix.join(DEFAULT_CONFIG).exists() => (PathBuf::from(DEFAULT_CONFIG), None),
-        None => (PathBuf::from("default.conf"), Some(default_config::TEXT.to_owned())),
+        None if !cli.prefix.join(DEFAULT_CONFIG).exists() => (PathBuf::from("default.conf"), Some(default_text(cli)?)),
+        None if cli.ssl_certificate.is_some() => {
+            let found = cli.prefix.join(DEFAULT_CONFIG);
+            bail!("--ssl-certificate goes with the embedded configuration, but there is {}", found.display());
+        }
+        None => (PathBuf::from(DEFAULT_CONFIG), None),
     };
-    LoadOptions {
+    Ok(LoadOptions {
         file: cli.prefix.join(file),
         prefix: cli.prefix.clone(),
         global_directives: cli.global.clone(),
         compat: cli.compat.line(),
         strict: cli.strict,
         text,
-    }
+    })
+}
+
+/// The embedded configuration, as the command line completes it.
+fn default_text(cli: &Cli) -> anyhow::Result<String> {
+    let tls = cli.ssl_certificate.as_deref().zip(cli.ssl_certificate_key.as_deref());
+    default_config::text(tls).context("the certificate has no usable path")
 }
 
 fn print_notes<'a>(notes: impl IntoIterator<Item = &'a Note>) {

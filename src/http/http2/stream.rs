@@ -151,7 +151,7 @@ impl OpenStream {
 
     /// `None`: the client is gone or too slow.
     async fn publish<'b>(
-        &self,
+        &mut self,
         exchange: &mut Exchange<'b>,
         location: &'b Arc<Location>,
         admin: bool,
@@ -165,6 +165,7 @@ impl OpenStream {
         match read_body(body, location).await? {
             Ok(text) => {
                 exchange.request_length += text.len() as u64;
+                self.session.published = true;
                 Some(publish::finish(worker, exchange, location, admin, &job, text.into()))
             }
             Err(status) => Some(site::error_reply(exchange, location, status)),

@@ -3,6 +3,8 @@
 //! It knows which line of the module ends its lines how. It does not know chunks: in 0.3.x the line end of a whole body is
 //! appended by the framing (`view`), so here such a body comes without it.
 
+use std::borrow::Cow;
+
 use crate::conf::settings::Line;
 
 use super::template::{Template, Values};
@@ -50,13 +52,16 @@ pub(super) fn ping(line: Line) -> Vec<u8> {
 
 /// The line that carries an event id (`id`) or an event type (`event`).
 pub(super) fn field(name: &[u8], value: &[u8], line: Line) -> Vec<u8> {
-    [name, b": ", value, body_end(line)].concat()
+    [name, b": ", &one_line(value), body_end(line)].concat()
 }
 
 /// The data part: the template once per line of the text, closed by an empty line.
 pub(super) fn data(template: &Template, values: &Values<'_>, line: Line, out: &mut Vec<u8>) {
+    let (channel, event_id, event_type) =
+        (one_line(values.channel), one_line(values.event_id), one_line(values.event_type));
+    let values = Values { channel: &channel, event_id: &event_id, event_type: &event_type, ..*values };
     for text in lines(values.text) {
-        template.render(&Values { text, ..*values }, out);
+        template.render(&Values { text, ..values }, out);
     }
     out.extend_from_slice(body_end(line));
 }
@@ -73,6 +78,14 @@ fn comment(template: &[u8], line: Line) -> Vec<u8> {
         out.extend_from_slice(line_end(line));
     }
     out
+}
+
+/// A value that takes part of a line: its line ends, which would begin a line of the client's choice, become spaces.
+fn one_line(value: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr2(b'\r', b'\n', value).is_none() {
+        return Cow::Borrowed(value);
+    }
+    value.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect()
 }
 
 /// The lines of a text; `\r\n`, `\r` and `\n` end a line, empty lines are dropped.
@@ -132,6 +145,16 @@ mod tests {
         assert_eq!(ping(Line::V040), b": -1\r\n");
         assert_eq!(field(b"id", b"9", Line::V05), b"id: 9\n");
         assert_eq!(field(b"event", b"", Line::V035), b"event: ");
+    }
+
+    #[test]
+    fn a_channel_id_with_line_ends_stays_on_its_line() {
+        let mut out = Vec::new();
+        let message = Message::pseudo(1, b"x");
+        let template = Template::new(&message_template(b"~channel~|~text~", Line::V05), Line::V05);
+        data(&template, &Values::new(b"a\r\ndata: b", &message), Line::V05, &mut out);
+        assert_eq!(out, b"data: a  data: b|x\n\n");
+        assert_eq!(field(b"id", b"1\nevent: x", Line::V05), b"id: 1 event: x\n");
     }
 
     proptest! {

@@ -128,7 +128,8 @@ struct Line {
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        let value = format!("{value:?}").replace(['\r', '\n'], " ");
+        // One event, one line, and nothing a terminal acts upon.
+        let value = format!("{value:?}").replace(char::is_control, " ");
         if field.name() == "message" {
             self.text = value;
         } else {

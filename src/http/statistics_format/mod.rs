@@ -4,6 +4,7 @@
 //! written row by row, because a listing can be a million channels long. Ids that need no escaping give the module's bytes.
 
 mod calendar;
+mod escape;
 mod summary;
 mod writer;
 

@@ -5,7 +5,7 @@
 use std::io::Write;
 
 use super::calendar::iso_time;
-use super::{Format, Heading, Layout, Row};
+use super::{Format, Heading, Layout, Row, escape};
 use crate::conf::settings::Line;
 
 /// Writes answers of one format.
@@ -19,7 +19,7 @@ pub struct Writer {
 pub(super) const XML_DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\r\n";
 
 impl Writer {
-    /// A writer of the format as the line writes it. `escape` makes any id safe in JSON and XML; without it ids are
+    /// A writer of the format as the line writes it. `escape` makes any id safe in its format; without it ids are
     /// written as the module does, up to their first NUL.
     pub fn new(format: Format, line: Line, escape: bool) -> Self {
         Self { layout: format.layout(), line, escape }
@@ -143,9 +143,10 @@ impl Writer {
             return out.extend_from_slice(id.get(..end).unwrap_or_default());
         }
         match self.layout {
-            Layout::Json => write_json_text(id, out),
-            Layout::Xml => write_xml_text(id, out),
-            Layout::Plain | Layout::Yaml => out.extend_from_slice(id),
+            Layout::Json => escape::json(id, out),
+            Layout::Xml => escape::xml(id, out),
+            Layout::Yaml => escape::yaml(id, out),
+            Layout::Plain => escape::line(id, out),
         }
     }
 }
@@ -206,27 +207,6 @@ impl std::fmt::Display for Value {
 pub(super) fn write_xml_members(members: &[(&'static str, Value)], out: &mut Vec<u8>) {
     for (name, value) in members {
         put(out, format_args!("  <{name}>{value}</{name}>\r\n"));
-    }
-}
-
-fn write_json_text(text: &[u8], out: &mut Vec<u8>) {
-    for &byte in text {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            0..=0x1F => put(out, format_args!("\\u{byte:04x}")),
-            _ => out.push(byte),
-        }
-    }
-}
-
-fn write_xml_text(text: &[u8], out: &mut Vec<u8>) {
-    for &byte in text {
-        match byte {
-            b'&' => out.extend_from_slice(b"&amp;"),
-            b'<' => out.extend_from_slice(b"&lt;"),
-            b'>' => out.extend_from_slice(b"&gt;"),
-            _ => out.push(byte),
-        }
     }
 }
 

@@ -1,0 +1,9 @@
+//! Feeds `entry::websocket_frames`.
+
+#![no_main]
+
+#[path = "../entry.rs"]
+#[allow(dead_code, reason = "each target feeds one entry")]
+mod entry;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| entry::websocket_frames(input));

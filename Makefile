@@ -39,8 +39,9 @@ compat: build ## real clients and proxies against the release binary (PART="wire
 examples: build ## load every file of nginx-conf-examples by the program it is for, with traffic
 	compat-tests/run examples
 
-fuzz-smoke: ## the property tests on arbitrary bytes, with many more cases than in `make test`
-	PROPTEST_CASES=8192 $(CARGO) test --lib
+fuzz-smoke: ## fuzz what takes bytes of strangers: property tests with many cases, then each target for SECONDS (10)
+	PROPTEST_CASES=8192 $(CARGO) test --lib --test fuzz_entry
+	fuzz/run $(SECONDS)
 
 docs: ## documentation of the code, in target/doc
 	$(CARGO) doc --no-deps --document-private-items

@@ -110,7 +110,16 @@ fn assert_one_frame(framed: &[u8], payload: &[u8]) {
     assert_eq!(framed[0], 0x81);
     assert!(framed.ends_with(payload));
     let head = framed.len() - payload.len();
-    assert_eq!(head, if payload.len() < 126 { 2 } else if payload.len() < 65536 { 4 } else { 10 });
+    assert_eq!(
+        head,
+        if payload.len() < 126 {
+            2
+        } else if payload.len() < 65536 {
+            4
+        } else {
+            10
+        }
+    );
 }
 
 /// Bytes of a websocket client: the same events whether they come at once or in pieces, and never more memory than allowed.

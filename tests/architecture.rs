@@ -1,6 +1,8 @@
 //! The laws of the house, read off its files: who may know whom, how files begin, how long they may be, what they must not
 //! hold, and that what is written about the directives and the examples is true.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +26,7 @@ const LINES: usize = 450;
 const LONGER: [(&str, usize, &str); 5] = [
     ("conf/settings.rs", 800, "the contract between the configuration and everything else, read as one page"),
     ("delivery/worker.rs", 520, "the hot loop: what arrives, what is due and what is sent share one borrow discipline"),
-    ("http/connection.rs", 520, "the turns of one connection; splitting them would hide which state follows which"),
+    ("http/connection.rs", 600, "the turns of one connection; splitting them would hide which state follows which"),
     ("http/request_head.rs", 650, "the grammar of a head with its tests"),
     ("render/websocket_decoder.rs", 480, "one state machine with its tests"),
 ];
@@ -103,7 +105,8 @@ fn a_room_imports_only_from_the_rooms_below_it() {
         if matches!(room, "main" | "lib") {
             continue;
         }
-        let (_, allowed) = ROOMS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("{file}: unknown room"));
+        let (_, allowed) =
+            ROOMS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("{file}: unknown room"));
         for used in rooms_used(&code(&text)) {
             let fine = used == room || allowed.contains(&used.as_str());
             assert!(fine, "{file} uses `crate::{used}`, which is not below {room}");

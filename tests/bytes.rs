@@ -1,6 +1,8 @@
 //! Any bytes as message body, channel id, event id or argument, sent through the real server: they come out as they went in
 //! where they belong, and nowhere else. Framing, statistics, event streams and logs stay what a parser expects.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::io::Read as _;
@@ -28,14 +30,47 @@ const LOCATIONS: &str = "
 
 /// What means something to one framing or another.
 const FRAMING: &[&[u8]] = &[
-    b"\r\n", b"0\r\n\r\n", b"5\r\n", b"\n\n", b"data: x", b"\x88\x00", b"\x81\x7f", b"~text~", b"~id~", b"\0",
-    b"HTTP/1.1 200 OK\r\n\r\n", b"</script>", b"]);",
+    b"\r\n",
+    b"0\r\n\r\n",
+    b"5\r\n",
+    b"\n\n",
+    b"data: x",
+    b"\x88\x00",
+    b"\x81\x7f",
+    b"~text~",
+    b"~id~",
+    b"\0",
+    b"HTTP/1.1 200 OK\r\n\r\n",
+    b"</script>",
+    b"]);",
 ];
 
 /// What means something to one format or another.
 const AWKWARD: &[&[u8]] = &[
-    b"\r\n", b"\n", b"\r", b"\"", b"\\", b"'", b": ", b" #", b"<", b"&", b"]]>", b"-", b"{", b"\t", b"%", "\u{e9}".as_bytes(),
-    "\u{85}".as_bytes(), "\u{2028}".as_bytes(), "\u{fffe}".as_bytes(), b"\x1b[2J", b"\x7f", b"\xff", b"\xc3", b"\xed\xa0\x80",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\"",
+    b"\\",
+    b"'",
+    b": ",
+    b" #",
+    b"<",
+    b"&",
+    b"]]>",
+    b"-",
+    b"{",
+    b"\t",
+    b"%",
+    "\u{e9}".as_bytes(),
+    "\u{85}".as_bytes(),
+    "\u{2028}".as_bytes(),
+    "\u{fffe}".as_bytes(),
+    b"\x1b[2J",
+    b"\x7f",
+    b"\xff",
+    b"\xc3",
+    b"\xed\xa0\x80",
 ];
 
 fn server() -> Server {
@@ -45,7 +80,12 @@ fn server() -> Server {
 fn check<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value)) {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
     let config = Config { cases, failure_persistence: None, ..Config::default() };
-    TestRunner::new(config).run(&strategy, |value| { test(value); Ok(()) }).unwrap();
+    TestRunner::new(config)
+        .run(&strategy, |value| {
+            test(value);
+            Ok(())
+        })
+        .unwrap();
 }
 
 /// Bodies that look like framing, and noise.
@@ -59,11 +99,8 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 
 /// Channel ids of one path element that are not reserved: any byte but `/`, `*`, `?` (ends the decoding) and NUL.
 fn id() -> impl Strategy<Value = Vec<u8>> {
-    let piece = prop_oneof![
-        prop::sample::select(AWKWARD)
-            .prop_map(<[u8]>::to_vec),
-        prop::collection::vec(any::<u8>(), 1..8),
-    ];
+    let piece =
+        prop_oneof![prop::sample::select(AWKWARD).prop_map(<[u8]>::to_vec), prop::collection::vec(any::<u8>(), 1..8),];
     prop::collection::vec(piece, 1..6).prop_map(|pieces| {
         let mut id = pieces.concat();
         id.retain(|byte| !b"/*?\0".contains(byte));
@@ -126,7 +163,8 @@ fn statistics_are_well_formed_whatever_the_ids() {
 }
 
 fn check_json(body: &[u8], id: &str) {
-    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_else(|error| panic!("{error}: {}", lossy(body)));
+    let value: serde_json::Value =
+        serde_json::from_slice(body).unwrap_or_else(|error| panic!("{error}: {}", lossy(body)));
     let infos = value["infos"].as_array().map_or(vec![value.clone()], Clone::clone);
     assert!(infos.iter().any(|info| info["channel"].as_str() == Some(id)), "{id:?}: {}", lossy(body));
 }
@@ -134,7 +172,7 @@ fn check_json(body: &[u8], id: &str) {
 fn check_xml(body: &[u8], id: &str) {
     let text = std::str::from_utf8(body).unwrap_or_else(|error| panic!("{error}: {}", lossy(body)));
     let document = roxmltree::Document::parse(text.trim()).unwrap_or_else(|error| panic!("{error}: {text}"));
-    let is_xml = |c: char| !matches!(c, '\0'..'\t' | '\x0b'..'\x0d' | '\x0e'..' ' | '\u{fffe}' | '\u{ffff}');
+    let is_xml = |c: char| !matches!(c, '\0'..'\t' | '\x0b' | '\x0c' | '\x0e'..' ' | '\u{fffe}' | '\u{ffff}');
     let id: String = id.chars().map(|c| if is_xml(c) { c } else { '\u{fffd}' }).collect();
     let names = document.descendants().filter(|node| node.has_tag_name("name"));
     let names: Vec<_> = names.map(|node| node.text().unwrap_or_default().to_owned()).collect();
@@ -176,7 +214,8 @@ fn an_event_stream_holds_only_the_lines_that_were_published() {
         assert_eq!(stream.head().status, 200);
         assert_eq!(stream.chunk().unwrap(), b": \n");
         let mut publisher = publisher.borrow_mut();
-        let mut request = format!("POST /pub?id={path} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n", body.len()).into_bytes();
+        let mut request =
+            format!("POST /pub?id={path} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n", body.len()).into_bytes();
         for name in ["Event-Id: ", "Event-Type: "] {
             request.extend_from_slice(name.as_bytes());
             request.extend_from_slice(&tag);
@@ -190,7 +229,8 @@ fn an_event_stream_holds_only_the_lines_that_were_published() {
         while !event.ends_with(b"\n\n") && event != [&b"id: "[..], &tag, b"\nevent: ", &tag, b"\n\n"].concat() {
             event.extend_from_slice(&stream.chunk().unwrap());
         }
-        let lines: Vec<&[u8]> = event.split(|byte| matches!(byte, b'\r' | b'\n')).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<&[u8]> =
+            event.split(|byte| matches!(byte, b'\r' | b'\n')).filter(|line| !line.is_empty()).collect();
         let texts = body.split(|byte| matches!(byte, b'\r' | b'\n')).filter(|line| !line.is_empty()).count();
         assert_eq!(lines.len(), 2 + texts, "{id:?} {body:?} {}", lossy(&event));
         assert!(lines[0].starts_with(b"id: ") && lines[1].starts_with(b"event: "), "{}", lossy(&event));
@@ -300,7 +340,8 @@ fn a_callback_cannot_carry_markup() {
     server.connect().post("/pub?id=a", "", b"x");
     check(64, body(), |callback| {
         let reply = server.connect().get(&format!("/poll?id=a.b1&callback={}", percent_encoded(&callback)), "");
-        let harmless = reply.status != 200 || !reply.body.iter().any(|byte| b"<>\r\n;".contains(byte) && !reply.body.ends_with(b"]);"));
+        let harmless = reply.status != 200
+            || !reply.body.iter().any(|byte| b"<>\r\n;".contains(byte) && !reply.body.ends_with(b"]);"));
         assert!(harmless, "{}", lossy(&reply.body));
         if reply.status == 200 {
             let name = reply.body.split(|byte| *byte == b'(').next().unwrap();

@@ -36,6 +36,8 @@ use crate::model::Now;
 const AHEAD: usize = 64 * 1024;
 /// How long a publisher waits before it looks again whether the workers have caught up.
 const CATCH_UP: Duration = Duration::from_millis(1);
+/// Bytes of answers that may wait for a client before more of its requests are answered.
+const UNREAD: usize = 256 * 1024;
 /// How long a connection is read on after an answer that leaves request bytes behind, milliseconds.
 const LINGER: u64 = 5_000;
 
@@ -128,6 +130,8 @@ impl Session {
 pub(super) enum Next {
     /// Wait for more bytes.
     Read,
+    /// Wait until the client has taken its answers, then answer the requests read ahead.
+    Drain,
     /// The request that begins the unread bytes needs time.
     Slow,
     /// A stream or long-poll has begun; `close` says what follows its end.
@@ -155,6 +159,12 @@ pub async fn serve(context: Rc<Context>, connection: Rc<Connection>, mut session
                 } else {
                     break;
                 }
+            }
+            Next::Drain => {
+                if !has_read(&connection, &mut session).await {
+                    break;
+                }
+                answer_ahead(&context, &connection, &mut session)
             }
             Next::Slow => Box::pin(patience::answer(&context, &connection, &mut session)).await,
             Next::Subscribed { close } => {
@@ -193,8 +203,17 @@ pub(super) async fn catch_up(context: &Context) {
     }
 }
 
+/// Waits until the client has taken its answers; the time of a head that has begun starts anew after that.
+async fn has_read(connection: &Connection, session: &mut Session) -> bool {
+    session.reading_head = false;
+    drained(connection).await
+}
+
 /// Waits for readable bytes; false when the connection is to be closed instead.
 async fn wait_for_bytes(context: &Context, connection: &Rc<Connection>, session: &mut Session) -> bool {
+    if connection.waiting() > UNREAD && !has_read(connection, session).await {
+        return false;
+    }
     if let Some(patience) = session.patience(context) {
         context.worker.set_deadline(connection, Some(patience));
     }
@@ -256,6 +275,9 @@ fn answer_all(
         let rest = bytes.get(used..).unwrap_or_default();
         if rest.is_empty() {
             break Next::Read;
+        }
+        if out.len() + connection.waiting() > UNREAD {
+            break Next::Drain;
         }
         let mut turn = Turn { context, connection, session: &mut *session, out: &mut out };
         match turn.answer(rest) {

@@ -28,6 +28,8 @@ use crate::render::{Decoder, Farewell, Framing, Rules, websocket_frame};
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const MISSING: &str = "Don't have at least one of the mandatory headers: Connection, Upgrade, Sec-WebSocket-Key and Sec-WebSocket-Version";
 const BAD_VERSION: &str = "Version not supported. Supported versions: 8, 13";
+/// Bytes that may wait for a client whose frames are still read.
+const UNREAD: usize = 256 * 1024;
 /// How long a client may take to answer a close frame, milliseconds.
 const CLOSE_WAIT: u64 = 2_000;
 
@@ -161,7 +163,9 @@ pub(super) async fn serve(
     let first = std::mem::take(&mut http.ahead);
     let mut open = socket.receive(context, connection, &first);
     while open {
-        match connection.event(true, false).await {
+        // Who does not read what it asked for is not read either.
+        let listen = connection.waiting() <= UNREAD;
+        match connection.event(listen, !listen).await {
             Event::Readable => {
                 let mut input = context.lend_input();
                 open = match connection.try_read(&mut input) {

@@ -4,7 +4,7 @@
 //! channel, always stored, and nothing is told about the events channel itself.
 
 use super::zone::ZoneState;
-use crate::model::{ChannelId, Draft, EventTags, Now};
+use crate::model::{ChannelId, Draft, EventTags, Now, write_json_text};
 
 /// What can be told of a channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,13 +48,7 @@ impl ZoneState {
 /// `{"type": "TYPE", "channel": "C"}`, C escaped only where JSON demands it.
 fn event_text(kind: EventKind, channel: &ChannelId) -> Box<[u8]> {
     let mut text = format!("{{\"type\": \"{}\", \"channel\": \"", kind.name()).into_bytes();
-    for &byte in channel.as_bytes() {
-        match byte {
-            b'"' | b'\\' => text.extend_from_slice(&[b'\\', byte]),
-            0..=0x1f => text.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-            _ => text.push(byte),
-        }
-    }
+    write_json_text(channel.as_bytes(), &mut text);
     text.extend_from_slice(b"\"}");
     text.into()
 }

@@ -5,6 +5,7 @@
 
 mod channel_id;
 mod channel_path;
+mod json_text;
 mod message;
 mod now;
 mod refusal;
@@ -13,6 +14,7 @@ mod stamp;
 
 pub use channel_id::ChannelId;
 pub use channel_path::{Requested, parse_channel_path, percent_decode};
+pub use json_text::write_json_text;
 pub use message::{Draft, EventTags, Message};
 pub use now::Now;
 pub use refusal::Refusal;

@@ -3,7 +3,7 @@
 //! Knows how to start and watch a process; what is sent over its sockets is `wire`'s business. A configuration is text with
 //! `@PORT@` and `@DIR@` in it.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 pub mod wire;
 

@@ -193,11 +193,11 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         short @ 0..126 => out.push(0x80 | short as u8),
         medium @ 126..65536 => {
-            out.push(0x80 | 126);
+            out.push(0xFE);
             out.extend_from_slice(&(medium as u16).to_be_bytes());
         }
         long => {
-            out.push(0x80 | 127);
+            out.push(0xFF);
             out.extend_from_slice(&(long as u64).to_be_bytes());
         }
     }

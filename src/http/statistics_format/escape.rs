@@ -4,18 +4,13 @@
 //! not know what stands around the id.
 
 use super::writer::put;
+use crate::model::write_json_text;
 
 const UNKNOWN: char = '\u{fffd}';
 
 /// The id within the quotes of a JSON string.
 pub(super) fn json(id: &[u8], out: &mut Vec<u8>) {
-    for char in chars(id) {
-        match char {
-            '"' | '\\' => out.extend_from_slice(&[b'\\', char as u8]),
-            '\0'..' ' => put(out, format_args!("\\u{:04x}", u32::from(char))),
-            _ => push(char, out),
-        }
-    }
+    write_json_text(id, out);
 }
 
 /// The id as text of an XML element.

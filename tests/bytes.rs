@@ -17,9 +17,10 @@ const ZONE: &str = "push_stream_max_messages_stored_per_channel 1;";
 const LOCATIONS: &str = "
     location /pub { push_stream_publisher admin; push_stream_channels_path $arg_id; push_stream_store_messages on; }
     location /stat { push_stream_channels_statistics; push_stream_channels_path $arg_id; }
-    location /stream { push_stream_subscriber; push_stream_channels_path $arg_id; }
+    location /stream { push_stream_subscriber; push_stream_channels_path $arg_id; push_stream_header_template hello; }
     location /poll { push_stream_subscriber polling; push_stream_channels_path $arg_id; }
     location /lp { push_stream_subscriber long-polling; push_stream_channels_path $arg_id; }
+    location /gz { push_stream_subscriber polling; push_stream_channels_path $arg_id; gzip on; gzip_types text/plain; }
     location /origin { push_stream_subscriber polling; push_stream_channels_path a; push_stream_allowed_origins $arg_id; }
     location /added { add_header X-Added $arg_id always; return 200 x; }
     location /uri/ { add_header X-Added $uri always; return 302 $uri; }
@@ -111,11 +112,20 @@ fn id() -> impl Strategy<Value = Vec<u8>> {
 
 #[test]
 fn a_body_of_any_bytes_arrives_unchanged_in_every_mode() {
-    let server = server();
+    bodies_arrive(&server());
+}
+
+#[test]
+fn a_body_of_any_bytes_arrives_unchanged_in_every_mode_of_the_module() {
+    bodies_arrive(&Server::start_with(&support::framed(1, ZONE, LOCATIONS), &["--strict"]));
+}
+
+fn bodies_arrive(server: &Server) {
     let mut publisher = server.connect();
     let mut stream = server.connect();
     stream.send(support::wire::request("GET", "/stream?id=a", "").as_bytes());
     assert_eq!(stream.head().status, 200);
+    assert_eq!(stream.chunk().unwrap(), b"hello");
     let mut socket = server.connect();
     socket.upgrade("/ws?id=a");
     let (stream, socket, publisher) = (cell(stream), cell(socket), cell(&mut publisher));
@@ -129,6 +139,14 @@ fn a_body_of_any_bytes_arrives_unchanged_in_every_mode() {
         assert_eq!(socket.borrow_mut().frame(), (0x81, body.clone()));
         assert_eq!(long_poll.reply().body, body);
         assert_eq!(publisher.get("/poll?id=a.b1", "").body, body, "stored");
+        let zipped = publisher.get("/gz?id=a.b1", "Accept-Encoding: gzip\r\n");
+        assert_eq!(zipped.text("content-encoding").as_deref(), Some("gzip"));
+        let mut unzipped = Vec::new();
+        flate2::read::MultiGzDecoder::new(&zipped.body[..]).read_to_end(&mut unzipped).unwrap();
+        assert_eq!(unzipped, body, "compressed");
+        let mut old = server.connect();
+        old.send(b"GET /poll?id=a.b1 HTTP/1.0\r\n\r\n");
+        assert_eq!(old.reply().body, body, "HTTP/1.0");
         assert_eq!(publisher.get("/poll?id=a.b1&callback=f", "").body, [b"f([", &body[..], b"]);"].concat());
     });
 }

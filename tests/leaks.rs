@@ -19,6 +19,7 @@ const LOCATIONS: &str = "
     location /live { push_stream_publisher admin; push_stream_channels_path $arg_id; }
     location /stat { push_stream_channels_statistics; push_stream_channels_path $arg_id; }
     location /stream { push_stream_subscriber; push_stream_channels_path $arg_id; push_stream_header_template hello; }
+    location /gz { push_stream_subscriber; push_stream_channels_path $arg_id; gzip on; gzip_types text/plain; }
     location /poll { push_stream_subscriber polling; push_stream_channels_path $arg_id; }
     location /lp { push_stream_subscriber long-polling; push_stream_channels_path $arg_id; }
     location /short { push_stream_subscriber long-polling; push_stream_channels_path $arg_id;
@@ -76,6 +77,7 @@ fn states() -> Vec<(&'static str, Vec<u8>)> {
         ("as a waiting long-poll", get("/lp?id=a/b")),
         ("as a waiting long-poll with a request ahead", [get("/lp?id=a"), get("/lp?id=b")].concat()),
         ("within a stream", get("/stream?id=a/b/a")),
+        ("within a compressed stream", request("GET", "/gz?id=a", "Accept-Encoding: gzip\r\n").into_bytes()),
         ("within an event stream", get("/ev?id=a")),
         ("within a websocket", socket(b"")),
         ("within a websocket frame", socket(&masked(0x81, &[b'x'; 300])[..100])),
@@ -115,7 +117,7 @@ fn clients_that_go_away_at_any_state_leave_nothing_behind() {
             }
         }
         if round > 0 {
-            // The seven states that subscribe: two of them long-polls, ten of each of the others' kinds may be gone already.
+            // At least the five plain states among those that subscribe.
             eventually("the subscribers have been counted", || subscribers(&server) >= 4 * 3 * 5);
         }
         if round > 1 {
@@ -185,6 +187,32 @@ fn flood(client: &Client, bytes: &[u8], most: usize) {
             }
         }
     }
+}
+
+#[test]
+fn websockets_and_compressed_streams_that_do_not_read_are_cut_off_too() {
+    let mut server = server();
+    let files = files_at_rest(&server);
+    let mut socket = server.connect();
+    socket.upgrade("/ws?id=a");
+    let mut zipped = server.connect();
+    zipped.send(request("GET", "/gz?id=a", "Accept-Encoding: gzip\r\n").as_bytes());
+    eventually("both subscribe", || subscribers(&server) == 2);
+    // What does not get smaller by compression.
+    let mut state = 1_u32;
+    let noise = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let message: Vec<u8> = (0..1 << 20).map(noise).collect();
+    let mut publisher = server.connect();
+    for _ in 0..60 {
+        assert_eq!(publisher.post("/live?id=a", "", &message).status, 200);
+    }
+    eventually("both are gone", || subscribers(&server) == 0);
+    assert_eq!(server.file("error.log").matches("subscriber does not read, disconnected").count(), 2);
+    drop((socket, zipped, publisher));
+    assert_nothing_is_left(&mut server, files);
 }
 
 #[test]

@@ -174,7 +174,7 @@ fn path(channels: &[u64]) -> String {
     channels.iter().map(|channel| format!("c{channel}")).collect::<Vec<_>>().join("/")
 }
 
-fn stress(workers: usize) {
+fn stress(workers: usize, reloads: bool) {
     let seconds = std::env::var("STRESS_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(4);
     let run = Run {
         server: Server::with_locations(workers, ZONE, LOCATIONS),
@@ -203,12 +203,19 @@ fn stress(workers: usize) {
         let until = Instant::now() + Duration::from_secs(seconds);
         let publishers: Vec<_> =
             (0..4).map(|number| scope.spawn(move || run.publish(&format!("p{number}"), until))).collect();
+        while Instant::now() < until {
+            thread::sleep(Duration::from_millis(300));
+            if reloads {
+                run.server.signal(nix::sys::signal::Signal::SIGHUP);
+            }
+        }
         for publisher in publishers {
             publisher.join().unwrap();
         }
         run.over.store(true, Ordering::SeqCst);
     });
     let published: u64 = run.published.iter().map(|count| count.load(Ordering::SeqCst)).sum();
+    eprintln!("{workers} workers: {published} messages");
     assert!(published > 100, "only {published} messages");
     for (number, count) in run.published.iter().enumerate() {
         let body = Client::get(&mut run.server.connect(), &format!("/stat?id=c{number}"), "Connection: close\r\n").body;
@@ -220,10 +227,10 @@ fn stress(workers: usize) {
 
 #[test]
 fn nothing_is_lost_or_doubled_with_two_workers() {
-    stress(2);
+    stress(2, false);
 }
 
 #[test]
-fn nothing_is_lost_or_doubled_with_four_workers() {
-    stress(4);
+fn nothing_is_lost_or_doubled_with_four_workers_over_reloads() {
+    stress(4, true);
 }

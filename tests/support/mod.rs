@@ -101,6 +101,12 @@ impl Server {
         self.child.id()
     }
 
+    /// Sends a signal.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.pid()).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
     /// Whether the process lives.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

@@ -34,11 +34,12 @@ http {
  */
 const STRICTER = {};
 
-/** Statuses of all answers to `bytes`, and whether the connection stays open. */
+/** Statuses of all answers to `bytes`, and whether the connection is kept (nginx reads on for a while before it closes). */
 async function judged(port, bytes) {
   const wire = await Wire.open(port);
   wire.send(Buffer.from(bytes, 'latin1'));
   const statuses = [];
+  let kept = true;
   for (;;) {
     if (!(await wire.until((text) => text.length > 0, 250))) break;
     if (!wire.text.startsWith('HTTP/')) {
@@ -51,9 +52,10 @@ async function judged(port, bytes) {
       break;
     }
     statuses.push(answer.status);
+    kept = !answer.headers.some(([name, value]) => name.toLowerCase() === 'connection' && value === 'close');
   }
   await wire.until(() => false, 100);
-  const open = !wire.ended;
+  const open = kept && !wire.ended;
   wire.close();
   return { statuses, open };
 }

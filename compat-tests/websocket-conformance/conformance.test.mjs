@@ -47,7 +47,7 @@ async function play(one, port) {
   const peer = await Peer.open(port, `/ws/${encodeURIComponent(one.id.replaceAll(' ', '-'))}`);
   try {
     for (const bytes of one.send) await peer.send(bytes, one.chop);
-    const timeout = one.large ? 20000 : 5000;
+    const timeout = one.large ? 12000 : 5000;
     const ends = one.end !== 'open';
     await peer.settle(one.expect.length, timeout);
     if (one.end === 'fail' && one.allowWhole && !peer.ended) {

@@ -23,7 +23,7 @@ const LOCATIONS: &str = "
     location /stat { push_stream_channels_statistics; push_stream_channels_path $arg_id; }
     location /stream { push_stream_subscriber; push_stream_channels_path $arg_id; }
     location /lp { push_stream_subscriber long-polling; push_stream_channels_path $arg_id;
-                   push_stream_longpolling_connection_ttl 200ms; }
+                   push_stream_longpolling_connection_ttl 1100ms; }
     location /poll { push_stream_subscriber polling; push_stream_channels_path $arg_id; }
     location /ws { push_stream_subscriber websocket; push_stream_channels_path $arg_id; }";
 
@@ -126,7 +126,7 @@ impl Run {
         });
     }
 
-    /// Follows the protocol: what `Last-Modified` and `Etag` said goes back as it is. Begins with "everything".
+    /// Follows the protocol (whose timeout says "from this second on", so waits last longer than a second): what `Last-Modified` and `Etag` said goes back as it is. Begins with "everything".
     fn polls(&self, name: &str, location: &str, channels: &[u64], reconnects: bool) {
         let mut seen = Seen::new(name);
         let target = format!("{location}?id={}", path(channels));

@@ -162,7 +162,7 @@ fn a_subscriber_that_does_not_read_is_cut_off_and_delays_nobody() {
         let began = Instant::now();
         assert_eq!(publisher.post("/live?id=a", "", &message).status, 200);
         assert_eq!(quick.chunk().unwrap().len(), message.len());
-        assert!(began.elapsed() < Duration::from_secs(5), "delayed by {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(15), "delayed by {:?}", began.elapsed());
     }
     eventually("the slow one is gone", || subscribers(&server) == 1);
     let log = server.file("error.log");

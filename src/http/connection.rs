@@ -166,7 +166,11 @@ pub async fn serve(context: Rc<Context>, connection: Rc<Connection>, mut session
                 }
                 answer_ahead(&context, &connection, &mut session)
             }
-            Next::Slow => Box::pin(patience::answer(&context, &connection, &mut session)).await,
+            Next::Slow => match Box::pin(patience::answer(&context, &connection, &mut session)).await {
+                // What came with the body is there already: no event of the socket will tell of it.
+                Next::Read => answer_ahead(&context, &connection, &mut session),
+                next => next,
+            },
             Next::Subscribed { close } => {
                 let complete = wait_as_subscriber(&context, &connection, &mut session).await;
                 session.end_subscription(&context, complete);

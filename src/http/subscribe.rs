@@ -211,7 +211,9 @@ fn poll(context: &Context, exchange: &Exchange<'_>, location: &Location, chunked
         return whole(head);
     }
     let messages = answer.missed.iter().map(|missed| (&missed.channel, &*missed.message));
-    let body = bodies.of(Origin::Backlog, messages);
+    // Stored messages have a comma too many in old callbacks: a defect, kept for the strict.
+    let origin = if compat.strict { Origin::Backlog } else { Origin::Live };
+    let body = bodies.of(origin, messages);
     Plan::Reply(heads.head(Body::Stream, time, tag), body.into())
 }
 

@@ -157,7 +157,8 @@ fn send_signal(word: &str, options: &LoadOptions) -> u8 {
 
 fn hub_options(settings: &Settings) -> HubOptions {
     HubOptions {
-        first_tag: u32::from(settings.compat.line >= Line::V040),
+        // A client that goes on from a timeout's tag 0 would miss a message of that second whose tag is 0.
+        first_tag: u32::from(settings.compat.line >= Line::V040 || !settings.compat.strict),
         deletion_has_time: settings.compat.line < Line::V040,
         refuse_when_full: settings.compat.strict,
         merge_replay: !settings.compat.strict,
@@ -180,6 +181,8 @@ impl Server {
         let workers = worker_count(&settings);
         let logs = ErrorLogs::default();
         open_logs(&logs, &settings)?;
+        // Whoever finds the ports open may send signals.
+        process::hold_signals().context("sigprocmask() failed")?;
         let bound = bind_all(settings.listeners.iter(), workers)?;
         if settings.process.daemon {
             process::daemonize().context("daemon() failed")?;
@@ -234,6 +237,7 @@ impl Server {
         let mut term = signal(SignalKind::terminate())?;
         let mut int = signal(SignalKind::interrupt())?;
         let mut usr1 = signal(SignalKind::user_defined1())?;
+        process::release_signals()?;
         let mut sweep = tokio::time::interval(SWEEP);
         loop {
             tokio::select! {

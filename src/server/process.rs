@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Gid, Group, Pid, Uid, User, initgroups, setgid, setuid};
 
 use crate::conf::settings::Process;
@@ -41,6 +41,21 @@ pub(super) fn read_pid(path: &Path) -> io::Result<Pid> {
 /// Sends a signal to a running server.
 pub(super) fn signal(pid: Pid, signal: Signal) -> io::Result<()> {
     kill(pid, signal).map_err(io::Error::from)
+}
+
+/// The signals the server follows.
+fn followed() -> SigSet {
+    [Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1].into_iter().collect()
+}
+
+/// Keeps signals for later, in this thread and those it starts: before they are listened for they would end the process.
+pub(super) fn hold_signals() -> io::Result<()> {
+    followed().thread_block().map_err(io::Error::from)
+}
+
+/// Lets the signals come, those that were kept too; to be called once they are listened for.
+pub(super) fn release_signals() -> io::Result<()> {
+    followed().thread_unblock().map_err(io::Error::from)
 }
 
 /// Becomes the configured user, if the process is root and a user is configured. Threads started later inherit it.

@@ -293,7 +293,7 @@ fn around(row: &directives::Directive) -> String {
     } else if held(directives::HTTP) {
         format!("events {{}} http {{ {directive} }}")
     } else if held(directives::UPSTREAM) {
-        format!("events {{}} http {{ upstream u {{ {directive} }} }}")
+        format!("events {{}} http {{ upstream u {{ server 127.0.0.1; {directive} }} }}")
     } else if held(directives::SERVER) {
         format!("events {{}} http {{ server {{ {directive} }} }}")
     } else {

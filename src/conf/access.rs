@@ -154,11 +154,14 @@ pub(super) fn auth_request_set(
     Ok(values.into())
 }
 
-/// Both halves of a secure link.
+/// How links are protected: by a word, or by both halves of a secure link.
 pub(super) fn secure_link(scope: &Scope<'_, '_>) -> Option<Arc<SecureLink>> {
+    if let Some(secret) = scope.text("secure_link_secret") {
+        return Some(Arc::new(SecureLink::Secret(secret.into())));
+    }
     let value = scope.complex("secure_link")?.clone();
     let hashed = scope.complex("secure_link_md5")?.clone();
-    Some(Arc::new(SecureLink { value, hashed }))
+    Some(Arc::new(SecureLink::Hashed { value, hashed }))
 }
 
 /// Believed proxies, and the header they use.

@@ -9,7 +9,7 @@ use super::compiler::{Compiler, Types, rooted};
 use super::complex;
 use super::error::{Fault, shown};
 use super::scope::{Entry, Scope, invalid_parameter, invalid_value, invalid_word};
-use super::settings::{AddHeader, Core, ErrorPage, Expires, Gzip, PathTemplate};
+use super::settings::{AddHeader, Core, ErrorPage, Expires, Fallback, Gzip, PathTemplate, TryFiles};
 use super::units;
 use super::{access, limits, logs};
 
@@ -32,6 +32,7 @@ pub(super) fn compile(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<
             Some(b"any") => true,
             Some(word) => return Err(wrong(scope, "satisfy", word)),
         },
+        recursive_error_pages: scope.flag("recursive_error_pages", false),
         auth_basic: access::auth_basic(scope, compiler)?,
         auth_request: access::auth_request(scope, compiler)?,
         auth_request_set: access::auth_request_set(scope, compiler)?,
@@ -122,9 +123,9 @@ fn add_headers(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Arc<[Ad
 fn expires(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<Expires>, Fault> {
     let Some(entry) = scope.entry("expires") else { return Ok(None) };
     let node = entry.node;
-    let word = match node.args() {
-        [word] => word.as_slice(),
-        [first, word] if first == b"modified" => word.as_slice(),
+    let (word, modified) = match node.args() {
+        [word] => (word.as_slice(), false),
+        [first, word] if first == b"modified" => (word.as_slice(), true),
         [first, ..] => return Err(invalid_parameter(node, first)),
         [] => return Ok(None),
     };
@@ -138,9 +139,13 @@ fn expires(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<Expi
         }
         [sign @ (b'-' | b'+'), rest @ ..] => {
             let seconds = units::seconds(rest).ok_or_else(|| invalid_value(node))? as i64;
-            Some(Expires::In(if *sign == b'-' { -seconds } else { seconds }))
+            let seconds = if *sign == b'-' { -seconds } else { seconds };
+            Some(if modified { Expires::Modified(seconds) } else { Expires::In(seconds) })
         }
-        _ => Some(Expires::In(units::seconds(word).ok_or_else(|| invalid_value(node))? as i64)),
+        _ => {
+            let seconds = units::seconds(word).ok_or_else(|| invalid_value(node))? as i64;
+            Some(if modified { Expires::Modified(seconds) } else { Expires::In(seconds) })
+        }
     })
 }
 
@@ -201,6 +206,25 @@ fn path_template(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<PathT
         alias: entry.is_some_and(|entry| entry.node.name() == "alias"),
         index: index.into(),
     })
+}
+
+/// `try_files FILE... URI | @NAME | =CODE` of this level; it is not inherited.
+pub(super) fn try_files(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<TryFiles>, Fault> {
+    let Some(Entry { node, .. }) = scope.level.own("try_files").first() else { return Ok(None) };
+    let Some((last, files)) = node.args().split_last() else { return Ok(None) };
+    let mut candidates = Vec::new();
+    for file in files {
+        candidates.push(complex::compile(file, &mut compiler.namespace, &node.place)?);
+    }
+    let last = match last.strip_prefix(b"=") {
+        Some(code) => {
+            let code = units::number(code).and_then(|code| u16::try_from(code).ok()).filter(|code| *code <= 999);
+            let wrong = || Fault::emerg(format_args!("invalid code \"{}\"", shown(last)), &node.place);
+            Fallback::Status(code.ok_or_else(wrong)?)
+        }
+        None => Fallback::Uri(complex::compile(last, &mut compiler.namespace, &node.place)?),
+    };
+    Ok(Some(TryFiles { candidates, last }))
 }
 
 fn gzip(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<Arc<Gzip>>, Fault> {

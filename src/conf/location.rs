@@ -91,6 +91,7 @@ pub(super) fn if_block(
         push,
         core,
         backend: me.backend,
+        try_files: None,
     }))
 }
 
@@ -108,8 +109,9 @@ fn build(
     let backend = backend::compile(scope, &matched, compiler)?;
     let me = Parent { number: compiler.location_number(), handler, backend, has_mode, end };
     let rewrite = rewrite::compile(scope, &me, compiler)?;
+    let try_files = core::try_files(scope, compiler)?;
     let (number, handler, backend) = (me.number, me.handler, me.backend);
-    Ok(Arc::new(Location { matched, number, rewrite, nested, handler, push, core, backend }))
+    Ok(Arc::new(Location { matched, number, rewrite, nested, handler, push, core, backend, try_files }))
 }
 
 fn prefix_of(location: &Location) -> &[u8] {

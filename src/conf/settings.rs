@@ -298,6 +298,26 @@ pub struct Location {
     pub core: Core,
     /// Where `auth_request` asks when it leads here: `proxy_pass` and its tuning.
     pub backend: Option<Arc<Backend>>,
+    /// `try_files`, before the handler.
+    pub try_files: Option<TryFiles>,
+}
+
+/// `try_files`.
+#[derive(Debug)]
+pub struct TryFiles {
+    /// Paths below the root; those that end with `/` look for directories.
+    pub candidates: Vec<Complex>,
+    /// What answers where none exists.
+    pub last: Fallback,
+}
+
+/// The last word of `try_files`.
+#[derive(Debug)]
+pub enum Fallback {
+    /// `=CODE`
+    Status(u16),
+    /// A URI or `@name`.
+    Uri(Complex),
 }
 
 /// What answers the requests of a location.
@@ -509,6 +529,7 @@ pub struct Core {
     pub access: Arc<[AccessRule]>,
     pub limit_except: Option<Arc<LimitExcept>>,
     pub satisfy_any: bool,
+    pub recursive_error_pages: bool,
     pub auth_basic: Option<Arc<AuthBasic>>,
     pub auth_request: Option<Complex>,
     /// `auth_request_set`: index of a defined variable, and its value once the backend has answered.
@@ -570,6 +591,8 @@ pub enum Expires {
     Max,
     /// Seconds from now (negative: no-cache).
     In(i64),
+    /// `modified`: seconds from the last modification.
+    Modified(i64),
 }
 
 /// `error_page`.
@@ -666,13 +689,18 @@ pub struct UpstreamServer {
     pub backup: bool,
 }
 
-/// `secure_link` + `secure_link_md5` (or `secure_link_secret`).
+/// How links are protected.
 #[derive(Debug)]
-pub struct SecureLink {
-    /// `secure_link`: `hash[,expires]`.
-    pub value: Complex,
-    /// `secure_link_md5`: what is hashed.
-    pub hashed: Complex,
+pub enum SecureLink {
+    /// `secure_link` + `secure_link_md5`.
+    Hashed {
+        /// `secure_link`: `hash[,expires]`.
+        value: Complex,
+        /// `secure_link_md5`: what is hashed.
+        hashed: Complex,
+    },
+    /// `secure_link_secret`: `/PREFIX/HASH/LINK`, HASH being that of LINK and this word.
+    Secret(Box<[u8]>),
 }
 
 /// `gzip on` and its parameters.

@@ -324,7 +324,10 @@ impl Turn<'_> {
         let peer = self.session.peer.clone();
         let mut exchange = match Exchange::new(&settings, &peer, &head, now, self.session.requests + 1) {
             Ok(exchange) => exchange,
-            Err(bad) => return (bytes.len(), Some(self.refuse(&settings, bad))),
+            Err(bad) => {
+                let exchange = Exchange::refused(&settings, &peer, &head, now, self.session.requests + 1);
+                return (bytes.len(), Some(self.refuse_with(exchange, bad)));
+            }
         };
         let after = bytes.get(length..).unwrap_or_default();
         let body = match exchange.body {
@@ -504,7 +507,11 @@ impl Turn<'_> {
     /// Answers a request that cannot be understood, and closes.
     pub(super) fn refuse(&mut self, settings: &Settings, bad: BadHead) -> Next {
         let peer = self.session.peer.clone();
-        let mut exchange = Exchange::unreadable(settings, &peer, self.context.worker.now(), self.session.requests + 1);
+        let exchange = Exchange::unreadable(settings, &peer, self.context.worker.now(), self.session.requests + 1);
+        self.refuse_with(exchange, bad)
+    }
+
+    fn refuse_with(&mut self, mut exchange: Exchange<'_>, bad: BadHead) -> Next {
         let location = exchange.location;
         let reply = site::error_reply(&mut exchange, location, bad.status());
         self.reply(&exchange, reply, &[]);

@@ -1,7 +1,7 @@
 //! What answers an error of nginx itself: an `error_page` (URI, named location or URL), else the HTML page.
 //!
-//! The module's own header-only answers never come here. Invariant: one error uses at most one `error_page`; an error on
-//! the way to it gets the plain page.
+//! The module's own header-only answers never come here. Invariant: one error uses at most one `error_page`, unless
+//! `recursive_error_pages` is on; an error on the way to it gets the plain page.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(crate) fn answer<'b>(exchange: &mut Exchange<'b>, status: u16) -> ErrorAnswe
     let location = exchange.location;
     let page = location.core.error_pages.iter().find(|page| page.codes.contains(&status));
     match page {
-        Some(page) if !exchange.route.error_page_used => {
+        Some(page) if !exchange.route.error_page_used || location.core.recursive_error_pages => {
             exchange.route.error_page_used = true;
             follow(exchange, page, status)
         }

@@ -110,6 +110,9 @@ impl<'b> Exchange<'b> {
         now: Now,
         requests: u64,
     ) -> Result<Self, BadHead> {
+        if head.method == b"CONNECT" || head.method == b"TRACE" {
+            return Err(BadHead::Method);
+        }
         let body = body_length(head)?;
         let mut host = match head.host() {
             Some(host) => normal_host(host).ok_or(BadHead::BadRequest)?,
@@ -140,6 +143,27 @@ impl<'b> Exchange<'b> {
     pub fn unreadable(settings: &'b Settings, peer: &'b Peer, now: Now, requests: u64) -> Self {
         let mut exchange = Self::blank(settings, peer, RequestHead::nothing(), now, requests);
         exchange.route.close = true;
+        exchange
+    }
+
+    /// The context of a request that was read and cannot be served, for the reply that says so.
+    pub(crate) fn refused(
+        settings: &'b Settings,
+        peer: &'b Peer,
+        head: &'b RequestHead<'b>,
+        now: Now,
+        requests: u64,
+    ) -> Self {
+        let mut exchange = Self::blank(settings, peer, head, now, requests);
+        exchange.route.close = true;
+        let host = head.authority.or(head.host()).and_then(normal_host);
+        if let (Some(host), Some(listener)) = (host, settings.listeners.get(peer.listener)) {
+            let (server, _) = find_server(&listener.names, &host);
+            exchange.server = server;
+            exchange.location = &server.root;
+            exchange.chosen = &server.root;
+            exchange.host = host;
+        }
         exchange
     }
 

@@ -64,6 +64,7 @@ pub(crate) fn core() -> Core {
         access: Arc::new([]),
         limit_except: None,
         satisfy_any: false,
+        recursive_error_pages: false,
         auth_basic: None,
         auth_request: None,
         auth_request_set: Arc::new([]),
@@ -139,6 +140,7 @@ pub(crate) fn location(number: usize, pattern: &str) -> Location {
         push: push(),
         core: core(),
         backend: None,
+        try_files: None,
     }
 }
 

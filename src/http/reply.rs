@@ -169,11 +169,12 @@ impl Reply {
         }
         self.encode_length(status, streamed, out);
         if let Some(seconds) = self.last_modified
-            && status != 204
+            && matches!(status, 200 | 206 | 304)
+            && !self.adds("Last-Modified", location, true)
         {
             field("Last-Modified", &date::format_http_date(seconds), out);
         }
-        if let Some(target) = &self.location {
+        if let Some(target) = self.location.as_ref().filter(|target| becomes_absolute(target, location)) {
             encode_location(target, exchange, location, out);
         }
         if chunked && !own_chunks {
@@ -202,6 +203,37 @@ impl Reply {
         super::gzip::is_compressible(self, exchange, location)
     }
 
+    /// Whether `add_header` gives this field, which takes the place of the reply's own.
+    fn adds(&self, name: &str, location: &Location, safe: bool) -> bool {
+        location.core.add_headers.iter().any(|added| (safe || added.always) && added.name.eq_ignore_ascii_case(name))
+    }
+
+    /// `expires`: an Expires and a Cache-Control field.
+    fn encode_expires(&self, expires: Option<&Expires>, exchange: &Exchange<'_>, out: &mut Vec<u8>) {
+        let now = i64::from(exchange.now.secs());
+        let moment = match (expires, self.last_modified) {
+            (Some(Expires::Modified(seconds)), Some(modified)) => modified.saturating_add(*seconds),
+            (Some(Expires::In(seconds) | Expires::Modified(seconds)), _) => now.saturating_add(*seconds),
+            (Some(Expires::Epoch), _) => {
+                return out.extend_from_slice(b"Expires: Thu, 01 Jan 1970 00:00:01 GMT\r\nCache-Control: no-cache\r\n");
+            }
+            (Some(Expires::Max), _) => {
+                return out.extend_from_slice(
+                    b"Expires: Thu, 31 Dec 2037 23:55:55 GMT\r\nCache-Control: max-age=315360000\r\n",
+                );
+            }
+            (None, _) => return,
+        };
+        field(EXPIRES, &date::format_http_date(moment), out);
+        if moment < now {
+            out.extend_from_slice(b"Cache-Control: no-cache\r\n");
+        } else {
+            out.extend_from_slice(b"Cache-Control: max-age=");
+            decimal(moment.abs_diff(now), out);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
     fn encode_length(&self, status: u16, streamed: bool, out: &mut Vec<u8>) {
         let length = match &self.body {
             _ if streamed || status == 204 => return,
@@ -219,21 +251,28 @@ impl Reply {
         let core = &location.core;
         let safe = matches!(status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308);
         let expires = core.expires.as_ref().filter(|_| safe);
-        for (name, value) in &exchange.carried {
+        for (name, value) in exchange.carried.iter().filter(|(name, _)| !is_of_ranges(name)) {
             field(name, value, out);
         }
+        if let Some(target) = self.location.as_ref().filter(|target| !becomes_absolute(target, location)) {
+            encode_location(target, exchange, location, out);
+        }
         let mut expires_sent = false;
+        let tagged = self.adds("ETag", location, safe);
         for (name, value) in &self.headers {
+            if is_of_ranges(name) || (tagged && name == "ETag") {
+                continue;
+            }
             let replaced = expires.is_some() && (name == EXPIRES || name == CACHE_CONTROL);
             if !replaced {
                 field(name, value, out);
             } else if !expires_sent {
                 expires_sent = true;
-                encode_expires(expires, exchange, out);
+                self.encode_expires(expires, exchange, out);
             }
         }
         if !expires_sent {
-            encode_expires(expires, exchange, out);
+            self.encode_expires(expires, exchange, out);
         }
         if self.own_chunks && self.body == Body::Stream {
             out.extend_from_slice(CHUNKED);
@@ -254,6 +293,11 @@ impl Reply {
                 out.extend_from_slice(b"\r\n");
             }
         }
+        let carried = exchange.carried.iter().map(|(name, value)| (*name, value.as_slice()));
+        let own = self.headers.iter().map(|(name, value)| (&**name, &**value));
+        for (name, value) in carried.chain(own).filter(|(name, _)| is_of_ranges(name)) {
+            field(name, value, out);
+        }
         if self.gzip {
             out.extend_from_slice(b"Content-Encoding: gzip\r\n");
         }
@@ -261,6 +305,17 @@ impl Reply {
 }
 
 const CHUNKED: &[u8] = b"Transfer-Encoding: chunked\r\n";
+
+/// Fields about byte ranges come last, as they are decided last.
+fn is_of_ranges(name: &str) -> bool {
+    matches!(name, "Accept-Ranges" | "Content-Range")
+}
+
+/// Whether a redirection's target, a path, is made a URL of this server. Other targets stand among the other fields.
+fn becomes_absolute(target: &[u8], location: &Location) -> bool {
+    target.starts_with(b"/") && location.core.absolute_redirect
+}
+
 pub(super) const EXPIRES: &str = "Expires";
 pub(super) const CACHE_CONTROL: &str = "Cache-Control";
 
@@ -314,35 +369,11 @@ fn decimal(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(digits.get(20 - used..).unwrap_or_default());
 }
 
-/// `expires`: an Expires and a Cache-Control field.
-fn encode_expires(expires: Option<&Expires>, exchange: &Exchange<'_>, out: &mut Vec<u8>) {
-    let now = i64::from(exchange.now.secs());
-    match expires {
-        None => {}
-        Some(Expires::Epoch) => {
-            out.extend_from_slice(b"Expires: Thu, 01 Jan 1970 00:00:01 GMT\r\nCache-Control: no-cache\r\n");
-        }
-        Some(Expires::Max) => {
-            out.extend_from_slice(b"Expires: Thu, 31 Dec 2037 23:55:55 GMT\r\nCache-Control: max-age=315360000\r\n");
-        }
-        Some(Expires::In(seconds)) => {
-            field(EXPIRES, &date::format_http_date(now.saturating_add(*seconds)), out);
-            if *seconds < 0 {
-                out.extend_from_slice(b"Cache-Control: no-cache\r\n");
-            } else {
-                out.extend_from_slice(b"Cache-Control: max-age=");
-                decimal(seconds.unsigned_abs(), out);
-                out.extend_from_slice(b"\r\n");
-            }
-        }
-    }
-}
-
 /// `Location`; a path becomes a URL of this server where `absolute_redirect` is on.
 fn encode_location(target: &[u8], exchange: &Exchange<'_>, location: &Location, out: &mut Vec<u8>) {
     let core = &location.core;
     out.extend_from_slice(b"Location: ");
-    if target.starts_with(b"/") && core.absolute_redirect {
+    if becomes_absolute(target, location) {
         let tls = exchange.peer.tls.is_some();
         out.extend_from_slice(if tls { b"https://" } else { b"http://" });
         let name = exchange.server.name.as_bytes();

@@ -266,9 +266,6 @@ fn parse_versions<'b>(
     if head.known.host.is_none() && head.version >= Version::V11 {
         return Err(BadHead::BadRequest);
     }
-    if head.method == b"CONNECT" || head.method == b"TRACE" {
-        return Err(BadHead::Method);
-    }
     Ok(Some((head, at)))
 }
 
@@ -326,10 +323,13 @@ fn parse_line(line: &[u8], spaces_in_target: bool, http2: bool) -> Result<Reques
 }
 
 fn parse_version(number: &[u8], http2: bool) -> Result<Version, BadHead> {
-    let dot = memchr(b'.', number).ok_or(BadHead::BadRequest)?;
+    let dot = memchr(b'.', number).unwrap_or(number.len());
     let (major, minor) = number.split_at(dot);
     let minor = minor.get(1..).unwrap_or_default();
     let digits = |text: &[u8]| !text.is_empty() && text.len() <= 3 && text.iter().all(u8::is_ascii_digit);
+    if digits(major) && !matches!(major, b"0" | b"1") && !major.starts_with(b"0") {
+        return Err(BadHead::Version);
+    }
     if !digits(major) || !digits(minor) || major.starts_with(b"0") {
         return Err(BadHead::BadRequest);
     }
@@ -559,7 +559,6 @@ mod tests {
             assert_eq!(refused(text), BadHead::BadRequest, "{text:?}");
         }
         assert_eq!(refused("GET / HTTP/2.0\r\nHost: a\r\n\r\n"), BadHead::Version);
-        assert_eq!(refused("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n"), BadHead::Method);
     }
 
     #[test]

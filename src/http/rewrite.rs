@@ -11,7 +11,7 @@ use std::path::Path;
 use super::captures::Captures;
 use super::exchange::Exchange;
 use super::reply::Reply;
-use super::status::DROP;
+use super::status::{DROP, GONE};
 use super::uri::split_args;
 use crate::conf::settings::{Condition, FileTest, Operation, Regex, Return, RewriteFlag};
 use crate::conf::variable::{Builtin, Complex, Part, Variable};
@@ -100,7 +100,7 @@ fn passes(path: &Path, test: FileTest) -> bool {
 
 fn returned(exchange: &Exchange<'_>, answer: &Return) -> Rewritten {
     match (&answer.text, answer.code) {
-        (None, DROP) => Rewritten::Drop,
+        (None, DROP | GONE) => Rewritten::Drop,
         (None, code @ 400..) => Rewritten::Status(code),
         (Some(target), code @ (301 | 302 | 303 | 307 | 308)) => {
             Rewritten::Reply(redirection(exchange, code, exchange.value(target).into_owned()))

@@ -1,6 +1,7 @@
 //! `secure_link` + `secure_link_md5`: whether a link carries the hash it should, and is not too old.
 //!
-//! Read through `$secure_link` (`1` good, `0` expired, empty wrong) and `$secure_link_expires`.
+//! Read through `$secure_link` (`1` good, `0` expired, empty wrong) and `$secure_link_expires`. With `secure_link_secret`
+//! `$secure_link` is what the link protects.
 
 use base64::Engine;
 use base64::alphabet;
@@ -8,6 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use md5::{Digest, Md5};
 
 use super::exchange::Exchange;
+use crate::conf::settings::SecureLink;
 
 /// The URL alphabet; padding may be left out.
 const HASHES: GeneralPurpose = GeneralPurpose::new(
@@ -16,16 +18,19 @@ const HASHES: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// `$secure_link`
-pub(crate) fn verdict(exchange: &Exchange<'_>) -> &'static [u8] {
+pub(crate) fn verdict<'a>(exchange: &'a Exchange<'_>) -> &'a [u8] {
     let Some(link) = &exchange.location.core.secure_link else { return b"" };
-    let value = exchange.value(&link.value);
+    let (value, hashed) = match &**link {
+        SecureLink::Hashed { value, hashed } => (exchange.value(value), hashed),
+        SecureLink::Secret(word) => return protected(&exchange.uri, word).unwrap_or_default(),
+    };
     let (hash, expires) = split(&value);
     let expires = match expires.map(seconds) {
         None => None,
         Some(Some(expires)) => Some(expires),
         Some(None) => return b"",
     };
-    if HASHES.decode(hash).ok().as_deref() != Some(&Md5::digest(exchange.value(&link.hashed))[..]) {
+    if HASHES.decode(hash).ok().as_deref() != Some(&Md5::digest(exchange.value(hashed))[..]) {
         return b"";
     }
     if expires.is_some_and(|expires| expires < u64::from(exchange.now.secs())) { b"0" } else { b"1" }
@@ -34,8 +39,21 @@ pub(crate) fn verdict(exchange: &Exchange<'_>) -> &'static [u8] {
 /// `$secure_link_expires`
 pub(crate) fn expires(exchange: &Exchange<'_>) -> Vec<u8> {
     let Some(link) = &exchange.location.core.secure_link else { return Vec::new() };
-    let value = exchange.value(&link.value);
+    let SecureLink::Hashed { value, .. } = &**link else { return Vec::new() };
+    let value = exchange.value(value);
     split(&value).1.filter(|text| seconds(text).is_some()).unwrap_or_default().to_vec()
+}
+
+/// The link of `/PREFIX/HASH/LINK` if its hash is right.
+fn protected<'u>(uri: &'u [u8], word: &[u8]) -> Option<&'u [u8]> {
+    let mut parts = uri.strip_prefix(b"/")?.splitn(3, |byte| *byte == b'/').skip(1);
+    let (hash, link) = (parts.next()?, parts.next()?);
+    let digest = Md5::new().chain_update(link).chain_update(word).finalize();
+    let right = hash.len() == 2 * digest.len()
+        && hash.chunks(2).zip(digest).all(|(pair, byte)| {
+            std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()) == Some(byte)
+        });
+    right.then_some(link)
 }
 
 /// `hash[,expires]`
@@ -67,7 +85,7 @@ mod tests {
     #[test]
     fn links_are_good_expired_or_wrong() {
         let mut made: Location = location(1, "/");
-        made.core.secure_link = Some(Arc::new(SecureLink {
+        made.core.secure_link = Some(Arc::new(SecureLink::Hashed {
             value: complex("$arg_md5,$arg_expires"),
             hashed: complex("$arg_expires$uri secret"),
         }));

@@ -12,10 +12,11 @@ use super::error_page::{self, ErrorAnswer};
 use super::exchange::Exchange;
 use super::limits::{self, Limited};
 use super::location::find_location;
+use super::log_context::About;
 use super::reply::Reply;
 use super::request_head::BodyLength;
 use super::rewrite::{self, Rewritten, redirect_inside};
-use super::static_file::{self, Found};
+use super::static_file::{self, Found, Tried};
 use crate::conf::settings::{Handler, Location};
 
 /// Where a request has come to.
@@ -51,7 +52,7 @@ enum Phase {
     Limits,
     /// Access rules, then [`Phase::Handler`].
     Access,
-    /// The handler.
+    /// `try_files`, then the handler.
     Handler,
 }
 
@@ -206,6 +207,13 @@ fn after_access<'b>(exchange: &mut Exchange<'b>, access: Access) -> Step<'b> {
 
 fn handle<'b>(exchange: &mut Exchange<'b>) -> Step<'b> {
     let location = exchange.location;
+    if let Some(files) = &location.try_files {
+        match static_file::try_files(exchange, files) {
+            Tried::Found => {}
+            Tried::Status(status) => return fail(exchange, status),
+            Tried::Uri(target) => return send_on(exchange, &target),
+        }
+    }
     if location.handler != Handler::Static {
         return Step::Done(Routed::Serve(location));
     }
@@ -223,6 +231,25 @@ fn handle<'b>(exchange: &mut Exchange<'b>) -> Step<'b> {
         }
         Found::Index(_) => fail(exchange, 500),
     }
+}
+
+/// Goes on with another URI or a named location.
+fn send_on<'b>(exchange: &mut Exchange<'b>, target: &[u8]) -> Step<'b> {
+    if !exchange.count_change() {
+        tracing::error!("rewrite or internal redirection cycle while internally redirecting{}", About(exchange));
+        return fail(exchange, 500);
+    }
+    let Some(name) = target.strip_prefix(b"@") else {
+        redirect_inside(exchange, target);
+        return Step::Enter(Phase::Server);
+    };
+    if let Some(location) = std::str::from_utf8(name).ok().and_then(|name| exchange.server.named.get(name)) {
+        exchange.route.internal = true;
+        settle(exchange, location);
+        return Step::Enter(Phase::Location);
+    }
+    tracing::error!("could not find named location \"@{}\"{}", String::from_utf8_lossy(name), About(exchange));
+    fail(exchange, 500)
 }
 
 /// Answers an error with the values of the exchange's location.

@@ -17,7 +17,8 @@ use super::date;
 use super::exchange::Exchange;
 use super::reply::{Body, Reply};
 use super::rewrite::redirection;
-use crate::conf::settings::Match;
+use crate::conf::settings::{Fallback, Match, TryFiles};
+use crate::conf::variable::Part;
 
 /// The largest file that is sent. Files are read into memory; a push server has small ones.
 const MAX_FILE: u64 = 64 << 20;
@@ -65,6 +66,59 @@ pub(crate) fn serve(exchange: &mut Exchange<'_>) -> Found {
     }
 }
 
+/// What `try_files` has come to.
+pub(crate) enum Tried {
+    /// The exchange's URI is that of a file that exists.
+    Found,
+    /// `=CODE`
+    Status(u16),
+    /// Go on with this URI or named location.
+    Uri(Vec<u8>),
+}
+
+/// Looks for the first candidate that exists and makes it the exchange's URI.
+pub(crate) fn try_files(exchange: &mut Exchange<'_>, files: &TryFiles) -> Tried {
+    let taken = if exchange.location.core.root.alias { prefix_length(exchange) } else { 0 };
+    for candidate in &files.candidates {
+        let name = exchange.value(candidate).into_owned();
+        // Below an alias names still begin with the location's prefix, as `$uri` does.
+        let below = if taken > 0 && name.starts_with(exchange.uri.get(..taken).unwrap_or_default()) {
+            name.get(taken..).unwrap_or_default()
+        } else {
+            &name
+        };
+        let mut path = exchange.value(&exchange.location.core.root.path).into_owned();
+        path.extend_from_slice(below);
+        let directory =
+            candidate.parts.last().is_some_and(|part| matches!(part, Part::Text(text) if text.ends_with(b"/")));
+        let exists = std::fs::metadata(OsStr::from_bytes(&path))
+            .is_ok_and(|metadata| if directory { metadata.is_dir() } else { metadata.is_file() });
+        if exists {
+            let mut uri = exchange.uri.get(..taken).unwrap_or_default().to_vec();
+            uri.extend_from_slice(below);
+            if directory && uri.len() > 1 {
+                uri.truncate(uri.len() - usize::from(uri.ends_with(b"/")));
+            }
+            exchange.uri = Cow::Owned(uri);
+            return Tried::Found;
+        }
+    }
+    match &files.last {
+        Fallback::Status(status) => Tried::Status(*status),
+        Fallback::Uri(uri) => Tried::Uri(exchange.value(uri).into_owned()),
+    }
+}
+
+/// How much of the URI the location's prefix takes, which an alias stands for.
+fn prefix_length(exchange: &Exchange<'_>) -> usize {
+    match &exchange.chosen.matched {
+        Match::Exact(prefix) | Match::Prefix(prefix) | Match::StrongPrefix(prefix) => prefix.len(),
+        // The alias of a regex location is the whole path.
+        Match::Regex(_) => exchange.uri.len(),
+        Match::None => 0,
+    }
+}
+
 /// `$request_filename`: where the URI lies in the file system.
 pub(crate) fn path_of(exchange: &Exchange<'_>) -> Vec<u8> {
     let root = &exchange.location.core.root;
@@ -73,13 +127,7 @@ pub(crate) fn path_of(exchange: &Exchange<'_>) -> Vec<u8> {
         path.extend_from_slice(&exchange.uri);
         return path;
     }
-    let taken = match &exchange.chosen.matched {
-        Match::Exact(prefix) | Match::Prefix(prefix) | Match::StrongPrefix(prefix) => prefix.len(),
-        // The alias of a regex location is the whole path.
-        Match::Regex(_) => exchange.uri.len(),
-        Match::None => 0,
-    };
-    path.extend_from_slice(exchange.uri.get(taken..).unwrap_or_default());
+    path.extend_from_slice(exchange.uri.get(prefix_length(exchange)..).unwrap_or_default());
     path
 }
 
@@ -137,6 +185,9 @@ fn found(exchange: &mut Exchange<'_>, metadata: &Metadata, content: &Bytes) -> F
     if exchange.status_override.is_some_and(|status| status != 200) {
         return Found::Reply(reply);
     }
+    if precondition_failed(exchange, modified, tag.as_bytes()) {
+        return Found::Status(412);
+    }
     if not_modified(exchange, modified, tag.as_bytes()) {
         return Found::Reply(Reply { status: 304, content_type: None, body: Body::Absent, ..reply });
     }
@@ -157,6 +208,17 @@ fn found(exchange: &mut Exchange<'_>, metadata: &Metadata, content: &Bytes) -> F
         }
     }
     Found::Reply(reply)
+}
+
+/// `If-Unmodified-Since` and `If-Match`.
+fn precondition_failed(exchange: &Exchange<'_>, modified: i64, tag: &[u8]) -> bool {
+    let head = exchange.head;
+    let since = head.header("if-unmodified-since").and_then(date::parse_http_date);
+    let matches = head.header("if-match").is_none_or(|list| {
+        let mut listed = list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        listed.any(|listed| listed == b"*" || listed == tag)
+    });
+    since.is_some_and(|since| since < modified) || !matches
 }
 
 fn not_modified(exchange: &Exchange<'_>, modified: i64, tag: &[u8]) -> bool {

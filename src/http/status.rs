@@ -19,6 +19,8 @@ pub(crate) const NO_CERTIFICATE: u16 = 496;
 pub(crate) const PLAIN_TO_TLS: u16 = 497;
 /// The connection is closed without an answer.
 pub(crate) const DROP: u16 = 444;
+/// The client is gone: nobody is there to be answered.
+pub(crate) const GONE: u16 = 499;
 
 /// Reason of a status line, as nginx words it.
 pub fn reason(status: u16) -> &'static str {
@@ -75,7 +77,7 @@ pub(crate) fn sent_status(status: u16) -> u16 {
 
 /// Whether an error with this status ends the connection: what follows on it cannot be trusted.
 pub(crate) fn ends_connection(status: u16) -> bool {
-    matches!(sent_status(status), 400 | 413 | 414 | 500 | 501)
+    matches!(status, 400 | 413 | 414 | CERTIFICATE_ERROR | NO_CERTIFICATE | PLAIN_TO_TLS | 500 | 501)
 }
 
 /// The HTML page of a status; empty for those that have none.

@@ -113,6 +113,14 @@ pub(super) const HANDLERS: &[Directive] = &[
     row("root", ANY, take(1), Words, "html", "Directory of static files."),
     row("alias", LOCATION, take(1), Words, "", "Directory that stands for the location.").means("root"),
     row("index", HSL, at_least(1), List, "index.html", "Files that answer for a directory."),
+    row(
+        "try_files",
+        Contexts::of(&[SERVER, LOCATION]),
+        at_least(2),
+        Words,
+        "",
+        "The first of these files that exists, or else a URI or `=CODE`.",
+    ),
     row("internal", LOCATION, take(0), Words, "", "Only for internal redirects."),
 ];
 
@@ -135,6 +143,7 @@ pub(super) const ACCESS_CONTROL: &[Directive] = &[
     row("auth_request_set", HSL, take(2), List, "", "Keeps a value of the answer of `auth_request`."),
     row("secure_link", HSL, take(1), Complex, "", "Hash and expiry time of a protected link."),
     row("secure_link_md5", HSL, take(1), Complex, "", "What the hash of a protected link is made of."),
+    row("secure_link_secret", LOCATION, take(1), Text, "", "The word a protected link is hashed with."),
     row("set_real_ip_from", HSL, take(1), List, "", "Proxies that are believed about the client's address."),
     row("real_ip_header", HSL, take(1), Words, "X-Real-IP", "Header that holds the client's address."),
     row("real_ip_recursive", HSL, take(1), Flag, "off", "Skip all believed proxies in the header."),
@@ -152,6 +161,7 @@ pub(super) const ANSWERS: &[Directive] = &[
     row("expires", ANY, between(1, 2), Words, "off", "Expires and Cache-Control of answers."),
     row("default_type", HSL, take(1), Text, "text/plain", "Content type where `types` has none."),
     row("error_page", ANY, at_least(2), List, "", "What answers instead of an error."),
+    row("recursive_error_pages", HSL, take(1), Flag, "off", "Error pages may lead to error pages."),
     row("client_max_body_size", HSL, take(1), Offset, "1m", "Longest body; 0: any."),
     row("client_body_timeout", HSL, take(1), Milliseconds, "60s", "Longest wait between reads of a body."),
     row("send_timeout", HSL, take(1), Milliseconds, "60s", "Longest wait between writes of an answer."),

@@ -87,8 +87,8 @@ fn carried_challenge(asked: &Exchange<'_>) -> Option<Vec<u8>> {
 
 /// A GET for another URI of the same server, with the client's header and without its body.
 fn subrequest<'b>(exchange: &mut Exchange<'b>, uri: &[u8]) -> Exchange<'b> {
-    let mut asked = Exchange::unreadable(exchange.settings, exchange.peer, exchange.now, exchange.requests);
-    asked.head = exchange.head;
+    let mut asked =
+        Exchange::unreadable(exchange.settings, exchange.peer, exchange.head, exchange.now, exchange.requests);
     asked.server = exchange.server;
     asked.host.clone_from(&exchange.host);
     asked.remote = exchange.remote;

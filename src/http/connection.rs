@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::access_log::Outcome;
 use super::compression::Compression;
 use super::context::Context;
+use super::error_page;
 use super::exchange::Exchange;
 use super::gzip;
 use super::limiter::Hold;
@@ -21,7 +22,7 @@ use super::patience;
 use super::peer::Peer;
 use super::publish::{self, Begun};
 use super::reply::{self, Body, Reply};
-use super::request_head::{self, BadHead, BodyLength, HeadLimits};
+use super::request_head::{self, BadHead, BodyLength, HeadLimits, RequestHead};
 use super::site::{self, Routed};
 use super::statistics;
 use super::subscribe::{self, Plan};
@@ -318,7 +319,7 @@ impl Turn<'_> {
         let (head, length) = match request_head::parse(bytes, &limits) {
             Ok(Some(parsed)) => parsed,
             Ok(None) => return (0, Some(Next::Read)),
-            Err(bad) => return (bytes.len(), Some(self.refuse(&settings, bad))),
+            Err(bad) => return (bytes.len(), Some(self.refuse(&settings, bytes, bad))),
         };
         let now = self.context.worker.now();
         let peer = self.session.peer.clone();
@@ -389,8 +390,24 @@ impl Turn<'_> {
                 let reply = statistics::stub_status(worker.connections());
                 self.reply(exchange, reply, &[])
             }
-            Handler::Static | Handler::Foreign(_) => {
-                let reply = site::error_reply(exchange, location, 502);
+            Handler::Static | Handler::Foreign(_) => self.fail(exchange, location, 502),
+        }
+    }
+
+    /// Answers an error of nginx itself; an `error_page` may lead to a handler of ours.
+    pub(super) fn fail<'b>(
+        &mut self,
+        exchange: &mut Exchange<'b>,
+        location: &'b Arc<Location>,
+        status: u16,
+    ) -> Option<Next> {
+        match site::failed(exchange, location, status) {
+            Routed::Reply(reply) => self.reply(exchange, reply, &[]),
+            Routed::Serve(location) => self.serve(exchange, location, &[]),
+            Routed::Drop => Some(Next::Close { linger: false }),
+            // Nobody waits on the way to an error page.
+            Routed::Wait(_) | Routed::Authorize { .. } => {
+                let reply = error_page::plain(exchange, status);
                 self.reply(exchange, reply, &[])
             }
         }
@@ -505,16 +522,17 @@ impl Turn<'_> {
     }
 
     /// Answers a request that cannot be understood, and closes.
-    pub(super) fn refuse(&mut self, settings: &Settings, bad: BadHead) -> Next {
+    pub(super) fn refuse(&mut self, settings: &Settings, bytes: &[u8], bad: BadHead) -> Next {
         let peer = self.session.peer.clone();
-        let exchange = Exchange::unreadable(settings, &peer, self.context.worker.now(), self.session.requests + 1);
+        let head = RequestHead::unreadable(bytes);
+        let exchange =
+            Exchange::unreadable(settings, &peer, &head, self.context.worker.now(), self.session.requests + 1);
         self.refuse_with(exchange, bad)
     }
 
     fn refuse_with(&mut self, mut exchange: Exchange<'_>, bad: BadHead) -> Next {
         let location = exchange.location;
-        let reply = site::error_reply(&mut exchange, location, bad.status());
-        self.reply(&exchange, reply, &[]);
+        self.fail(&mut exchange, location, bad.status());
         Next::Close { linger: true }
     }
 }

@@ -58,6 +58,8 @@ pub struct Exchange<'b> {
     pub(crate) chosen: &'b Arc<Location>,
     /// Which status is sent whatever the handler answers: the one an `error_page` is served for.
     pub(crate) status_override: Option<u16>,
+    /// The status under way, for values that are expanded while an answer is made; 0 before.
+    pub(crate) status: Cell<u16>,
     /// Fields that come with the reply whoever makes it (`WWW-Authenticate`).
     pub(crate) carried: Vec<(&'static str, Vec<u8>)>,
     /// Where `limit_conn` and `limit_req` count; `None`: nothing is limited.
@@ -140,8 +142,14 @@ impl<'b> Exchange<'b> {
     }
 
     /// The context of a request that could not be read, for the reply that says so: the default server of the socket.
-    pub fn unreadable(settings: &'b Settings, peer: &'b Peer, now: Now, requests: u64) -> Self {
-        let mut exchange = Self::blank(settings, peer, RequestHead::nothing(), now, requests);
+    pub fn unreadable(
+        settings: &'b Settings,
+        peer: &'b Peer,
+        head: &'b RequestHead<'b>,
+        now: Now,
+        requests: u64,
+    ) -> Self {
+        let mut exchange = Self::blank(settings, peer, head, now, requests);
         exchange.route.close = true;
         exchange
     }
@@ -163,6 +171,10 @@ impl<'b> Exchange<'b> {
             exchange.location = &server.root;
             exchange.chosen = &server.root;
             exchange.host = host;
+        }
+        if let Ok((uri, args)) = canonical(head.target, exchange.server.merge_slashes) {
+            exchange.uri = uri;
+            exchange.args = Cow::Borrowed(args);
         }
         exchange
     }
@@ -186,6 +198,7 @@ impl<'b> Exchange<'b> {
             location: &server.root,
             chosen: &server.root,
             status_override: None,
+            status: Cell::new(0),
             carried: Vec::new(),
             limiter: None,
             holds: Vec::new(),

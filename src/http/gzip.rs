@@ -34,7 +34,7 @@ pub fn apply(reply: &mut Reply, exchange: &Exchange<'_>, location: &Location) ->
 /// Whether a reply would be compressed for a client that accepts it.
 pub(crate) fn is_compressible(reply: &Reply, exchange: &Exchange<'_>, location: &Location) -> bool {
     let Some(gzip) = &location.core.gzip else { return false };
-    if exchange.is_head() || !matches!(reply.status_sent(exchange), 200 | 403 | 404) {
+    if !matches!(reply.status_sent(exchange), 200 | 403 | 404) {
         return false;
     }
     let long_enough = match &reply.body {

@@ -95,9 +95,12 @@ impl Request<'_> {
                 self.reply(exchange, reply)
             }
             Err(Some(bad)) => {
-                let mut reply = site::error_reply(exchange, location, bad.status());
-                reply.close = true;
-                self.reply(exchange, reply);
+                exchange.route.close = true;
+                let mut out = Vec::new();
+                let mut turn =
+                    Turn { context: self.context, connection: self.connection, session: self.session, out: &mut out };
+                turn.fail(exchange, location, bad.status());
+                self.send(&out);
                 Next::Close { linger: true }
             }
             Err(None) => Next::Close { linger: false },

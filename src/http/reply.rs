@@ -148,14 +148,15 @@ impl Reply {
         out: &mut Vec<u8>,
     ) -> Framing {
         let status = self.status_sent(exchange);
+        exchange.status.set(status);
         let core = &location.core;
         let streamed = self.body == Body::Stream || self.gzip;
-        let bodiless = status == 204 || status == 304;
+        let bodiless = status == 204 || status == 304 || exchange.is_head();
         let own_chunks = self.own_chunks && streamed && !bodiless;
         let chunked = own_chunks || streamed && !bodiless && core.chunked_transfer_encoding && exchange.is_http11();
         let ends = self.close || own_chunks || exchange.route.close;
         let keep_alive = keep_alive && !ends && (!streamed || chunked || bodiless);
-        let framing = Framing { keep_alive, chunked, with_body: !bodiless && !exchange.is_head() };
+        let framing = Framing { keep_alive, chunked, with_body: !bodiless };
         if exchange.head.version == Version::V09 {
             return Framing { keep_alive: false, chunked: false, ..framing };
         }

@@ -174,6 +174,31 @@ impl<'b> RequestHead<'b> {
         });
         &NOTHING
     }
+
+    /// What is known of a request that could not be read: its first line, as far as it has come.
+    pub(crate) fn unreadable(bytes: &'b [u8]) -> Self {
+        let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
+        let line = bytes.get(..end).unwrap_or_default();
+        // A line without a version is one of HTTP/0.9, and so is its answer.
+        let mut words = line.split(|byte| *byte == b' ');
+        let method = words.next().unwrap_or_default();
+        let bare = !method.is_empty()
+            && method.iter().all(u8::is_ascii_uppercase)
+            && words.next().is_some_and(|target| target.starts_with(b"/"))
+            && words.next().is_none()
+            && end < bytes.len();
+        let version = if bare { Version::V09 } else { Version::V10 };
+        Self {
+            method: b"",
+            target: b"",
+            authority: None,
+            version,
+            line,
+            buffer: b"",
+            fields: SmallVec::new(),
+            known: Known::default(),
+        }
+    }
 }
 
 fn slice(buffer: &[u8], (start, end): (u32, u32)) -> &[u8] {
@@ -327,7 +352,8 @@ fn parse_version(number: &[u8], http2: bool) -> Result<Version, BadHead> {
     let (major, minor) = number.split_at(dot);
     let minor = minor.get(1..).unwrap_or_default();
     let digits = |text: &[u8]| !text.is_empty() && text.len() <= 3 && text.iter().all(u8::is_ascii_digit);
-    if digits(major) && !matches!(major, b"0" | b"1") && !major.starts_with(b"0") {
+    let later = digits(major) && major != b"1" && !major.starts_with(b"0");
+    if later && !(http2 && number == b"2.0") {
         return Err(BadHead::Version);
     }
     if !digits(major) || !digits(minor) || major.starts_with(b"0") {

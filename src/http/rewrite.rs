@@ -106,6 +106,7 @@ fn returned(exchange: &Exchange<'_>, answer: &Return) -> Rewritten {
             Rewritten::Reply(redirection(exchange, code, exchange.value(target).into_owned()))
         }
         (text, code) => {
+            exchange.status.set(code);
             let body = text.as_ref().map(|text| exchange.value(text).into_owned()).unwrap_or_default();
             let content_type = exchange.content_type(exchange.location).to_owned();
             Rewritten::Reply(Reply::full(code, content_type, body))

@@ -90,16 +90,20 @@ pub fn authorized<'b>(exchange: &mut Exchange<'b>, status: u16) -> Routed<'b> {
 /// An error of nginx itself with the values of `location`: through `error_page` where one is set, else the HTML page. A page
 /// that only a handler of the caller could give is replaced by the HTML page.
 pub fn error_reply<'b>(exchange: &mut Exchange<'b>, location: &'b Arc<Location>, status: u16) -> Reply {
-    exchange.location = location;
-    let routed = match fail(exchange, status) {
-        Step::Enter(phase) => walk(exchange, phase),
-        Step::Done(routed) => routed,
-    };
-    match routed {
+    match failed(exchange, location, status) {
         Routed::Reply(reply) => reply,
         Routed::Serve(_) | Routed::Drop | Routed::Wait(_) | Routed::Authorize { .. } => {
             error_page::plain(exchange, status)
         }
+    }
+}
+
+/// As [`error_reply`], for callers whose handlers may answer.
+pub fn failed<'b>(exchange: &mut Exchange<'b>, location: &'b Arc<Location>, status: u16) -> Routed<'b> {
+    exchange.location = location;
+    match fail(exchange, status) {
+        Step::Enter(phase) => walk(exchange, phase),
+        Step::Done(routed) => routed,
     }
 }
 

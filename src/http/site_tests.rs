@@ -9,7 +9,7 @@ use super::gzip;
 use super::peer::PeerAddress;
 use super::reply::CorsSide;
 use super::reply::{Framing, Reply, cors_headers, etag, expires_headers, keep_alive};
-use super::request_head::BadHead;
+use super::request_head::{BadHead, RequestHead};
 use super::site::{Routed, authorized, error_reply, route};
 use crate::conf::Settings;
 use crate::conf::settings::*;
@@ -473,7 +473,7 @@ fn bad_hosts_and_bad_paths_are_refused() {
 fn an_unreadable_request_is_answered_by_the_default_server() {
     let settings = site(vec![]);
     let peer = peer();
-    let mut exchange = Exchange::unreadable(&settings, &peer, NOW, 1);
+    let mut exchange = Exchange::unreadable(&settings, &peer, RequestHead::nothing(), NOW, 1);
     let location = exchange.location;
     let reply = error_reply(&mut exchange, location, BadHead::HeaderTooLarge.status());
     let (head, framing) = encode(&reply, &exchange);

@@ -257,19 +257,19 @@ fn range(exchange: &Exchange<'_>, modified: i64, tag: &[u8], length: u64) -> Ran
 
 /// Reads `bytes=a-b`, `a-` or `-n`. Several ranges, or anything else, get the whole file.
 fn parse_range(asked: &[u8], length: u64) -> Range {
-    let parsed = std::str::from_utf8(asked).ok().and_then(|text| {
-        let (unit, range) = text.split_once('=')?;
+    let Some((unit, ranges)) = asked.split_at_checked(6) else { return Range::Whole };
+    if !unit.eq_ignore_ascii_case(b"bytes=") || ranges.contains(&b',') {
+        return Range::Whole;
+    }
+    let parsed = std::str::from_utf8(ranges).ok().and_then(|range| {
         let (first, last) = range.trim().split_once('-')?;
-        if !unit.eq_ignore_ascii_case("bytes") || range.contains(',') {
-            return None;
-        }
         let number = |text: &str| -> Option<Option<u64>> {
             if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
         };
         Some((number(first.trim())?, number(last.trim())?))
     });
     let (first, last) = match parsed {
-        None | Some((None, None)) => return Range::Whole,
+        None | Some((None, None)) => return Range::Unsatisfiable,
         Some((None, Some(count))) => (length.saturating_sub(count), length),
         Some((Some(first), last)) => (first, last.unwrap_or(length)),
     };
@@ -294,8 +294,8 @@ mod tests {
             ("bytes=5-4", Range::Unsatisfiable),
             ("bytes=0-1,3-4", Range::Whole),
             ("lines=0-1", Range::Whole),
-            ("bytes=x", Range::Whole),
-            ("bytes=-", Range::Whole),
+            ("bytes=x", Range::Unsatisfiable),
+            ("bytes=-", Range::Unsatisfiable),
         ] {
             assert_eq!(parse_range(asked.as_bytes(), 10), expected, "{asked}");
         }

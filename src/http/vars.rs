@@ -132,7 +132,7 @@ impl<'b> Exchange<'b> {
             Builtin::SecureLinkExpires => Cow::Owned(secure_link::expires(self)),
             Builtin::ProxyAddXForwardedFor => self.forwarded_for(),
             // Known when the request is over; the access log fills them in.
-            Builtin::Status => text(format!("{:03}", self.status_override.unwrap_or(0))),
+            Builtin::Status => text(format!("{:03}", self.status_override.unwrap_or(self.status.get()))),
             Builtin::BytesSent | Builtin::BodyBytesSent | Builtin::RequestCompletion => Cow::Borrowed(b""),
             Builtin::UpstreamStatus => {
                 text(self.answer.as_ref().map(|answer| answer.status.to_string()).unwrap_or_default())

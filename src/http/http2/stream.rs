@@ -120,15 +120,17 @@ impl OpenStream {
         let limits = HeadLimits::of(&server, settings.compat.strict);
         let head = match request_head::parse_http2(&text, &limits) {
             Ok(head) => head,
-            Err(bad) => return Some(self.turn(out).refuse(&settings, bad)),
+            Err(bad) => return Some(self.turn(out).refuse(&settings, b"", bad)),
         };
         self.session.requests += 1;
         let (peer, now) = (self.session.peer.clone(), self.shared.context.worker.now());
+        let limiter = Arc::clone(&self.shared.context.limiter);
         let mut exchange = match Exchange::new(&settings, &peer, &head, now, self.session.requests) {
             Ok(exchange) => exchange,
-            Err(bad) => return Some(self.turn(out).refuse(&settings, bad)),
+            Err(bad) => return Some(self.turn(out).refuse(&settings, b"", bad)),
         };
         exchange.request_length = text.len() as u64;
+        exchange.limiter = Some(&limiter);
         let routed = site::route(&mut exchange);
         match authorization::settle(&mut exchange, routed).await {
             Settled::Reply(reply) => self.turn(out).reply(&exchange, reply, &[]),

@@ -1,0 +1,113 @@
+//! The rows of the table: what is measured, in which unit, and what is aimed at.
+//!
+//! Every measurement gets a server of its own, freshly started (memory that was freed is used again, so figures of memory
+//! mean something only in a fresh process), and returns server cpu time or memory per unit of work.
+
+mod crowd;
+mod fanout;
+mod idle;
+mod poll;
+mod publish;
+mod store;
+
+pub(crate) use crowd::{Crowd, million};
+pub(crate) use idle::join;
+
+use anyhow::Result;
+
+use crate::requests::Transport;
+use crate::servers::{Kind, Server, Setup};
+
+/// One line of the table.
+pub(crate) struct Row {
+    /// Its key on the command line.
+    pub(crate) key: &'static str,
+    /// What is measured.
+    pub(crate) what: &'static str,
+    pub(crate) unit: &'static str,
+    /// What is aimed at.
+    pub(crate) goal: Goal,
+    /// Whether the floor does the same work.
+    pub(crate) has_floor: bool,
+    measure: fn(&Server) -> Result<f64>,
+}
+
+/// What a row aims at.
+#[derive(Clone, Copy)]
+pub(crate) enum Goal {
+    /// A figure in the unit of the row.
+    AtMost(f64),
+    /// A multiple of the floor.
+    OfFloor(f64),
+}
+
+impl Row {
+    /// Measures once, on a fresh server. `None` if servers of this kind cannot do it.
+    pub(crate) fn measure(&self, kind: &Kind, environment: &[(String, String)]) -> Result<Option<f64>> {
+        if matches!(kind, Kind::Floor) && !self.has_floor {
+            return Ok(None);
+        }
+        let setup = Setup { environment: environment.to_vec(), ..Setup::default() };
+        let server = Server::start(kind, &setup)?;
+        server.family.settle()?;
+        (self.measure)(&server).map(Some)
+    }
+}
+
+const fn row(
+    key: &'static str,
+    what: &'static str,
+    unit: &'static str,
+    goal: Goal,
+    measure: fn(&Server) -> Result<f64>,
+) -> Row {
+    Row { key, what, unit, goal, has_floor: true, measure }
+}
+
+/// A row whose figure is memory or rest, of which the floor has none to compare.
+const fn kept(
+    key: &'static str,
+    what: &'static str,
+    unit: &'static str,
+    goal: f64,
+    measure: fn(&Server) -> Result<f64>,
+) -> Row {
+    Row { key, what, unit, goal: Goal::AtMost(goal), has_floor: false, measure }
+}
+
+/// All rows, in the order of the table.
+pub(crate) const ROWS: &[Row] = &[
+    kept("idle-lp", "idle subscriber, long-poll", "B", 2000.0, |server| idle::memory(server, Transport::LongPoll)),
+    kept("idle-stream", "idle subscriber, streaming", "B", 2000.0, |server| idle::memory(server, Transport::Streaming)),
+    kept("idle-ev", "idle subscriber, eventsource", "B", 2000.0, |server| idle::memory(server, Transport::EventSource)),
+    kept("idle-ws", "idle subscriber, websocket", "B", 2000.0, |server| idle::memory(server, Transport::WebSocket)),
+    row("fan-stream", "fan-out to 1,000 streaming subscribers, a delivery", "µs", Goal::OfFloor(1.10), |server| {
+        fanout::run(server, Transport::Streaming, 1000, 200, 1)
+    }),
+    row("fan-ev", "fan-out to 1,000 eventsource subscribers, a delivery", "µs", Goal::OfFloor(1.15), |server| {
+        fanout::run(server, Transport::EventSource, 1000, 200, 1)
+    }),
+    row("fan-ws", "fan-out to 1,000 websocket subscribers, a delivery", "µs", Goal::OfFloor(1.15), |server| {
+        fanout::run(server, Transport::WebSocket, 1000, 200, 1)
+    }),
+    row(
+        "fan-16",
+        "16 publishes in flight to 500 streaming subscribers, a delivery",
+        "µs",
+        Goal::OfFloor(0.20),
+        |server| fanout::run(server, Transport::Streaming, 500, 400, 16),
+    ),
+    row("publish", "publish 200 B, stored, 8 connections", "µs", Goal::AtMost(13.0), publish::run),
+    row(
+        "poll",
+        "long-poll cycle: deliver + next poll, 1,000 clients, 100 channels",
+        "µs",
+        Goal::AtMost(20.0),
+        poll::run,
+    ),
+    row("connect", "accept + subscribe", "µs", Goal::AtMost(35.0), idle::connect),
+    kept("idle-cpu", "15,000 idle long-polls, cpu a second", "ms", 0.5, idle::cpu),
+    kept("idle-wake", "15,000 idle long-polls, wake-ups a second in all", "", 100.0, idle::wakeups),
+    kept("message", "a stored message of 200 B", "B", 320.0, store::message),
+    kept("channel", "a channel", "B", 400.0, store::channel),
+];

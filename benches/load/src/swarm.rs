@@ -1,0 +1,143 @@
+//! Many client connections on one thread.
+//!
+//! Connections are made one after the other from several loopback addresses (one address has too few ports for storms).
+//! Readiness is edge-triggered: whoever is told that a connection is ready must drain it.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+/// How long a server may leave what it was sent unread.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Connections from one source address.
+const PER_ADDRESS: usize = 5000;
+
+/// Client connections, by number in order of their making.
+pub(crate) struct Swarm {
+    poll: Poll,
+    events: Events,
+    sockets: Vec<Option<TcpStream>>,
+    buffer: Box<[u8]>,
+    made: usize,
+}
+
+impl Swarm {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            sockets: Vec::new(),
+            buffer: vec![0; 256 * 1024].into(),
+            made: 0,
+        })
+    }
+
+    /// Makes a connection; its number.
+    pub(crate) fn connect(&mut self, server: SocketAddr) -> Result<usize> {
+        self.connect_with(server, None)
+    }
+
+    /// Makes a connection with a receive buffer of this size.
+    pub(crate) fn connect_with(&mut self, server: SocketAddr, receive: Option<usize>) -> Result<usize> {
+        let socket = Socket::new(Domain::for_address(server), Type::STREAM, Some(Protocol::TCP))?;
+        if let Some(size) = receive {
+            socket.set_recv_buffer_size(size)?;
+        }
+        if server.ip().is_loopback() && server.is_ipv4() {
+            let address = Ipv4Addr::new(127, 0, 1, (1 + self.made / PER_ADDRESS % 200) as u8);
+            socket.bind(&SockAddr::from(SocketAddr::from((address, 0))))?;
+        }
+        self.made += 1;
+        socket.connect(&SockAddr::from(server)).context("cannot connect")?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        let mut stream = TcpStream::from_std(socket.into());
+        let number = self.sockets.len();
+        self.poll.registry().register(&mut stream, Token(number), Interest::READABLE)?;
+        self.sockets.push(Some(stream));
+        Ok(number)
+    }
+
+    /// Stops listening to a connection: what arrives stays in the kernel.
+    pub(crate) fn neglect(&mut self, number: usize) -> Result<()> {
+        let socket = self.sockets.get_mut(number).and_then(Option::as_mut).context("no such connection")?;
+        Ok(self.poll.registry().deregister(socket)?)
+    }
+
+    /// Closes a connection.
+    pub(crate) fn close(&mut self, number: usize) {
+        if let Some(socket) = self.sockets.get_mut(number) {
+            *socket = None;
+        }
+    }
+
+    /// Closes all connections; numbers begin anew.
+    pub(crate) fn close_all(&mut self) {
+        self.sockets.clear();
+    }
+
+    /// Sends bytes.
+    pub(crate) fn send(&mut self, number: usize, bytes: &[u8]) -> Result<()> {
+        let mut socket = self.sockets.get(number).and_then(Option::as_ref).context("no such connection")?;
+        let mut rest = bytes;
+        let began = Instant::now();
+        while !rest.is_empty() {
+            match socket.write(rest) {
+                Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock && began.elapsed() < PATIENCE => {
+                    sleep(Duration::from_millis(1));
+                }
+                Err(error) => return Err(error).context("cannot send"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until something has arrived and says where; nobody after `pause`.
+    pub(crate) fn ready(&mut self, pause: Duration) -> Result<Vec<usize>> {
+        match self.poll.poll(&mut self.events, Some(pause)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(Vec::new()),
+            other => other?,
+        }
+        Ok(self.events.iter().map(|event| event.token().0).collect())
+    }
+
+    /// Like [`Swarm::ready`], but silence is an error.
+    pub(crate) fn ready_soon(&mut self) -> Result<Vec<usize>> {
+        let ready = self.ready(PATIENCE)?;
+        if ready.is_empty() {
+            bail!("the server has been silent for {} s", PATIENCE.as_secs());
+        }
+        Ok(ready)
+    }
+
+    /// Appends everything that has arrived; false when the server has closed the connection.
+    pub(crate) fn drain(&mut self, number: usize, into: &mut Vec<u8>) -> Result<bool> {
+        let Some(mut socket) = self.sockets.get(number).and_then(Option::as_ref) else { return Ok(false) };
+        loop {
+            match socket.read(&mut self.buffer) {
+                Ok(0) => return Ok(false),
+                Ok(read) => {
+                    into.extend_from_slice(self.buffer.get(..read).unwrap_or_default());
+                    if read < self.buffer.len() {
+                        // The end, if it has come with the bytes, comes with no edge of its own.
+                        return Ok(!matches!(socket.peek(&mut [0]), Ok(0)));
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if is_end(&error) => return Ok(false),
+                Err(error) => return Err(error).context("cannot receive"),
+            }
+        }
+    }
+}
+
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}

@@ -1,26 +1,38 @@
 //! The command line: nginx's own switches, with long names, and the few of pushstreamd.
 //!
-//! Only parses; what the switches do is `server`'s business. nginx's spellings (`-t -c FILE -p DIR`, `-s reload`) all work.
+//! Only parses; what the switches do is `server`'s business. nginx's spellings (`-t -c FILE -p DIR`, `-s reload`, `-tq`)
+//! all work, and what cannot be parsed is told in nginx's words ([`complaint`]).
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use crate::conf::settings::Line;
 
 /// A push server in place of nginx-push-stream-module: same nginx.conf, same URLs, same bytes.
 #[derive(Parser, Debug)]
-#[command(name = "pushstreamd", disable_version_flag = true, disable_help_flag = true, max_term_width = 100)]
+#[command(
+    name = "pushstreamd",
+    disable_version_flag = true,
+    disable_help_flag = true,
+    disable_help_subcommand = true,
+    args_override_self = true,
+    max_term_width = 100,
+    after_help = "Signals: HUP reload, QUIT quit, TERM and INT stop, USR1 reopen logs, USR2 start the new binary, WINCH accept \
+                  no more.\nWithout -c, PREFIX/conf/nginx.conf is read; if there is none, the embedded Bitrix layout is served \
+                  (subscribers on 8893, publisher on 127.0.0.1:8895)."
+)]
 pub struct Cli {
     /// Show this help and exit
-    #[arg(short = 'h', short_alias = '?', long, action = ArgAction::Help)]
+    #[arg(short = 'h', short_alias = '?', long, action = ArgAction::HelpShort, global = true)]
     pub help: Option<bool>,
 
     /// Show the version and exit
     #[arg(short = 'v', long)]
     pub version: bool,
 
-    /// Show the version and how the binary was built, and exit
+    /// Show the version and what the binary can do, and exit
     #[arg(short = 'V', long)]
     pub build: bool,
 
@@ -41,15 +53,15 @@ pub struct Cli {
     pub signal: Option<String>,
 
     /// Prefix of relative paths
-    #[arg(short = 'p', long, value_name = "DIR", default_value = "/etc/pushstreamd/")]
+    #[arg(short = 'p', long, value_name = "DIR", default_value = "/etc/pushstreamd/", global = true)]
     pub prefix: PathBuf,
 
-    /// Error log until the configuration names one
+    /// Error log until and unless the configuration names one; `stderr` is one too
     #[arg(short = 'e', long, value_name = "FILE")]
     pub error_log: Option<PathBuf>,
 
-    /// Configuration file; without it the embedded Bitrix layout is served
-    #[arg(short = 'c', long, value_name = "FILE")]
+    /// Configuration file, relative to the prefix
+    #[arg(short = 'c', long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 
     /// Certificate chain (PEM) for port 8894 of the embedded layout
@@ -61,20 +73,74 @@ pub struct Cli {
     pub ssl_certificate_key: Option<PathBuf>,
 
     /// Global directives, read before the configuration file
-    #[arg(short = 'g', long, value_name = "DIRECTIVES", default_value = "")]
-    pub global: String,
+    #[arg(short = 'g', long = "global", id = "global", value_name = "DIRECTIVES", default_value = "")]
+    pub global_directives: String,
 
     /// Whose wire is spoken where the versions of the module differ
-    #[arg(long, value_name = "VERSION", default_value = "auto")]
+    #[arg(long, value_name = "VERSION", default_value = "auto", global = true)]
     pub compat: CompatLine,
 
     /// Exactly the module: no improvement a test suite or monitor could see
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub strict: bool,
+
+    /// Bind also the ports of servers that serve a site beside push (nginx keeps them otherwise)
+    #[arg(long)]
+    pub take_over: bool,
 
     /// Print the embedded default configuration and exit
     #[arg(long)]
     pub print_default_config: bool,
+
+    /// What to do instead of serving
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What pushstreamd does beside serving.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Print how to put pushstreamd beside nginx: changes of nginx's configuration, and a configuration of its own
+    Migrate(Migrate),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// `pushstreamd migrate`
+#[derive(clap::Args, Clone, Debug)]
+pub struct Migrate {
+    /// First local port for the push locations of servers that stay nginx's
+    #[arg(long, value_name = "PORT", default_value_t = 8896)]
+    pub port: u16,
+
+    /// Print one part only
+    #[arg(long, value_name = "PART", default_value = "all")]
+    pub print: Part,
+}
+
+/// What `migrate` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Both, with the configuration as the second part
+    All,
+    /// What to change in nginx's configuration
+    Nginx,
+    /// The configuration pushstreamd runs
+    Own,
+}
+
+/// Shells with completions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "names of shells")]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 /// Value of `--compat`.
@@ -107,5 +173,91 @@ impl CompatLine {
             Self::V040 => Some(Line::V040),
             Self::V05 => Some(Line::V05),
         }
+    }
+}
+
+/// What is wrong with the command line, in nginx's words; `None` where the error is a text somebody asked for (help).
+pub fn complaint(error: &clap::Error) -> Option<String> {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let argument =
+        context(ContextKind::InvalidArg).or_else(|| context(ContextKind::InvalidSubcommand)).unwrap_or_default();
+    let word = context(ContextKind::InvalidValue).unwrap_or_default();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => None,
+        ErrorKind::InvalidValue | ErrorKind::WrongNumberOfValues if word.is_empty() => {
+            let (flag, value) = wanting(argument);
+            Some(format!("option \"{flag}\" requires {value}"))
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let (flag, _) = wanting(argument);
+            Some(format!("invalid value \"{word}\" of option \"{flag}\""))
+        }
+        // A single dash and a letter is said without the dash, as nginx does.
+        _ if argument.starts_with('-') && !argument.starts_with("--") => {
+            Some(format!("invalid option: \"{}\"", argument.trim_start_matches('-')))
+        }
+        _ if !argument.is_empty() => Some(format!("invalid option: \"{argument}\"")),
+        _ => Some(error.to_string().lines().next().unwrap_or_default().to_owned()),
+    }
+}
+
+/// The short flag of an argument as clap shows it (`--config <FILE>`), and what nginx says it requires.
+fn wanting(argument: &str) -> (&str, &'static str) {
+    let name = argument.split([' ', '=']).next().unwrap_or_default();
+    match name {
+        "--config" => ("-c", "file name"),
+        "--error-log" => ("-e", "file name"),
+        "--prefix" => ("-p", "directory name"),
+        "--global" => ("-g", "parameter"),
+        "--signal" => ("-s", "parameter"),
+        other => (other, "parameter"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("pushstreamd").chain(line.split_whitespace()))
+    }
+
+    fn complained(line: &str) -> String {
+        complaint(&parse(line).unwrap_err()).unwrap()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn switches_may_be_joined_and_repeated_as_in_nginx() {
+        let cli = parse("-tq -t -cnginx.conf -p /tmp -sreload").unwrap();
+        assert!(cli.test && cli.quiet);
+        assert_eq!(cli.config.unwrap(), PathBuf::from("nginx.conf"));
+        assert_eq!(cli.signal.unwrap(), "reload");
+    }
+
+    #[test]
+    fn mistakes_are_told_in_the_words_of_nginx() {
+        assert_eq!(complained("-x"), "invalid option: \"x\"");
+        assert_eq!(complained("-tx"), "invalid option: \"x\"");
+        assert_eq!(complained("foo"), "invalid option: \"foo\"");
+        assert_eq!(complained("--foo"), "invalid option: \"--foo\"");
+        assert_eq!(complained("-c"), "option \"-c\" requires file name");
+        assert_eq!(complained("-p"), "option \"-p\" requires directory name");
+        assert_eq!(complained("-s"), "option \"-s\" requires parameter");
+        assert_eq!(complained("--compat 9"), "invalid value \"9\" of option \"--compat\"");
+    }
+
+    #[test]
+    fn a_file_may_be_named_behind_the_subcommand() {
+        let cli = parse("migrate -c nginx.conf -p /tmp --port 9000").unwrap();
+        assert_eq!(cli.config.unwrap(), PathBuf::from("nginx.conf"));
+        assert!(matches!(cli.command, Some(Command::Migrate(Migrate { port: 9000, print: Part::All }))));
     }
 }

@@ -8,6 +8,7 @@ pub mod conf;
 pub mod delivery;
 pub mod http;
 pub mod hub;
+pub mod migrate;
 pub mod model;
 pub mod render;
 pub mod server;

@@ -3,22 +3,28 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use pushstreamd::cli::Cli;
+use pushstreamd::cli::{self, Cli};
 use pushstreamd::server;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(u8::from(error.use_stderr()));
-        }
+        Err(error) => return answer(&error),
     };
-    match server::run(&cli) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("pushstreamd: [emerg] {error:#}");
-            ExitCode::FAILURE
-        }
+    ExitCode::from(server::run(&cli))
+}
+
+/// Help was asked for, or the command line is wrong. As with nginx both go to standard error; `--help`, which nginx does
+/// not know, goes to standard output so that it can be paged.
+fn answer(error: &clap::Error) -> ExitCode {
+    if let Some(complaint) = cli::complaint(error) {
+        eprintln!("pushstreamd: {complaint}");
+        return ExitCode::FAILURE;
     }
+    if std::env::args().any(|word| word == "--help") {
+        print!("{error}");
+    } else {
+        eprint!("{error}");
+    }
+    ExitCode::SUCCESS
 }

@@ -13,6 +13,7 @@ use super::push::OLD_VARIABLES;
 use super::scope::{Level, Scope};
 use super::settings::{Compat, Line, LogLevel, Settings};
 use super::tree::{Dialect, Node, Reader};
+use super::written::Written;
 use super::{backend, limits, listen, logs, process, server, tables, tls, zone};
 
 /// What to load, and how.
@@ -41,6 +42,18 @@ pub struct Loaded {
     pub notes: Vec<Note>,
     /// The files it was read from, with what they held.
     pub files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+/// Reads a configuration as it is written: includes in place, nothing compiled.
+pub fn outline(options: &LoadOptions) -> Result<Vec<Written>, ConfError> {
+    let path = options.prefix.join(&options.file);
+    let directory = path.parent().map(Path::to_owned).unwrap_or_default();
+    let mut reader = Reader::new(Dialect { only: None, strict: false }, directory);
+    let mut tree = Vec::new();
+    match read(&mut reader, options, &path, &mut tree) {
+        Ok(()) => Ok(tree.iter().map(Written::of).collect()),
+        Err(fault) => Err(ConfError { notes: fault.notes }),
+    }
 }
 
 /// Reads, checks and compiles a configuration.

@@ -34,8 +34,9 @@ mod token;
 mod tree;
 mod units;
 pub mod variable;
+pub mod written;
 mod zone;
 
 pub use error::{ConfError, Note};
-pub use load::{LoadOptions, Loaded, load};
+pub use load::{LoadOptions, Loaded, load, outline};
 pub use settings::Settings;

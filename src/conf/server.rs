@@ -52,6 +52,7 @@ pub(super) fn compile(scope: &Scope<'_, '_>, end: &Place, compiler: &mut Compile
         merge_slashes: scope.flag("merge_slashes", true),
         underscores_in_headers: scope.flag("underscores_in_headers", false),
         ignore_invalid_headers: scope.flag("ignore_invalid_headers", true),
+        origin: scope.level.node.map(|node| node.place.to_string()).unwrap_or_default().into(),
         pushes: uses_module(scope.level),
         foreign: foreign(scope.level, scope).map(Into::into),
     };

@@ -217,6 +217,8 @@ pub struct Server {
     pub underscores_in_headers: bool,
     /// `ignore_invalid_headers`
     pub ignore_invalid_headers: bool,
+    /// `file:line` of the block.
+    pub origin: Box<str>,
     /// A location of the server has a mode of the module.
     pub pushes: bool,
     /// What the server serves beside push and error pages: the directive and its place. See [`Server::is_foreign`].

@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -24,9 +24,11 @@ use crate::render::View;
 /// Connections flushed before others get their turn.
 const SLICE: usize = 128;
 
-/// What happened to the subscribers of all workers; only ever counted up.
+/// What happens at all workers; but for `connections` only ever counted up.
 #[derive(Debug, Default)]
 pub struct Tally {
+    /// Connections that are open.
+    pub connections: AtomicUsize,
     /// Subscribers cut off because they did not read: over the byte budget.
     pub too_slow: AtomicU64,
     /// Connections cut off because the peer took nothing for `send_timeout`.
@@ -100,11 +102,17 @@ impl Worker {
         self.connections.borrow().len()
     }
 
+    /// Connections that are open at all workers.
+    pub fn connections_everywhere(&self) -> usize {
+        self.tally.connections.load(Ordering::Relaxed)
+    }
+
     /// Takes a connection in.
     pub fn enter(&self, connection: Connection) -> Rc<Connection> {
         let connection = Rc::new(connection);
         let slot = self.connections.borrow_mut().insert(Rc::clone(&connection));
         connection.slot.set(slot as u32);
+        self.tally.connections.fetch_add(1, Ordering::Relaxed);
         connection
     }
 
@@ -112,7 +120,9 @@ impl Worker {
     pub fn dismiss(&self, connection: &Rc<Connection>) {
         self.unsubscribe(connection);
         self.disarm(connection);
-        self.connections.borrow_mut().try_remove(connection.slot.get() as usize);
+        if self.connections.borrow_mut().try_remove(connection.slot.get() as usize).is_some() {
+            self.tally.connections.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Sends bytes of the connection's own task.

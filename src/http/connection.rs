@@ -147,6 +147,7 @@ pub(super) enum Next {
 
 /// Serves a connection until it closes.
 pub async fn serve(context: Rc<Context>, connection: Rc<Connection>, mut session: Box<Session>) {
+    let _dismissal = Dismissal(&context, &connection);
     let mut next = answer_ahead(&context, &connection, &mut session);
     loop {
         next = match next {
@@ -198,7 +199,15 @@ pub async fn serve(context: Rc<Context>, connection: Rc<Connection>, mut session
             }
         };
     }
-    context.worker.dismiss(&connection);
+}
+
+/// Lets the connection go when its task ends, by a panic too: a subscriber must not stay behind.
+struct Dismissal<'a>(&'a Context, &'a Rc<Connection>);
+
+impl Drop for Dismissal<'_> {
+    fn drop(&mut self) {
+        self.0.worker.dismiss(self.1);
+    }
 }
 
 /// Lets a publisher wait until no worker is far behind: its next message would only make their queues longer.

@@ -174,6 +174,7 @@ pub(crate) fn server(root: Location, all: Vec<Location>, named: Vec<(&str, Locat
         merge_slashes: true,
         underscores_in_headers: false,
         ignore_invalid_headers: true,
+        origin: "".into(),
         pushes: false,
         foreign: None,
     }

@@ -189,6 +189,11 @@ impl Hub {
         self.locked(|state| state.sweep(now))
     }
 
+    /// How many workers share the hub.
+    pub fn workers(&self) -> usize {
+        self.wakers.len()
+    }
+
     /// Acts under the lock; wakes workers and frees memory after it.
     fn locked<R>(&self, act: impl FnOnce(&mut ZoneState) -> R) -> R {
         let mut state = self.state.lock();

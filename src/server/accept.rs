@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::spawn_local;
 
 use super::greeting::{self, Greeted, GreetingError};
+use super::log::ALERT;
 use super::tls::TlsSite;
 use crate::conf::Settings;
 use crate::delivery::{Connection, Stream};
@@ -72,6 +73,11 @@ impl Door {
 fn greet(door: &Rc<Door>, place: &Rc<ListenerPlace>, stream: Stream, peer: Peer) {
     let (context, place) = (Rc::clone(&door.context), Rc::clone(place));
     let settings = context.settings();
+    if is_full(&context) {
+        // Best effort: on a new socket there is room for so little. TLS clients have not been greeted and are just let go.
+        let _ = stream.try_write(&[io::IoSlice::new(http::OVERLOADED)]);
+        return;
+    }
     let Some(listener) = settings.listeners.get(peer.listener) else { return };
     if listener.ssl || listener.http2 || listener.proxy_protocol {
         spawn_local(greet_first(context, Arc::clone(&door.tls.borrow()), place, stream, peer));
@@ -112,6 +118,19 @@ async fn greet_in_time(settings: Arc<Settings>, tls: Arc<TlsSite>, stream: Strea
             None
         }
     }
+}
+
+/// Whether `worker_connections`, taken over all workers, are in use. Said once a second at most.
+fn is_full(context: &Context) -> bool {
+    static SAID: AtomicU64 = AtomicU64::new(0);
+    let worker = &context.worker;
+    let most = context.settings().process.worker_connections.saturating_mul(worker.hub().workers());
+    let full = worker.connections_everywhere() >= most;
+    let second = worker.now().0 / 1000;
+    if full && SAID.swap(second, Ordering::Relaxed) != second {
+        tracing::error!(target: ALERT, "{most} worker_connections are not enough");
+    }
+    full
 }
 
 async fn pause_after(error: &io::Error) {

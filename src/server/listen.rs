@@ -1,7 +1,9 @@
 //! Listening sockets: one a worker for each `listen` of the configuration.
 //!
 //! With several workers every one has its own socket (`SO_REUSEPORT`), so that the kernel spreads connections and no
-//! worker is woken for another's. Binding is tried five times, half a second apart, as nginx does it.
+//! worker is woken for another's. The main thread keeps every socket too: a worker gets a copy, a successor inherits them
+//! all, and the queue of a socket outlives whoever accepted from it. Busy ports are tried five times, half a second
+//! apart, as nginx does it.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -10,6 +12,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
+use super::inherited::Inherited;
 use crate::conf::settings::{ListenAddress, Listener};
 
 /// nginx's own default on Linux.
@@ -17,37 +20,82 @@ const BACKLOG: i32 = 511;
 const TRIES: usize = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The sockets of one `listen`: `sockets[worker]`.
+/// The sockets of one `listen`.
 #[derive(Debug)]
 pub(super) struct Bound {
     /// Where.
     pub address: ListenAddress,
-    /// One a worker.
+    /// One a worker, unless others were inherited.
     pub sockets: Vec<Socket>,
 }
 
-/// Binds a listener for `workers` workers. On failure the error of the last try, each try having been reported to `report`
-/// in nginx's words.
-pub(super) fn bind(listener: &Listener, workers: usize, report: &mut dyn FnMut(&str)) -> io::Result<Bound> {
-    let name = shown(&listener.address);
-    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+/// What a worker listens on.
+pub(super) type Share = Vec<(ListenAddress, Socket)>;
+
+/// Why a listener could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BindError {
+    /// Every try was reported.
+    #[error("still could not bind()")]
+    Busy,
+    /// Not worth another try.
+    #[error("bind() to {0} failed ({1})")]
+    Impossible(String, String),
+}
+
+/// Binds listeners for `workers` workers, taking what was inherited first. Each busy port of each try is told to `report`.
+pub(super) fn bind_all(
+    listeners: &[&Listener],
+    workers: usize,
+    inherited: &mut Inherited,
+    report: &mut dyn FnMut(&str),
+) -> Result<Vec<Bound>, BindError> {
+    let mut bound: Vec<Option<Bound>> = listeners.iter().map(|listener| inherited.take(&listener.address)).collect();
     for attempt in 0..TRIES {
         if attempt > 0 {
             std::thread::sleep(PAUSE);
         }
-        match bind_once(listener, workers) {
-            Ok(bound) => return Ok(bound),
-            Err(error) => {
-                report(&format!("bind() to {name} failed ({})", errno_text(&error)));
-                let retry = error.kind() == io::ErrorKind::AddrInUse;
-                last = error;
-                if !retry {
-                    break;
+        for (listener, slot) in listeners.iter().zip(&mut bound).filter(|(_, slot)| slot.is_none()) {
+            match bind_once(listener, workers) {
+                Ok(new) => *slot = Some(new),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    report(&format!("bind() to {} failed ({})", shown(&listener.address), errno_text(&error)));
                 }
+                Err(error) => return Err(BindError::Impossible(shown(&listener.address), errno_text(&error))),
+            }
+        }
+        if bound.iter().all(Option::is_some) {
+            return Ok(bound.into_iter().flatten().collect());
+        }
+    }
+    Err(BindError::Busy)
+}
+
+/// Whether a listener could be bound: nothing is kept, and a busy port is no mistake (`-t`).
+pub(super) fn probe(listener: &Listener) -> Result<(), BindError> {
+    let ListenAddress::Ip(_) = &listener.address else { return Ok(()) };
+    match bind_ip(listener, false) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            Err(BindError::Impossible(shown(&listener.address), errno_text(&error)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Copies of the sockets for each of `workers` workers. With fewer sockets than workers some share one, with more some
+/// have several.
+pub(super) fn shares(bound: &[Bound], workers: usize) -> io::Result<Vec<Share>> {
+    let mut shares: Vec<Share> = (0..workers).map(|_| Vec::new()).collect();
+    for Bound { address, sockets } in bound {
+        for index in 0..workers.max(sockets.len()) {
+            let socket = sockets.get(index % sockets.len().max(1));
+            let share = shares.get_mut(index % workers.max(1));
+            if let (Some(socket), Some(share)) = (socket, share) {
+                share.push((address.clone(), socket.try_clone()?));
             }
         }
     }
-    Err(last)
+    Ok(shares)
 }
 
 /// `98: Address already in use`, as nginx prints errors of the system.
@@ -67,7 +115,7 @@ pub(super) fn shown(address: &ListenAddress) -> String {
 
 fn bind_once(listener: &Listener, workers: usize) -> io::Result<Bound> {
     let sockets = match &listener.address {
-        ListenAddress::Unix(path) => bind_unix(path, listener, workers)?,
+        ListenAddress::Unix(path) => vec![bind_unix(path)?],
         ListenAddress::Ip(_) if workers > 1 => {
             // SO_REUSEPORT would share the port with a stranger of the same user: ask without it first.
             drop(bind_ip(listener, false)?);
@@ -106,7 +154,7 @@ fn bind_ip(listener: &Listener, share: bool) -> io::Result<Socket> {
 }
 
 /// All workers of a unix socket accept from one queue.
-fn bind_unix(path: &Path, listener: &Listener, workers: usize) -> io::Result<Vec<Socket>> {
+fn bind_unix(path: &Path) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     if std::os::unix::net::UnixStream::connect(path)
@@ -117,8 +165,29 @@ fn bind_unix(path: &Path, listener: &Listener, workers: usize) -> io::Result<Vec
     }
     socket.bind(&SockAddr::unix(path)?)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
-    socket.listen(listener.backlog.unwrap_or(BACKLOG))?;
-    let mut sockets = (1..workers).map(|_| socket.try_clone()).collect::<io::Result<Vec<_>>>()?;
-    sockets.push(socket);
-    Ok(sockets)
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(count: usize) -> Bound {
+        let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        Bound {
+            address: ListenAddress::Ip(([127, 0, 0, 1], 1).into()),
+            sockets: (0..count).map(|_| socket()).collect(),
+        }
+    }
+
+    #[test]
+    fn every_worker_and_every_socket_gets_its_share() {
+        let sizes = |sockets, workers| -> Vec<usize> {
+            shares(&[bound(sockets)], workers).unwrap().iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(2, 2), [1, 1]);
+        assert_eq!(sizes(1, 3), [1, 1, 1]);
+        assert_eq!(sizes(3, 2), [2, 1]);
+        assert_eq!(sizes(0, 2), [0, 0]);
+    }
 }

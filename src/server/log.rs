@@ -18,8 +18,12 @@ use tracing_subscriber::{Layer, Registry};
 use crate::conf::settings::{ErrorLog, LogLevel, LogTarget};
 use crate::http::log_date;
 
-/// Target of events that are notices (`tracing` has no such level).
+/// Targets of events whose level `tracing` does not have.
 pub(super) const NOTICE: &str = "notice";
+/// See [`NOTICE`].
+pub(super) const ALERT: &str = "alert";
+/// See [`NOTICE`].
+pub(super) const EMERG: &str = "emerg";
 
 /// The open error logs; shared by all threads, swapped as a whole.
 #[derive(Clone, Default)]
@@ -45,6 +49,22 @@ impl ErrorLogs {
         Ok(())
     }
 
+    /// Says something while the server starts: to the person who starts it, and to the logs that are open.
+    pub(super) fn announce(&self, level: LogLevel, text: &str) {
+        eprintln!("pushstreamd: [{}] {text}", name(level));
+        let files = |open: &&Open| open.file.is_some() && level >= open.level;
+        let line = line(level, text);
+        for file in self.0.load().iter().filter(files).filter_map(|open| open.file.as_ref()) {
+            // A line that cannot be written is lost.
+            let _ = (&*file).write_all(line.as_bytes());
+        }
+    }
+
+    /// The first log file, which takes the place of standard error in the background.
+    pub(super) fn first_file(&self) -> Option<File> {
+        self.0.load().iter().find_map(|open| open.file.as_ref()).and_then(|file| file.try_clone().ok())
+    }
+
     /// Opens the files anew (after they have been moved away).
     pub(super) fn reopen(&self) -> Result<(), (PathBuf, io::Error)> {
         let logs: Vec<_> =
@@ -53,7 +73,7 @@ impl ErrorLogs {
     }
 
     fn write(&self, level: LogLevel, text: &str) {
-        let line = format!("{} [{}] {}#0: {text}\n", log_date(super::now()), name(level), std::process::id());
+        let line = line(level, text);
         for open in self.0.load().iter().filter(|open| level >= open.level) {
             let _ = match &open.file {
                 Some(file) => (&*file).write_all(line.as_bytes()),
@@ -65,6 +85,10 @@ impl ErrorLogs {
     fn takes(&self, level: LogLevel) -> bool {
         self.0.load().iter().any(|open| level >= open.level)
     }
+}
+
+fn line(level: LogLevel, text: &str) -> String {
+    format!("{} [{}] {}#0: {text}\n", log_date(super::now()), name(level), std::process::id())
 }
 
 fn open_one(log: &ErrorLog) -> Result<Open, (PathBuf, io::Error)> {
@@ -99,7 +123,7 @@ struct NginxLines(ErrorLogs);
 impl<S: Subscriber> Layer<S> for NginxLines {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
         // Libraries speak up only when something is wrong.
-        let own = metadata.target().starts_with("pushstreamd") || metadata.target() == NOTICE;
+        let own = metadata.target().starts_with("pushstreamd") || [NOTICE, ALERT, EMERG].contains(&metadata.target());
         (own || *metadata.level() <= Level::WARN) && self.0.takes(level_of(metadata))
     }
 
@@ -113,6 +137,8 @@ impl<S: Subscriber> Layer<S> for NginxLines {
 fn level_of(metadata: &tracing::Metadata<'_>) -> LogLevel {
     match *metadata.level() {
         _ if metadata.target() == NOTICE => LogLevel::Notice,
+        _ if metadata.target() == ALERT => LogLevel::Alert,
+        _ if metadata.target() == EMERG => LogLevel::Emerg,
         Level::ERROR => LogLevel::Error,
         Level::WARN => LogLevel::Warn,
         Level::INFO => LogLevel::Info,

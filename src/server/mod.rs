@@ -11,10 +11,18 @@ mod command;
 mod default_config;
 mod distinguished_name;
 mod greeting;
+mod inherited;
 mod listen;
 mod log;
+mod log_paths;
+mod ports;
 mod process;
 mod proxy_protocol;
+mod reload;
+mod service;
+mod signals;
+mod successor;
+mod supervisor;
 mod tls;
 mod worker_thread;
 

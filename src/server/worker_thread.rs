@@ -1,10 +1,13 @@
 //! A worker thread: a single-threaded runtime that accepts connections and serves them until it is told to stop.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,6 +18,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 
 use super::accept::{self, Door};
+use super::listen::Share;
+use super::log::ALERT;
 use super::tls::TlsSite;
 use crate::conf::Settings;
 use crate::conf::settings::ListenAddress;
@@ -45,19 +50,25 @@ pub(super) struct Shared {
 
 /// What a worker can be told.
 pub(super) enum Order {
-    /// Serve under these settings; these sockets are new, those addresses are gone.
+    /// Serve under these settings; these sockets are new, addresses that are not kept are gone.
     Reconfigure {
         /// The new settings.
         settings: Arc<Settings>,
         /// TLS of the new settings.
         tls: Arc<TlsSite>,
         /// New listening sockets.
-        opened: Vec<(ListenAddress, Socket)>,
+        opened: Share,
+        /// Addresses that are listened on from now on, new ones or not.
+        kept: Arc<[ListenAddress]>,
         /// Whether subscribers are told farewell, as the module does on reload.
         farewell: bool,
     },
     /// Open the access logs anew.
     ReopenLogs,
+    /// Accept no more; whoever is connected stays.
+    Rest,
+    /// Count up, as a sign of life.
+    Beat(Arc<AtomicUsize>),
     /// Accept no more, tell subscribers farewell, end when all connections are gone or after this time.
     Stop(Duration),
 }
@@ -76,7 +87,7 @@ pub(super) fn start(
     shared: Shared,
     settings: Arc<Settings>,
     tls: Arc<TlsSite>,
-    sockets: Vec<(ListenAddress, Socket)>,
+    sockets: Share,
 ) -> io::Result<Handle> {
     let (orders, inbox) = unbounded_channel();
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
@@ -107,23 +118,29 @@ impl WorkerThread {
         Self { context, door: Rc::new(door), listeners: RefCell::default() }
     }
 
-    async fn run(self, sockets: Vec<(ListenAddress, Socket)>, mut inbox: UnboundedReceiver<Order>) {
-        let context = Rc::clone(&self.context);
-        spawn_local(async move { context.worker.run().await });
+    async fn run(self, sockets: Share, mut inbox: UnboundedReceiver<Order>) {
+        spawn_local(deliver(Rc::clone(&self.context)));
         self.listen(sockets);
         while let Some(order) = inbox.recv().await {
             match order {
-                Order::Reconfigure { settings, tls, opened, farewell } => {
+                Order::Reconfigure { settings, tls, opened, kept, farewell } => {
                     *self.door.tls.borrow_mut() = tls;
-                    self.reconfigure(&settings, opened, farewell);
+                    self.reconfigure(&settings, opened, &kept);
+                    if farewell {
+                        self.context.worker.farewell();
+                    }
                 }
                 Order::ReopenLogs => self.context.reopen_logs(),
+                Order::Rest => self.rest(),
+                Order::Beat(beats) => {
+                    beats.fetch_add(1, Ordering::Relaxed);
+                }
                 Order::Stop(patience) => return self.stop(patience).await,
             }
         }
     }
 
-    fn listen(&self, sockets: Vec<(ListenAddress, Socket)>) {
+    fn listen(&self, sockets: Share) {
         for (address, socket) in sockets {
             let index = place_of(&self.context.settings(), &address).unwrap_or(usize::MAX);
             let place = Rc::new(ListenerPlace::new(address, index));
@@ -150,33 +167,49 @@ impl WorkerThread {
         Ok(task.abort_handle())
     }
 
-    fn reconfigure(&self, settings: &Arc<Settings>, opened: Vec<(ListenAddress, Socket)>, farewell: bool) {
+    fn reconfigure(&self, settings: &Arc<Settings>, opened: Share, kept: &[ListenAddress]) {
         self.context.reconfigure(Arc::clone(settings));
         self.listeners.borrow_mut().retain(|(place, task)| {
-            if let Some(index) = place_of(settings, place.address()) {
-                place.set_index(index);
-                true
-            } else {
-                place.set_index(usize::MAX);
+            let index = place_of(settings, place.address()).filter(|_| kept.contains(place.address()));
+            place.set_index(index.unwrap_or(usize::MAX));
+            if index.is_none() {
                 task.abort();
-                false
             }
+            index.is_some()
         });
         self.listen(opened);
-        if farewell {
-            self.context.worker.farewell();
+    }
+
+    /// Lets go of the listening sockets.
+    fn rest(&self) {
+        for (_, task) in self.listeners.borrow_mut().drain(..) {
+            task.abort();
         }
     }
 
     async fn stop(&self, patience: Duration) {
-        for (_, task) in self.listeners.borrow_mut().drain(..) {
-            task.abort();
-        }
+        self.rest();
         self.context.worker.farewell();
         let until = tokio::time::Instant::now() + patience;
         while self.context.worker.connections() > 0 && tokio::time::Instant::now() < until {
             tokio::time::sleep(STOP_POLL).await;
         }
+    }
+}
+
+/// Serves notes and deadlines for ever. A panic on the way costs what was being delivered, not the worker.
+async fn deliver(context: Rc<Context>) {
+    loop {
+        let mut serving = std::pin::pin!(context.worker.run());
+        let outcome = poll_fn(|task| {
+            let polled = catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(task)));
+            polled.map_or_else(|_| Poll::Ready(Err(())), |polled| polled.map(Ok))
+        });
+        if outcome.await.is_ok() {
+            return;
+        }
+        tracing::error!(target: ALERT, "delivery begins anew after a panic");
+        tokio::task::yield_now().await;
     }
 }
 

@@ -1,0 +1,82 @@
+//! Which files the logs of a configuration are.
+//!
+//! Opens nothing itself but on request, to find out at start and by `-t` what could not be opened later.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::conf::Settings;
+use crate::conf::settings::{ErrorLog, Location, Locations, LogTarget, Operation, Server};
+
+/// Paths of all log files. Those of nginx's default directory count only if it is there.
+pub(super) fn log_paths(settings: &Settings, prefix: &Path) -> BTreeSet<PathBuf> {
+    let mut paths = Paths::default();
+    paths.errors(&settings.process.error_log);
+    for listener in &settings.listeners {
+        for server in listener.names.all() {
+            paths.server(server);
+        }
+    }
+    let own = prefix.join("logs");
+    if !own.exists() {
+        paths.found.remove(&own.join("access.log"));
+    }
+    paths.found
+}
+
+/// Opens each for appending; the first that cannot be.
+pub(super) fn open_each(paths: &BTreeSet<PathBuf>) -> Result<(), (PathBuf, io::Error)> {
+    paths.iter().try_for_each(|path| super::log::open_append(path).map(drop))
+}
+
+#[derive(Default)]
+struct Paths {
+    found: BTreeSet<PathBuf>,
+    seen: HashSet<*const Server>,
+}
+
+impl Paths {
+    fn server(&mut self, server: &Arc<Server>) {
+        if !self.seen.insert(Arc::as_ptr(server)) {
+            return;
+        }
+        self.location(&server.root);
+        self.locations(&server.locations);
+        for location in server.named.values() {
+            self.location(location);
+        }
+    }
+
+    fn locations(&mut self, locations: &Locations) {
+        for location in locations.exact.values().chain(&locations.prefixes).chain(&locations.regexes) {
+            self.location(location);
+        }
+    }
+
+    fn location(&mut self, location: &Location) {
+        for log in location.core.access_log.iter() {
+            self.target(&log.target);
+        }
+        self.errors(location.core.error_log.as_deref().unwrap_or_default());
+        self.locations(&location.nested);
+        for operation in &location.rewrite {
+            if let Operation::If { location, .. } = operation {
+                self.location(location);
+            }
+        }
+    }
+
+    fn errors(&mut self, logs: &[ErrorLog]) {
+        for log in logs {
+            self.target(&log.target);
+        }
+    }
+
+    fn target(&mut self, target: &LogTarget) {
+        if let LogTarget::File(path) = target {
+            self.found.insert(path.clone());
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! HUP: the configuration is compiled anew and swapped in as a whole; on any failure everything stays as it is.
+//!
+//! Subscribers stay connected (`--strict` says farewell to them, as the module does). Sockets that are wanted before and
+//! after keep their queue. Invariant: what can fail comes first, what changes something comes after.
+
+use std::sync::Arc;
+
+use super::inherited::Inherited;
+use super::listen::{self, Bound, Share};
+use super::log::{ALERT, EMERG, NOTICE};
+use super::log_paths::{log_paths, open_each};
+use super::now;
+use super::ports::Ports;
+use super::service::{Server, hub_options, not_opened, worker_count};
+use super::supervisor::Supervisor;
+use super::tls::TlsSite;
+use super::worker_thread::Order;
+use crate::conf::settings::{ListenAddress, LogLevel};
+use crate::conf::{ConfError, Note, Settings};
+
+impl Server {
+    /// Reloads, or says why not.
+    pub(super) fn reload(&mut self) {
+        Supervisor::reloading();
+        match self.try_reload() {
+            Ok(()) => tracing::info!(target: NOTICE, "reconfigured"),
+            Err(error) => tracing::error!(target: EMERG, "{error:#}"),
+        }
+        Supervisor::ready(false);
+    }
+
+    fn try_reload(&mut self) -> anyhow::Result<()> {
+        let (mut settings, tls) = self.compiled()?;
+        open_each(&log_paths(&settings, &self.origin.options.prefix))
+            .map_err(|(path, error)| not_opened(&path, &error))?;
+        let (new, kept) = self.bind_new(&settings)?;
+        self.pid.move_to(&settings.process.pid).map_err(|error| not_opened(&settings.process.pid, &error))?;
+        self.logs.open(&settings.process.error_log).map_err(|(path, error)| not_opened(&path, &error))?;
+        self.keep_what_needs_a_restart(&mut settings);
+        self.swap(&Arc::new(settings), &Arc::new(tls), new, &kept)
+    }
+
+    /// The settings as the files now say, with everything told that there is to tell.
+    fn compiled(&self) -> anyhow::Result<(Settings, TlsSite)> {
+        match self.origin.load_all() {
+            Ok((loaded, tls)) => {
+                loaded.notes.iter().filter(|note| note.level >= LogLevel::Warn).for_each(log_note);
+                Ok((loaded.settings, tls))
+            }
+            Err(ConfError { notes }) => {
+                notes.iter().for_each(log_note);
+                let file = self.origin.options.file.display();
+                Err(anyhow::anyhow!("configuration file {file} test failed, the old configuration stays"))
+            }
+        }
+    }
+
+    /// Binds what was not bound before, and only that; also the addresses that are wanted, new or not.
+    fn bind_new(&self, settings: &Settings) -> anyhow::Result<(Vec<Bound>, Arc<[ListenAddress]>)> {
+        let ports = Ports::of(settings, self.origin.take_over);
+        for notice in ports.notices() {
+            tracing::info!(target: NOTICE, "{notice}");
+        }
+        let new: Vec<_> = ports
+            .own
+            .iter()
+            .copied()
+            .filter(|listener| !self.bound.iter().any(|bound| bound.address == listener.address))
+            .collect();
+        let mut report = |line: &str| tracing::error!(target: EMERG, "{line}");
+        let bound = listen::bind_all(&new, self.workers.len(), &mut Inherited::default(), &mut report)?;
+        Ok((bound, ports.addresses().into()))
+    }
+
+    /// Memory and threads are what they were; a pid file that cannot be left behind is.
+    fn keep_what_needs_a_restart(&self, settings: &mut Settings) {
+        if settings.zone.memory != self.settings.zone.memory {
+            tracing::warn!(
+                "Cannot change memory area size without restart, ignoring change on zone: push_stream_module"
+            );
+            settings.zone.memory = self.settings.zone.memory;
+        }
+        let (wanted, running) = (worker_count(settings), self.workers.len());
+        if wanted != running {
+            tracing::warn!("worker_processes {wanted} needs a restart, {running} workers go on");
+        }
+        if settings.process.user != self.settings.process.user {
+            tracing::warn!("a change of \"user\" needs a restart");
+        }
+    }
+
+    fn swap(
+        &mut self,
+        settings: &Arc<Settings>,
+        tls: &Arc<TlsSite>,
+        new: Vec<Bound>,
+        kept: &Arc<[ListenAddress]>,
+    ) -> anyhow::Result<()> {
+        let workers = self.workers.len();
+        let fresh = listen::shares(&new, workers)?;
+        self.bound.retain(|bound| kept.contains(&bound.address));
+        // After WINCH the workers have let go of everything.
+        let old = if self.resting { listen::shares(&self.bound, workers)? } else { Vec::new() };
+        let mut shares: Vec<Share> = fresh;
+        for (share, old) in shares.iter_mut().zip(old) {
+            share.extend(old);
+        }
+        self.bound.extend(new);
+        self.shared.hub.reconfigure(settings.zone.clone(), hub_options(settings), now());
+        for worker in self.workers.iter().rev() {
+            let order = Order::Reconfigure {
+                settings: Arc::clone(settings),
+                tls: Arc::clone(tls),
+                opened: shares.pop().unwrap_or_default(),
+                kept: Arc::clone(kept),
+                farewell: settings.compat.strict,
+            };
+            if worker.orders.send(order).is_err() {
+                tracing::error!(target: ALERT, "a worker is gone");
+            }
+        }
+        self.resting = false;
+        self.settings = Arc::clone(settings);
+        Ok(())
+    }
+}
+
+/// A note of the configuration as a line of the error log.
+fn log_note(note: &Note) {
+    let text = &note.text;
+    match note.level {
+        LogLevel::Emerg | LogLevel::Alert | LogLevel::Crit => tracing::error!(target: EMERG, "{text}"),
+        LogLevel::Error => tracing::error!("{text}"),
+        LogLevel::Warn => tracing::warn!("{text}"),
+        LogLevel::Notice => tracing::info!(target: NOTICE, "{text}"),
+        LogLevel::Info | LogLevel::Debug => tracing::info!("{text}"),
+    }
+}

@@ -20,7 +20,7 @@ use super::log_paths::log_paths;
 use super::now;
 use super::ports::Ports;
 use super::process::{self, PidFile};
-use super::signals::{Signals, Wish};
+use super::signals::{Held, Signals, Wish};
 use super::successor;
 use super::supervisor::Supervisor;
 use super::tls::TlsSite;
@@ -104,6 +104,7 @@ impl Server {
     pub(super) fn start(origin: Origin, settings: Settings, tls: TlsSite, logs: ErrorLogs) -> anyhow::Result<Running> {
         let workers = worker_count(&settings);
         logs.open(&settings.process.error_log).map_err(|(path, error)| not_opened(&path, &error))?;
+        let held = Held::now().context("sigprocmask() failed")?;
         let mut inherited = Inherited::from_environment();
         let bound = bind(&origin, &settings, workers, &mut inherited, &logs)?;
         let background = settings.process.daemon || inherited.from_predecessor;
@@ -117,6 +118,7 @@ impl Server {
             let _inside = runtime.enter();
             Signals::catch().context("signals cannot be caught")?
         };
+        drop(held);
         let pid = PidFile::create(&settings.process.pid).map_err(|error| not_opened(&settings.process.pid, &error))?;
         enter_limits(&settings, workers);
         leave_privileges(&origin, &settings, &pid)?;

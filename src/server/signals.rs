@@ -4,6 +4,7 @@
 
 use std::io;
 
+use nix::sys::signal::SigSet;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a signal asks for.
@@ -34,6 +35,27 @@ pub(super) struct Signals {
     int: Signal,
     /// A write to a connection that is gone is an error, not the end.
     _pipe: Signal,
+}
+
+/// Signals kept for later: before they are listened for they would end the process, and whoever finds a port open may send
+/// one. Those that came meanwhile come when this is dropped.
+pub(super) struct Held(SigSet);
+
+impl Held {
+    /// Keeps signals from now on.
+    pub(super) fn now() -> io::Result<Self> {
+        use nix::sys::signal::Signal as S;
+        let set: SigSet =
+            [S::SIGHUP, S::SIGQUIT, S::SIGTERM, S::SIGINT, S::SIGUSR1, S::SIGUSR2, S::SIGWINCH].into_iter().collect();
+        set.thread_block()?;
+        Ok(Self(set))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.thread_unblock();
+    }
 }
 
 impl Signals {

@@ -12,3 +12,4 @@ mod requests;
 mod statistics;
 mod support;
 mod websocket;
+mod wires;

@@ -117,3 +117,14 @@ fn directives_of_old_versions_are_read_with_a_warning() {
     assert!(output.status.success() && said.contains("[warn]"), "{said}");
     assert!(!crate::support::test_configuration(&["--strict"], "", old).status.success());
 }
+
+#[test]
+fn a_user_that_does_not_exist_is_a_warning() {
+    let file = std::fs::read_to_string("/proc/self/status").unwrap();
+    let root = file.lines().any(|line| line.starts_with("Uid:\t0\t"));
+    let output = crate::support::test_whole(&[], "user nobody-of-that-name; pid x.pid; events { } http { }");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("[warn]"), "{said}");
+    let strict = crate::support::test_whole(&["--strict"], "user nobody-of-that-name; pid x.pid; events { } http { }");
+    assert_eq!(strict.status.success(), !root);
+}

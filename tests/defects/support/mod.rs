@@ -125,6 +125,11 @@ impl Server {
         eventually(&format!("{member} = {expected}"), || self.count(member) == expected);
     }
 
+    /// Waits until an answer holds a text.
+    pub fn await_text(&self, target: &str, text: &str) {
+        eventually(&format!("{text} at {target}"), || self.get(target).text().contains(text));
+    }
+
     /// Sends a signal (`HUP`, `TERM`, ...).
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
@@ -194,11 +199,16 @@ impl Drop for Server {
     }
 }
 
-/// Runs `-t` on a configuration.
+/// Runs `-t` on directives of `http` and of a server.
 pub fn test_configuration(args: &[&str], http: &str, server: &str) -> Output {
+    test_whole(args, &configuration(free_port(), http, server))
+}
+
+/// Runs `-t` on a whole configuration.
+pub fn test_whole(args: &[&str], text: &str) -> Output {
     let dir = scratch();
     let file = dir.join("nginx.conf");
-    std::fs::write(&file, configuration(free_port(), http, server)).unwrap();
+    std::fs::write(&file, text).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_pushstreamd"))
         .args(args)
         .args(["-t".as_ref(), "-c".as_ref(), file.as_os_str(), "-p".as_ref(), dir.as_os_str()])

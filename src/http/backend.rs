@@ -36,13 +36,16 @@ const NOT_PASSED: [&[u8]; 9] = [
 /// What is encoded again where a path becomes part of a request.
 const RESERVED: &[u8] = b"#%? ";
 
+/// Name and value of a field.
+type Field = (Box<[u8]>, Box<[u8]>);
+
 /// What a backend has answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// Status; 502 or 504 where there is no answer.
     pub status: u16,
     /// Fields in order.
-    pub fields: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub fields: Vec<Field>,
 }
 
 /// Why there is no answer.

@@ -81,14 +81,12 @@ fn connections(exchange: &mut Exchange<'_>) -> Result<(), u16> {
         let Some(zone) = exchange.settings.limit_zones.get(limit.zone) else { continue };
         let Some(key) = key(exchange, zone) else { continue };
         exchange.route.connections_known = true;
-        match limiter.hold(limit, zone, &key) {
-            Some(hold) => exchange.holds.push(hold),
-            None => {
-                tracing::error!("limiting connections by zone \"{}\"{}", zone.name, About(exchange));
-                exchange.holds.clear();
-                return Err(limit.status);
-            }
-        }
+        let Some(hold) = limiter.hold(limit, zone, &key) else {
+            tracing::error!("limiting connections by zone \"{}\"{}", zone.name, About(exchange));
+            exchange.holds.clear();
+            return Err(limit.status);
+        };
+        exchange.holds.push(hold);
     }
     Ok(())
 }

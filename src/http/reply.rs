@@ -171,7 +171,7 @@ impl Reply {
         self.encode_length(status, streamed, out);
         if let Some(seconds) = self.last_modified
             && matches!(status, 200 | 206 | 304)
-            && !self.adds("Last-Modified", location, true)
+            && !adds("Last-Modified", location, true)
         {
             field("Last-Modified", &date::format_http_date(seconds), out);
         }
@@ -202,11 +202,6 @@ impl Reply {
     /// Whether gzip is refused only by what the client accepts, so that caches must be told.
     fn would_gzip(&self, exchange: &Exchange<'_>, location: &Location) -> bool {
         super::gzip::is_compressible(self, exchange, location)
-    }
-
-    /// Whether `add_header` gives this field, which takes the place of the reply's own.
-    fn adds(&self, name: &str, location: &Location, safe: bool) -> bool {
-        location.core.add_headers.iter().any(|added| (safe || added.always) && added.name.eq_ignore_ascii_case(name))
     }
 
     /// `expires`: an Expires and a Cache-Control field.
@@ -259,7 +254,7 @@ impl Reply {
             encode_location(target, exchange, location, out);
         }
         let mut expires_sent = false;
-        let tagged = self.adds("ETag", location, safe);
+        let tagged = adds("ETag", location, safe);
         for (name, value) in &self.headers {
             if is_of_ranges(name) || (tagged && name == "ETag") {
                 continue;
@@ -306,6 +301,11 @@ impl Reply {
 }
 
 const CHUNKED: &[u8] = b"Transfer-Encoding: chunked\r\n";
+
+/// Whether `add_header` gives this field, which takes the place of the reply's own.
+fn adds(name: &str, location: &Location, safe: bool) -> bool {
+    location.core.add_headers.iter().any(|added| (safe || added.always) && added.name.eq_ignore_ascii_case(name))
+}
 
 /// Fields about byte ranges come last, as they are decided last.
 fn is_of_ranges(name: &str) -> bool {

@@ -133,11 +133,12 @@ impl<'b> Exchange<'b> {
             Builtin::ProxyAddXForwardedFor => self.forwarded_for(),
             // Known when the request is over; the access log fills them in.
             Builtin::Status => text(format!("{:03}", self.status_override.unwrap_or(self.status.get()))),
-            Builtin::BytesSent | Builtin::BodyBytesSent | Builtin::RequestCompletion => Cow::Borrowed(b""),
+            Builtin::BytesSent | Builtin::BodyBytesSent | Builtin::RequestCompletion | Builtin::Empty => {
+                Cow::Borrowed(b"")
+            }
             Builtin::UpstreamStatus => {
                 text(self.answer.as_ref().map(|answer| answer.status.to_string()).unwrap_or_default())
             }
-            Builtin::Empty => Cow::Borrowed(b""),
             Builtin::RequestTime => text("0.000".to_owned()),
             Builtin::Msec => text(date::msec(self.now)),
             Builtin::TimeLocal => text(date::time_local(self.now)),

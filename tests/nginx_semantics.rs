@@ -223,7 +223,7 @@ fn a_backend_is_asked_with_the_fields_that_are_set_and_the_next_server_after_a_d
 fn an_error_page_may_lead_to_a_push_location() {
     let locations = "location /foreign { proxy_pass http://127.0.0.1:1; error_page 502 =200 @pub; } \
                      location @pub { push_stream_publisher; push_stream_channels_path $arg_id; }";
-    let server = Server::with_locations(1, "", locations);
+    let server = Server::start_with(&support::framed(1, "", locations), &["--take-over"]);
     let reply = server.connect().get("/foreign?id=none", "");
     assert_eq!((reply.status, reply.field("X-Nginx-PushStream-Explain").is_some()), (200, false));
 }

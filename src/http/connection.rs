@@ -12,7 +12,6 @@ use bytes::Bytes;
 use super::access_log::Outcome;
 use super::compression::Compression;
 use super::context::Context;
-use super::error_page;
 use super::exchange::Exchange;
 use super::gzip;
 use super::limiter::Hold;
@@ -22,7 +21,7 @@ use super::patience;
 use super::peer::Peer;
 use super::publish::{self, Begun};
 use super::reply::{self, Body, Reply};
-use super::request_head::{self, BadHead, BodyLength, HeadLimits, RequestHead};
+use super::request_head::{self, BodyLength, HeadLimits};
 use super::site::{self, Routed};
 use super::statistics;
 use super::subscribe::{self, Plan};
@@ -403,25 +402,6 @@ impl Turn<'_> {
         }
     }
 
-    /// Answers an error of nginx itself; an `error_page` may lead to a handler of ours.
-    pub(super) fn fail<'b>(
-        &mut self,
-        exchange: &mut Exchange<'b>,
-        location: &'b Arc<Location>,
-        status: u16,
-    ) -> Option<Next> {
-        match site::failed(exchange, location, status) {
-            Routed::Reply(reply) => self.reply(exchange, reply, &[]),
-            Routed::Serve(location) => self.serve(exchange, location, &[]),
-            Routed::Drop => Some(Next::Close { linger: false }),
-            // Nobody waits on the way to an error page.
-            Routed::Wait(_) | Routed::Authorize { .. } => {
-                let reply = error_page::plain(exchange, status);
-                self.reply(exchange, reply, &[])
-            }
-        }
-    }
-
     fn subscribe(&mut self, exchange: &mut Exchange<'_>, location: &Arc<Location>) -> Option<Next> {
         let own_chunks = exchange.settings.compat.line < Line::V040;
         let chunked = own_chunks || location.core.chunked_transfer_encoding && exchange.is_http11();
@@ -528,21 +508,6 @@ impl Turn<'_> {
 
     fn keeps(&self, exchange: &Exchange<'_>, location: &Arc<Location>) -> bool {
         !self.connection.is_closing() && reply::keep_alive(exchange, location, self.session.requests)
-    }
-
-    /// Answers a request that cannot be understood, and closes.
-    pub(super) fn refuse(&mut self, settings: &Settings, bytes: &[u8], bad: BadHead) -> Next {
-        let peer = self.session.peer.clone();
-        let head = RequestHead::unreadable(bytes);
-        let exchange =
-            Exchange::unreadable(settings, &peer, &head, self.context.worker.now(), self.session.requests + 1);
-        self.refuse_with(exchange, bad)
-    }
-
-    fn refuse_with(&mut self, mut exchange: Exchange<'_>, bad: BadHead) -> Next {
-        let location = exchange.location;
-        self.fail(&mut exchange, location, bad.status());
-        Next::Close { linger: true }
     }
 }
 

@@ -20,6 +20,7 @@ mod encryption;
 mod error_page;
 pub mod exchange;
 mod explanation;
+mod failed_turn;
 #[cfg(test)]
 mod fixture;
 pub mod gzip;

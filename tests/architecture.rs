@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use pushstreamd::conf::{self, LoadOptions, directives};
 
 /// The floors of docs/ARCHITECTURE.md: a room may import from the rooms named with it, and from itself.
-const ROOMS: [(&str, &[&str]); 8] = [
+const ROOMS: [(&str, &[&str]); 9] = [
     ("model", &[]),
     ("conf", &["model"]),
     ("hub", &["conf", "model"]),
     ("render", &["conf", "model"]),
     ("delivery", &["conf", "hub", "model", "render"]),
     ("http", &["conf", "delivery", "hub", "model", "render"]),
-    ("server", &["cli", "conf", "delivery", "http", "hub", "model", "render"]),
+    ("migrate", &["conf"]),
+    ("server", &["cli", "conf", "delivery", "http", "hub", "migrate", "model", "render"]),
     // Only parses: the one thing it knows is the version of the module that `--compat` names.
     ("cli", &["conf"]),
 ];

@@ -147,7 +147,10 @@ pub(super) fn is_for_push(value: &Written) -> bool {
         "real_ip_recursive",
     ];
     let name = value.name();
-    matches!(value.part, Part::Applied | Part::Step) && !OTHERS.contains(&name.as_str()) && !name.starts_with("ssl")
+    matches!(value.part, Part::Applied | Part::Step)
+        && !OTHERS.contains(&name.as_str())
+        && !name.starts_with("ssl")
+        && !name.starts_with("proxy_")
 }
 
 /// Locations with a mode, or with such locations in them, or asked by `auth_request`; without what is nginx's.
@@ -175,7 +178,7 @@ fn push_locations(directives: &[Written], asked: &[String]) -> Vec<Written> {
 }
 
 /// URIs that `auth_request` asks, anywhere in the server.
-fn auth_requests(directive: &Written) -> Vec<String> {
+pub(super) fn auth_requests(directive: &Written) -> Vec<String> {
     let mut uris = Vec::new();
     for child in directive.children() {
         if child.name() == "auth_request" {

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::division::{Division, Kept, has_mode, is_for_push};
+use super::division::{Division, Kept, auth_requests, has_mode, is_for_push};
 use crate::conf::written::{Part, Written};
 
 /// Main directives that are taken over as they are.
@@ -57,8 +57,13 @@ pub fn own_part(tree: &[Written], division: &Division<'_>, directory: &Path) -> 
 }
 
 fn http_block(http: &Written, division: &Division<'_>) -> Written {
+    // What belongs to backends matters only where access is asked of one.
+    let asks = !auth_requests(http).is_empty();
     let taken = |child: &&Written| {
-        child.part == Part::Applied && !["server", "root", "index", "types", "error_page"].contains(&&*child.name())
+        let name = child.name();
+        child.part == Part::Applied
+            && !["server", "root", "index", "types", "error_page"].contains(&&*name)
+            && (asks || !(name == "upstream" || name.starts_with("proxy_")))
     };
     let mut children: Vec<Written> = types(http).into_iter().collect();
     children.extend(http.children().iter().filter(taken).cloned());
@@ -76,8 +81,11 @@ fn types(http: &Written) -> Option<Written> {
 
 /// A whole server, but for what only nginx could do and the error pages that led there.
 fn moved_server(server: &Written) -> Written {
+    let asked = auth_requests(server);
     let is_dropped = |location: &Written| {
-        location.name() == "location" && location.children().iter().any(|child| child.part == Part::Foreign)
+        location.name() == "location"
+            && location.children().iter().any(|child| child.part == Part::Foreign)
+            && !location.args().last().is_some_and(|uri| asked.contains(uri))
     };
     let dropped: Vec<String> = server
         .children()
@@ -85,10 +93,12 @@ fn moved_server(server: &Written) -> Written {
         .filter(|child| is_dropped(child))
         .filter_map(|location| location.args().pop())
         .collect();
+    let asks = !asked.is_empty();
     filtered(server, &|child| {
         let leads_nowhere = child.name() == "error_page"
             && child.args().last().is_some_and(|uri| dropped.contains(uri) || uri.starts_with('@'));
-        !matches!(child.part, Part::Ignored | Part::Foreign) && !is_dropped(child) && !leads_nowhere
+        let is_proxy = child.part == Part::Foreign || child.name().starts_with("proxy_");
+        child.part != Part::Ignored && (asks || !is_proxy) && !is_dropped(child) && !leads_nowhere
     })
 }
 

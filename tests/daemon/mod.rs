@@ -114,7 +114,11 @@ impl Prefix {
     }
 
     pub fn publish(&self, channel: &str, text: &str) {
-        let answer = self.request("POST", &format!("/pub?id={channel}"), text).unwrap();
+        self.publish_at(&format!("/pub?id={channel}"), text);
+    }
+
+    pub fn publish_at(&self, uri: &str, text: &str) {
+        let answer = self.request("POST", uri, text).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 

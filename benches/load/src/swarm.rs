@@ -5,6 +5,7 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,11 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// How long a server may leave what it was sent unread.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Connections from one source address.
-const PER_ADDRESS: usize = 5000;
+/// Connections from one source address, and the first of their ports.
+const PER_ADDRESS: u32 = 5000;
+const FIRST_PORT: u32 = 10_000;
+/// Number of the next connection of this process.
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Client connections, by number in order of their making.
 pub(crate) struct Swarm {
@@ -24,7 +28,6 @@ pub(crate) struct Swarm {
     events: Events,
     sockets: Vec<Option<TcpStream>>,
     buffer: Box<[u8]>,
-    made: usize,
 }
 
 impl Swarm {
@@ -34,7 +37,6 @@ impl Swarm {
             events: Events::with_capacity(1024),
             sockets: Vec::new(),
             buffer: vec![0; 256 * 1024].into(),
-            made: 0,
         })
     }
 
@@ -50,10 +52,8 @@ impl Swarm {
             socket.set_recv_buffer_size(size)?;
         }
         if server.ip().is_loopback() && server.is_ipv4() {
-            let address = Ipv4Addr::new(127, 0, 1, (1 + self.made / PER_ADDRESS % 200) as u8);
-            socket.bind(&SockAddr::from(SocketAddr::from((address, 0))))?;
+            bind_anywhere(&socket)?;
         }
-        self.made += 1;
         socket.connect(&SockAddr::from(server)).context("cannot connect")?;
         socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
@@ -136,6 +136,21 @@ impl Swarm {
             }
         }
     }
+}
+
+/// Binds to the next free pair of address and port. Left to the kernel, the search takes longer with each port in use.
+fn bind_anywhere(socket: &Socket) -> Result<()> {
+    socket.set_reuse_address(true)?;
+    for _ in 0..PER_ADDRESS {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(PER_ADDRESS / 2));
+        let address = Ipv4Addr::new(127, 0, 1, (1 + number / PER_ADDRESS % 250) as u8);
+        let port = (FIRST_PORT + number % PER_ADDRESS) as u16;
+        match socket.bind(&SockAddr::from(SocketAddr::from((address, port)))) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            other => return Ok(other?),
+        }
+    }
+    bail!("no free port")
 }
 
 fn is_end(error: &io::Error) -> bool {

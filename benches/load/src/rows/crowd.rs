@@ -65,7 +65,7 @@ pub(crate) fn million(kind: &Kind, crowd: &Crowd) -> Result<Vec<Phase>> {
     phases.push(probed("list ALL", &server, || list(server.address, "id=ALL").map(drop))?);
     phases.push(probed("expiry", &server, || {
         // Messages go first; their channels are left behind.
-        while number_after(&list(server.address, "")?, "\"stored_messages\": \"").context("no statistics")? > 0 {
+        while number_after(&list(server.address, "")?, "\"stored_messages\": ").context("no statistics")? > 0 {
             sleep(Duration::from_millis(200));
         }
         Ok(())
@@ -93,7 +93,10 @@ fn list(address: SocketAddr, query: &str) -> Result<Vec<u8>> {
 
 fn number_after(bytes: &[u8], label: &str) -> Option<u64> {
     let at = memchr::memmem::find(bytes, label.as_bytes())? + label.len();
-    let digits: Vec<u8> = bytes.get(at..)?.iter().copied().take_while(u8::is_ascii_digit).collect();
+    let rest = bytes.get(at..)?;
+    // The module writes numbers as strings.
+    let rest = rest.strip_prefix(b"\"").unwrap_or(rest);
+    let digits: Vec<u8> = rest.iter().copied().take_while(u8::is_ascii_digit).collect();
     std::str::from_utf8(&digits).ok()?.parse().ok()
 }
 

@@ -169,7 +169,12 @@ pub async fn serve(context: Rc<Context>, connection: Rc<Connection>, mut session
             }
             Next::Slow => match Box::pin(patience::answer(&context, &connection, &mut session)).await {
                 // What came with the body is there already: no event of the socket will tell of it.
-                Next::Read => answer_ahead(&context, &connection, &mut session),
+                Next::Read => {
+                    if session.must_wait(&context) {
+                        Box::pin(catch_up(&context)).await;
+                    }
+                    answer_ahead(&context, &connection, &mut session)
+                }
                 next => next,
             },
             Next::Subscribed { close } => {

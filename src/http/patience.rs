@@ -126,7 +126,7 @@ impl Request<'_> {
         next.unwrap_or(Next::Read)
     }
 
-    async fn reply_and_discard<'b>(&mut self, exchange: &mut Exchange<'b>, reply: Reply, body: &mut Incoming) -> Next {
+    async fn reply_and_discard(&mut self, exchange: &mut Exchange<'_>, reply: Reply, body: &mut Incoming) -> Next {
         body.set_limit(UNWANTED);
         // What has come of the body is looked at first: a broken one is answered for what it is.
         if body.take_in() == Err(BadChunk::Malformed) {

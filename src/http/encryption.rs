@@ -33,12 +33,11 @@ pub(crate) fn refusal(exchange: &Exchange<'_>) -> Option<u16> {
         return Some(MISDIRECTED);
     }
     match &*tls.verify {
-        "SUCCESS" => None,
         "NONE" if verify == VerifyClient::On => {
             tracing::info!("client sent no required SSL certificate while reading client request headers");
             Some(NO_CERTIFICATE)
         }
-        "NONE" => None,
+        "SUCCESS" | "NONE" => None,
         _ if verify == VerifyClient::OptionalNoCa && tls.issuer_unknown => None,
         failed => {
             tracing::info!("client SSL certificate verify error: ({failed}) while reading client request headers");

@@ -7,7 +7,7 @@ use rustls::{CipherSuite, SupportedCipherSuite};
 
 /// OpenSSL's name of a suite, and what else the list may call it.
 struct Suite {
-    suite: CipherSuite,
+    code: CipherSuite,
     name: &'static str,
     groups: &'static [&'static str],
 }
@@ -22,32 +22,32 @@ const BY_RSA: &[&str] = &["aRSA"];
 
 const SUITES: [Suite; 6] = [
     Suite {
-        suite: CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        code: CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
         name: "ECDHE-ECDSA-AES256-GCM-SHA384",
         groups: AES256,
     },
     Suite {
-        suite: CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        code: CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
         name: "ECDHE-RSA-AES256-GCM-SHA384",
         groups: AES256,
     },
     Suite {
-        suite: CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        code: CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
         name: "ECDHE-ECDSA-CHACHA20-POLY1305",
         groups: CHACHA,
     },
     Suite {
-        suite: CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        code: CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
         name: "ECDHE-RSA-CHACHA20-POLY1305",
         groups: CHACHA,
     },
     Suite {
-        suite: CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        code: CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
         name: "ECDHE-ECDSA-AES128-GCM-SHA256",
         groups: AES128,
     },
     Suite {
-        suite: CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        code: CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         name: "ECDHE-RSA-AES128-GCM-SHA256",
         groups: AES128,
     },
@@ -97,7 +97,7 @@ pub(super) fn choose(list: &str) -> Chosen {
                 let mut any = name.starts_with("TLS_");
                 for suite in meant {
                     any = true;
-                    let listed = chosen.iter().any(|other| other.suite == suite.suite);
+                    let listed = chosen.iter().any(|other| other.code == suite.code);
                     if !listed && !killed.iter().any(|killed| suite.is_all(killed)) {
                         chosen.push(suite);
                     }
@@ -108,12 +108,12 @@ pub(super) fn choose(list: &str) -> Chosen {
             }
         }
     }
-    Chosen { suites: chosen.iter().map(|suite| suite.suite).collect(), unknown }
+    Chosen { suites: chosen.iter().map(|suite| suite.code).collect(), unknown }
 }
 
 /// Whether a suite is one of TLS 1.2 whose key is ECDSA's.
 pub(super) fn is_for_ecdsa(suite: CipherSuite) -> bool {
-    SUITES.iter().any(|known| known.suite == suite && known.is("ECDSA"))
+    SUITES.iter().any(|known| known.code == suite && known.is("ECDSA"))
 }
 
 /// Whether a suite belongs to TLS 1.3, which any key serves.
@@ -129,7 +129,7 @@ pub(super) fn is_tls13(suite: CipherSuite) -> bool {
 /// OpenSSL's name of the suite in use (`$ssl_cipher`).
 pub(super) fn name(suite: SupportedCipherSuite) -> String {
     let suite = suite.suite();
-    match SUITES.iter().find(|known| known.suite == suite) {
+    match SUITES.iter().find(|known| known.code == suite) {
         Some(known) => known.name.to_owned(),
         None => suite.as_str().unwrap_or_default().replace("TLS13_", "TLS_"),
     }
@@ -141,7 +141,7 @@ mod tests {
 
     fn names(list: &str) -> Vec<&'static str> {
         let chosen = choose(list);
-        let name = |suite: &CipherSuite| SUITES.iter().find(|known| known.suite == *suite).map(|known| known.name);
+        let name = |suite: &CipherSuite| SUITES.iter().find(|known| known.code == *suite).map(|known| known.name);
         chosen.suites.iter().filter_map(name).collect()
     }
 

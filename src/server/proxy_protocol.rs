@@ -30,14 +30,29 @@ pub(super) struct Header {
     pub client: Option<SocketAddr>,
 }
 
+/// How far a header that is sound up to here has come.
+enum Reading {
+    Incomplete,
+    Complete(Header),
+}
+
+impl Reading {
+    fn header(self) -> Option<Header> {
+        match self {
+            Self::Incomplete => None,
+            Self::Complete(header) => Some(header),
+        }
+    }
+}
+
 /// Reads a header from the beginning of `bytes`; `None`: more bytes are needed.
 pub(super) fn read(bytes: &[u8]) -> Result<Option<Header>, Broken> {
     let broken = || Broken(bytes.get(..bytes.len().min(LONGEST_1)).unwrap_or_default().to_vec());
     if begins(bytes, BEGIN_1) {
-        return version_1(bytes).ok_or_else(broken);
+        return version_1(bytes).map(Reading::header).ok_or_else(broken);
     }
     if begins(bytes, BEGIN_2) {
-        return version_2(bytes).ok_or_else(broken);
+        return version_2(bytes).map(Reading::header).ok_or_else(broken);
     }
     Err(broken())
 }
@@ -47,10 +62,10 @@ fn begins(bytes: &[u8], begin: &[u8]) -> bool {
     bytes.iter().zip(begin).all(|(byte, expected)| byte == expected)
 }
 
-fn version_1(bytes: &[u8]) -> Option<Option<Header>> {
+fn version_1(bytes: &[u8]) -> Option<Reading> {
     let window = bytes.get(..bytes.len().min(LONGEST_1))?;
     let Some(end) = memchr::memchr(b'\n', window) else {
-        return if window.len() == LONGEST_1 { None } else { Some(None) };
+        return if window.len() == LONGEST_1 { None } else { Some(Reading::Incomplete) };
     };
     let line = std::str::from_utf8(window.get(..end)?).ok()?.strip_suffix('\r')?;
     let mut words = line.split(' ').skip(1);
@@ -68,7 +83,7 @@ fn version_1(bytes: &[u8]) -> Option<Option<Header>> {
         }
         _ => return None,
     };
-    Some(Some(Header { length: end + 1, client }))
+    Some(Reading::Complete(Header { length: end + 1, client }))
 }
 
 fn port(word: &str) -> Option<u16> {
@@ -80,14 +95,14 @@ fn port_end(word: &str, after: Option<&str>) -> Option<u16> {
     if after.is_some() { None } else { port(word) }
 }
 
-fn version_2(bytes: &[u8]) -> Option<Option<Header>> {
-    let Some(fixed) = bytes.get(..FIXED_2) else { return Some(None) };
+fn version_2(bytes: &[u8]) -> Option<Reading> {
+    let Some(fixed) = bytes.get(..FIXED_2) else { return Some(Reading::Incomplete) };
     let &[command, family, high, low] = fixed.get(BEGIN_2.len()..)? else { return None };
     let length = FIXED_2 + usize::from(u16::from_be_bytes([high, low]));
     if command >> 4 != 2 || command & 0xf > 1 || length > LONGEST_2 {
         return None;
     }
-    let Some(addresses) = bytes.get(FIXED_2..length) else { return Some(None) };
+    let Some(addresses) = bytes.get(FIXED_2..length) else { return Some(Reading::Incomplete) };
     let stream = family & 0xf == 1;
     // Command 0 is the proxy's own check of us.
     let client = match (command & 0xf, family >> 4) {
@@ -103,7 +118,7 @@ fn version_2(bytes: &[u8]) -> Option<Option<Header>> {
         }
         _ => None,
     };
-    Some(Some(Header { length, client }))
+    Some(Reading::Complete(Header { length, client }))
 }
 
 #[cfg(test)]
@@ -112,6 +127,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "what is compared with it is wrapped")]
     fn header(length: usize, client: &str) -> Result<Option<Header>, Broken> {
         Ok(Some(Header { length, client: client.parse().ok() }))
     }

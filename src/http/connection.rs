@@ -28,7 +28,7 @@ use super::subscribe::{self, Plan};
 use super::waiting::Waiter;
 use super::websocket;
 use crate::conf::Settings;
-use crate::conf::settings::{Handler, Line, Location, Mode, Server};
+use crate::conf::settings::{Handler, Location, Mode, Server};
 use crate::delivery::{Connection, Event, Flush, Manner};
 use crate::model::Now;
 
@@ -408,7 +408,7 @@ impl Turn<'_> {
     }
 
     fn subscribe(&mut self, exchange: &mut Exchange<'_>, location: &Arc<Location>) -> Option<Next> {
-        let own_chunks = exchange.settings.compat.line < Line::V040;
+        let own_chunks = exchange.has_own_chunks();
         let chunked = own_chunks || location.core.chunked_transfer_encoding && exchange.is_http11();
         match subscribe::plan(self.context, exchange, location, chunked) {
             Plan::Reply(reply, body) => self.reply(exchange, reply, &body),

@@ -17,7 +17,7 @@ use super::request_head::{BadHead, BodyLength, RequestHead, Version, body_length
 use super::server_name::{find_server, normal_host};
 use super::uri::canonical;
 use crate::conf::Settings;
-use crate::conf::settings::{Location, Regex, Server};
+use crate::conf::settings::{Line, Location, Regex, Server};
 use crate::model::Now;
 
 /// How often a request may be sent on to another URI.
@@ -266,6 +266,11 @@ impl<'b> Exchange<'b> {
     /// Whether the client speaks HTTP/1.1 (chunked replies).
     pub fn is_http11(&self) -> bool {
         self.head.version == Version::V11
+    }
+
+    /// Whether the module itself cuts streams into chunks, as 0.3.x did whatever HTTP/1 the client speaks.
+    pub fn has_own_chunks(&self) -> bool {
+        self.settings.compat.line < Line::V040 && self.head.version < Version::V20
     }
 
     /// The content type nginx gives to a reply here: by extension of the URI, else `default_type`.

@@ -70,6 +70,7 @@ pub(super) struct PollHeads {
     /// CORS and cache headers.
     fields: Fields,
     compat: Compat,
+    own_chunks: bool,
     gzip: bool,
 }
 
@@ -142,14 +143,13 @@ fn own_mode(location: &Location) -> Mode {
 }
 
 fn stream(context: &Context, exchange: &Exchange<'_>, location: &Location, chunked: bool, answer: Answer) -> Plan {
-    let line = exchange.settings.compat.line;
     let eventsource = is_eventsource(location);
     let content_type = if eventsource { EVENT_STREAM.into() } else { content_type(exchange, location) };
     let mut head = headed(Reply::stream(200, content_type), exchange, location);
     if !exchange.settings.compat.strict {
         head.headers.push(reply::unbuffered());
     }
-    head.own_chunks = line < Line::V040;
+    head.own_chunks = exchange.has_own_chunks();
     let compression = compression(&mut head, exchange, location, chunked);
     let view = context.view(exchange, location, framing(chunked && compression.is_none()), true);
     let mut pieces = vec![view.header().clone()];
@@ -189,6 +189,7 @@ fn poll(context: &Context, exchange: &Exchange<'_>, location: &Location, chunked
         content_type: if javascript { "application/javascript".into() } else { content_type(exchange, location) },
         fields: subscriber_fields(exchange, location),
         compat,
+        own_chunks: exchange.has_own_chunks(),
         gzip: false,
     };
     let compression = compression(&mut heads.head(Body::Stream, None, None), exchange, location, chunked);
@@ -237,7 +238,7 @@ impl PollHeads {
         let mut head = Reply { body, gzip, last_modified: time, ..Reply::stream(status, self.content_type.clone()) }
             .with(self.fields.iter().cloned())
             .with(tag.map(|tag| reply::etag(line, tag)));
-        head.own_chunks = line < Line::V040;
+        head.own_chunks = self.own_chunks;
         head
     }
 }

@@ -107,7 +107,7 @@ fn version_2(bytes: &[u8]) -> Option<Reading> {
     // Command 0 is the proxy's own check of us.
     let client = match (command & 0xf, family >> 4) {
         (1, 1) if stream => {
-            let [a, b, c, d, _, _, _, _, high, low, ..] = *addresses else { return None };
+            let [a, b, c, d, _, _, _, _, high, low, _, _, ..] = *addresses else { return None };
             Some(SocketAddr::new(Ipv4Addr::new(a, b, c, d).into(), u16::from_be_bytes([high, low])))
         }
         (1, 2) if stream => {

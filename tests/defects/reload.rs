@@ -87,7 +87,7 @@ fn a_stop_says_farewell_and_is_quick_80_191() {
     server.signal("TERM");
     assert!(server.end().success());
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
-    assert!(stream.to_end().ends_with("0\r\n\r\n"));
+    assert!(stream.end().ends_with("0\r\n\r\n"));
     assert_eq!(socket.frame().first, 0x88);
     assert_eq!(poll.answer(false).status, 304);
     assert!(!server.dir().join("server.pid").exists());
@@ -101,6 +101,6 @@ fn a_graceful_stop_ends_though_a_stream_would_go_on_for_ever_191() {
     let mut socket = server.websocket("/ws/a");
     server.signal("QUIT");
     assert!(server.end().success());
-    assert!(stream.to_end().ends_with("0\r\n\r\n"));
+    assert!(stream.end().ends_with("0\r\n\r\n"));
     assert_eq!(socket.frame().first, 0x88);
 }

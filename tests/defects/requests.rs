@@ -19,7 +19,7 @@ fn the_body_of_a_refused_request_is_not_the_next_request() {
                 wire.send_request(line, &[], smuggled);
             }
             wire.try_send(b"GET /stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-            let all = wire.to_end();
+            let all = wire.end();
             let heads: Vec<_> = all.lines().filter(|text| text.starts_with("HTTP/1.1 ")).collect();
             assert!(heads[0].contains(" 40"), "{line}: {all}");
             assert!(heads.len() == 1 || heads[1..] == ["HTTP/1.1 200 OK"], "{line}: {heads:?}");

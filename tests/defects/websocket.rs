@@ -25,7 +25,7 @@ fn a_close_is_answered_with_its_code() {
         socket.send(0x88, &code.to_be_bytes());
         let answer = socket.frame();
         assert_eq!((answer.first, answer.code()), (0x88, Some(code)));
-        socket.wire.to_end();
+        socket.wire.end();
     }
     server.await_count("subscribers", 0);
 }

@@ -50,7 +50,7 @@ fn streams_of_0_3_come_in_chunks_of_the_modules_own_making_to_http_1_0_too() {
         server.publish("/pub?id=a", "x");
         server.ask("DELETE /pub?id=a", &[], b"ignored");
         assert_eq!(
-            stream.to_end(),
+            stream.end(),
             "6\r\nHEAD\r\n\r\n5\r\n0:x\r\n\r\n13\r\n0:Channel deleted\r\n\r\n6\r\nFOOT\r\n\r\n0\r\n\r\n"
         );
     }
@@ -76,7 +76,7 @@ fn polls_of_0_3_name_their_framing_last_and_keep_the_connection_only_without_a_b
         )
     );
     assert_eq!(answer.text(), "x\r\n");
-    assert_eq!(wire.to_end(), "");
+    assert_eq!(wire.end(), "");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_waiting_poll_of_0_3_closes_after_a_message_and_stays_after_a_timeout() {
     server.publish("/pub?id=a", "x");
     let answer = wire.answer(false);
     assert_eq!((answer.field("Connection"), &*answer.text()), (Some("close"), "x\r\n"));
-    assert_eq!(wire.to_end(), "");
+    assert_eq!(wire.end(), "");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn an_empty_publish_of_0_3_is_closed_as_its_head_says() {
         assert_eq!(answer.status, 400);
         assert_eq!(answer.field("X-Nginx-PushStream-Explain"), Some("Empty post requests are not allowed."));
         match answer.field("Connection") {
-            Some("close") => assert_eq!(wire.to_end(), ""),
+            Some("close") => assert_eq!(wire.end(), ""),
             _ => assert_eq!(wire.ask("POST /keep?id=a", &[], b"x").status, 200),
         }
     }

@@ -115,7 +115,7 @@ impl Wire {
     }
 
     /// Everything up to the end, which must come.
-    pub fn to_end(&mut self) -> String {
+    pub fn end(&mut self) -> String {
         self.read_until(PATIENCE, |_, _| false);
         assert!(self.ended, "it is not closed after {:.2000?}", self.text());
         self.text()
@@ -133,7 +133,7 @@ impl Wire {
     /// Reads until `done` says so, the other side has closed, or time is over.
     fn read_until(&mut self, wait: Duration, mut done: impl FnMut(&[u8], bool) -> bool) {
         let end = Instant::now() + wait;
-        let mut buffer = [0; 65536];
+        let mut buffer = vec![0; 65536];
         while !done(&self.bytes, self.ended) && !self.ended {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {

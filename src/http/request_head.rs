@@ -6,7 +6,6 @@
 
 use memchr::{memchr, memchr3, memrchr};
 use smallvec::SmallVec;
-use std::sync::LazyLock;
 use thiserror::Error;
 
 use crate::conf::settings::Server;
@@ -158,21 +157,6 @@ impl<'b> RequestHead<'b> {
     fn known_value(&self, at: Option<u32>) -> Option<&'b [u8]> {
         let field = self.fields.get(at? as usize)?;
         Some(slice(self.buffer, field.value))
-    }
-
-    /// What stands for a request that could not be read: no method, no target, no fields.
-    pub fn nothing() -> &'static RequestHead<'static> {
-        static NOTHING: LazyLock<RequestHead<'static>> = LazyLock::new(|| RequestHead {
-            method: b"",
-            target: b"",
-            authority: None,
-            version: Version::V10,
-            line: b"",
-            buffer: b"",
-            fields: SmallVec::new(),
-            known: Known::default(),
-        });
-        &NOTHING
     }
 
     /// What is known of a request that could not be read: its first line, as far as it has come.

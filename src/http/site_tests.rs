@@ -473,7 +473,8 @@ fn bad_hosts_and_bad_paths_are_refused() {
 fn an_unreadable_request_is_answered_by_the_default_server() {
     let settings = site(vec![]);
     let peer = peer();
-    let mut exchange = Exchange::unreadable(&settings, &peer, RequestHead::nothing(), NOW, 1);
+    let head = RequestHead::unreadable(b"");
+    let mut exchange = Exchange::unreadable(&settings, &peer, &head, NOW, 1);
     let location = exchange.location;
     let reply = error_reply(&mut exchange, location, BadHead::HeaderTooLarge.status());
     let (head, framing) = encode(&reply, &exchange);

@@ -101,7 +101,7 @@ fn told(mut answer: &[u8], is_head: bool) -> String {
         let head = latin1(&answer[..end]);
         answer = &answer[end + 4..];
         let mut fields: Vec<String> = head.split("\r\n").map(str::to_owned).collect();
-        fields[0] = fields[0].trim_start_matches("HTTP/1.1 ").to_owned();
+        fields[0] = fields[0].replace("HTTP/1.1 ", "");
         let length = |field: &String| field.strip_prefix("Content-Length: ").and_then(|length| length.parse().ok());
         let bodiless = is_head || fields[0].starts_with("204") || fields[0].starts_with("304");
         let length: usize = if bodiless { 0 } else { fields.iter().find_map(length).unwrap_or(0) };
@@ -110,9 +110,8 @@ fn told(mut answer: &[u8], is_head: bool) -> String {
         let page = body.starts_with(b"<html>");
         let of_page = page || (is_head && fields.iter().any(|field| field == "Content-Type: text/html"));
         fields.retain(|field| {
-            !field.starts_with("Server:")
-                && !field.starts_with("Date:")
-                && !(of_page && field.starts_with("Content-Length:"))
+            let varies = field.starts_with("Server:") || field.starts_with("Date:");
+            !(varies || of_page && field.starts_with("Content-Length:"))
         });
         for field in &mut fields {
             if field.starts_with("Expires: ") && !field.contains("01 Jan 1970") && !field.contains("31 Dec 2037") {

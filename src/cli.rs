@@ -88,6 +88,10 @@ pub struct Cli {
     #[arg(long)]
     pub take_over: bool,
 
+    /// Tell counters and health as JSON on an address of their own (/status, /channels, /health); keep it private
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub status: Option<std::net::SocketAddr>,
+
     /// Print the embedded default configuration and exit
     #[arg(long)]
     pub print_default_config: bool,

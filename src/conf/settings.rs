@@ -35,7 +35,7 @@ pub struct Settings {
     pub upstreams: HashMap<Box<str>, Vec<UpstreamServer>>,
     /// Shared zones of `limit_conn_zone` / `limit_req_zone`.
     pub limit_zones: Vec<LimitZone>,
-    /// Largest header or message minimum of all paddings of the configuration (PROTOCOL: `M`), 0 without paddings.
+    /// Largest header or message minimum of all paddings of the configuration, 0 without paddings.
     pub largest_padding: usize,
     /// Whether any location uses a mode directive.
     pub uses_module: bool,
@@ -114,7 +114,7 @@ pub enum LogLevel {
     Emerg,
 }
 
-/// The zone-wide directives (PROTOCOL 1.2). `None` = unlimited / feature off.
+/// The zone-wide directives. `None` = unlimited / feature off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
     /// `push_stream_shared_memory_size` in bytes.
@@ -357,7 +357,7 @@ pub enum Mode {
     WebSocket,
 }
 
-/// Location-level directives of the module (PROTOCOL 1.4), inherited values filled in.
+/// Location-level directives of the module, inherited values filled in.
 #[derive(Clone, Debug)]
 pub struct Push {
     /// `push_stream_channels_path`, or a 0.3.x `$push_stream_channel(s)_path|id` variable.

@@ -1,4 +1,4 @@
-//! nginx's choice of a location for a URI (PROTOCOL 8.3).
+//! nginx's choice of a location for a URI.
 //!
 //! Exact, then the longest prefix and what lies within it, then regexes in file order unless the prefix is `^~`. Knows
 //! nothing of what a location does.

@@ -1,6 +1,6 @@
 //! The header fields of the push stream module and the head of its websocket handshake, in the words of each version line.
 //!
-//! Knows the bytes (PROTOCOL 1.5, 5.10, 6), not when they are sent: that is the verbs' business.
+//! Knows the bytes, not when they are sent: that is the verbs' business.
 
 use std::borrow::Cow;
 

@@ -80,7 +80,7 @@ pub(super) fn finish<'b>(
     if body.is_empty() {
         return refused(Refusal::EmptyPost, exchange, location, admin);
     }
-    let draft = Draft { text: body, event: event_tags(exchange), store: location.push.store_messages };
+    let draft = Draft { text: body, event: event_tags(exchange), store: location.push.store_messages, binary: false };
     if hub.publish(&job.ids, draft, now).is_err() {
         // The one failure that goes through nginx's own error pages.
         tracing::error!("push stream module: unable to allocate message in shared memory");

@@ -1,5 +1,4 @@
-//! A reply and its head: with `module_fields` the one place of response header names, and that of their order (PROTOCOL
-//! 3.1, 6).
+//! A reply and its head: with `module_fields` the one place of response header names, and that of their order.
 //!
 //! Does not know why a reply is given, nor the sockets it goes to. Invariant: whoever makes a reply, its head has nginx's
 //! order: status line, Server, Date, Content-Type, Content-Length, Last-Modified, Location, Transfer-Encoding, Connection,

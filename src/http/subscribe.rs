@@ -14,6 +14,7 @@ use super::exchange::Exchange;
 use super::publish::cache_fields;
 use super::replay::replay;
 use super::reply::{self, Body, CorsSide, Fields, Reply};
+use super::request_head::Version;
 use super::{channels, explanation, gzip};
 use crate::conf::settings::{Compat, Handler, Line, Location, Mode};
 use crate::delivery::{Encoding, Ending, Manner};
@@ -146,7 +147,7 @@ fn stream(context: &Context, exchange: &Exchange<'_>, location: &Location, chunk
     let eventsource = is_eventsource(location);
     let content_type = if eventsource { EVENT_STREAM.into() } else { content_type(exchange, location) };
     let mut head = headed(Reply::stream(200, content_type), exchange, location);
-    if !exchange.settings.compat.strict {
+    if !exchange.settings.compat.strict && comes_by_proxy(exchange) {
         head.headers.push(reply::unbuffered());
     }
     head.own_chunks = exchange.has_own_chunks();
@@ -216,6 +217,15 @@ fn poll(context: &Context, exchange: &Exchange<'_>, location: &Location, chunked
     let origin = if compat.strict { Origin::Backlog } else { Origin::Live };
     let body = bodies.of(origin, messages);
     Plan::Reply(heads.head(Body::Stream, time, tag), body.into())
+}
+
+/// Whether the request shows signs of a proxy: what nginx does by default (HTTP/1.0, or a connection that is closed), or the
+/// fields in which proxies name themselves and their clients.
+fn comes_by_proxy(exchange: &Exchange<'_>) -> bool {
+    let head = exchange.head;
+    let named = ["via", "forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| head.header(name).is_some());
+    let closes = head.header("connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
+    named || closes || head.version < Version::V11
 }
 
 fn framing(chunked: bool) -> Framing {

@@ -198,14 +198,18 @@ impl Session {
         while let Some(frame) = self.decoder.decode(&mut input) {
             let over = match frame {
                 Frame::Text(text) => {
-                    self.publish(context, connection, text);
+                    self.publish(context, connection, text, false);
                     false
                 }
                 Frame::Ping(payload) => {
                     connection.push(websocket_frame::pong(&payload).into());
                     false
                 }
-                Frame::Binary(_) | Frame::Pong => false,
+                Frame::Binary(bytes) => {
+                    self.publish(context, connection, bytes, true);
+                    false
+                }
+                Frame::Pong => false,
                 Frame::Close { code, .. } => {
                     connection.push(websocket_frame::close(code, b"").into());
                     true
@@ -228,7 +232,7 @@ impl Session {
         true
     }
 
-    fn publish(&self, context: &Context, connection: &Connection, text: Vec<u8>) {
+    fn publish(&self, context: &Context, connection: &Connection, text: Vec<u8>, binary: bool) {
         let Some(store) = self.publish else { return };
         if text.is_empty() {
             return;
@@ -237,7 +241,7 @@ impl Session {
         if self.line < Line::V040 {
             keys.truncate(1);
         }
-        let draft = Draft { text: text.into(), event: None, store };
+        let draft = Draft { text: text.into(), event: None, store, binary };
         if context.worker.hub().publish_to(&keys, draft, context.worker.now()).is_err() {
             tracing::error!("push stream module: unable to allocate message in shared memory");
         }

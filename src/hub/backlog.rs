@@ -83,7 +83,7 @@ impl Backlog {
         Some(message)
     }
 
-    /// The messages a subscriber of this channel has missed, oldest first (PROTOCOL: history of a subscriber).
+    /// The messages a subscriber of this channel has missed, oldest first.
     ///
     /// A backtrack goes before the replay values; without either nothing is missed.
     pub(super) fn missed(&self, backtrack: u32, replay: &Replay) -> impl Iterator<Item = &Arc<Message>> {
@@ -130,7 +130,7 @@ mod tests {
     fn message(seq: u64, time: u32, tag: u32, event: Option<&str>, expires: u32) -> Arc<Message> {
         let event = event.map(|id| Box::new(EventTags { id: Some(id.as_bytes().into()), kind: None }));
         let stamp = Stamp { time, tag };
-        Arc::new(Message { id: seq as i64, seq, stamp, expires, text: (*b"x").into(), event })
+        Arc::new(Message { id: seq as i64, seq, stamp, expires, binary: false, text: (*b"x").into(), event })
     }
 
     fn backlog(messages: &[(u32, u32, Option<&str>)]) -> Backlog {

@@ -38,7 +38,8 @@ impl ZoneState {
             return;
         }
         let tags = EventTags { id: None, kind: Some(kind.name().as_bytes().into()) };
-        let mut draft = Draft { text: event_text(kind, channel), event: Some(Box::new(tags)), store: true };
+        let mut draft =
+            Draft { text: event_text(kind, channel), event: Some(Box::new(tags)), store: true, binary: false };
         // Where full memory refuses, an event that cannot be kept is still told.
         draft.store = self.admit_drafts([&draft]).is_ok();
         self.append(slot, draft, now);

@@ -139,7 +139,7 @@ impl World {
 
     fn publish(&mut self, channels: &[usize], store: bool) {
         let ids: Vec<ChannelId> = channels.iter().map(|&c| NAMES[c].into()).collect();
-        let draft = Draft { text: vec![b'x'; 40].into(), event: None, store };
+        let draft = Draft { text: vec![b'x'; 40].into(), event: None, store, ..Draft::default() };
         let events = self.hub.state.lock().stamps.last_seq();
         self.hub.admit_publish(&ids, Now(self.now)).unwrap();
         self.hub.publish(&ids, draft, Now(self.now)).unwrap();

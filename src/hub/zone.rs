@@ -170,6 +170,7 @@ impl ZoneState {
             seq,
             stamp,
             expires: stamp.time.saturating_add(self.settings.message_ttl),
+            binary: draft.binary,
             text: draft.text,
             event: draft.event,
         });

@@ -11,6 +11,8 @@ pub struct Draft {
     pub event: Option<Box<EventTags>>,
     /// Whether the message is kept for replay (`push_stream_store_messages`).
     pub store: bool,
+    /// Whether it came as a binary websocket message, and goes to websockets as one.
+    pub binary: bool,
 }
 
 /// The two optional names a publisher can give to a message. Present but empty is a value.
@@ -33,6 +35,8 @@ pub struct Message {
     pub stamp: Stamp,
     /// Second from which on the message may be dropped.
     pub expires: u32,
+    /// Whether websockets get it as a binary message.
+    pub binary: bool,
     /// The message bytes.
     pub text: Box<[u8]>,
     /// The publisher's event id and type.
@@ -49,7 +53,7 @@ impl Message {
 
     /// A pseudo message (`PING`, `DELETED`, `TIMEOUT`) with this text.
     pub fn pseudo(id: i64, text: &[u8]) -> Self {
-        Self { id, seq: 0, stamp: Stamp::default(), expires: 0, text: text.into(), event: None }
+        Self { id, seq: 0, stamp: Stamp::default(), expires: 0, binary: false, text: text.into(), event: None }
     }
 
     /// The publisher's event id.

@@ -135,6 +135,9 @@ impl View {
         self.write_data(&values, &mut body);
         let start = out.len();
         self.write_body(&body, &mut out);
+        if message.binary && matches!(self.framing, Framing::WebSocket | Framing::WebSocketDeflate) {
+            websocket_frame::make_binary(out.get_mut(start..).unwrap_or_default());
+        }
         self.write_padding(self.measure(body.len(), out.len() - start), false, &mut out);
         out.into()
     }

@@ -15,6 +15,9 @@ pub const CLOSE: [u8; 2] = [0x88, 0x00];
 /// `FIN` and the text opcode.
 const TEXT: u8 = 0x81;
 
+/// The binary opcode.
+const BINARY: u8 = 0x02;
+
 /// `RSV1`: the message is compressed.
 const COMPRESSED: u8 = 0x40;
 
@@ -48,6 +51,13 @@ pub fn write_text(payload: &[u8], out: &mut Vec<u8>) {
 /// Appends a text frame whose payload is compressed.
 pub(super) fn write_compressed_text(payload: &[u8], out: &mut Vec<u8>) {
     write_frame(TEXT | COMPRESSED, payload, out);
+}
+
+/// Makes a binary frame of the text frame that begins `frame`.
+pub(super) fn make_binary(frame: &mut [u8]) {
+    if let Some(first) = frame.first_mut() {
+        *first = (*first & 0xF0) | BINARY;
+    }
 }
 
 /// A pong that answers a ping with this payload.

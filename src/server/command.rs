@@ -44,7 +44,7 @@ pub fn run(cli: &Cli) -> u8 {
         Ok(options) => options,
         Err(error) => return refuse(&error),
     };
-    let origin = Origin { options, error_log: cli.error_log.clone(), take_over: cli.take_over };
+    let origin = Origin { options, error_log: cli.error_log.clone(), take_over: cli.take_over, status: cli.status };
     match &cli.command {
         Some(Command::Completions { shell }) => print_completions(*shell),
         Some(Command::Man) => return print_manual(),

@@ -21,6 +21,7 @@ mod proxy_protocol;
 mod reload;
 mod service;
 mod signals;
+mod status;
 mod successor;
 mod supervisor;
 mod tls;

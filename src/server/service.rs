@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use super::now;
 use super::ports::Ports;
 use super::process::{self, PidFile};
 use super::signals::{Held, Signals, Wish};
+use super::status::{self, Sources};
 use super::successor;
 use super::supervisor::Supervisor;
 use super::tls::TlsSite;
@@ -44,6 +46,8 @@ pub(super) struct Origin {
     pub error_log: Option<PathBuf>,
     /// Ports of servers that serve a site too are bound as well.
     pub take_over: bool,
+    /// Where the server tells its counters.
+    pub status: Option<SocketAddr>,
 }
 
 impl Origin {
@@ -107,6 +111,8 @@ impl Server {
         let held = Held::now().context("sigprocmask() failed")?;
         let mut inherited = Inherited::from_environment();
         let bound = bind(&origin, &settings, workers, &mut inherited, &logs)?;
+        let status = origin.status.map(|address| status::bind(address).map_err(|error| not_bound(address, &error)));
+        let status = status.transpose()?;
         let background = settings.process.daemon || inherited.from_predecessor;
         if settings.process.daemon && !inherited.from_predecessor {
             process::daemonize(logs.first_file().as_ref()).context("daemon() failed")?;
@@ -150,7 +156,7 @@ impl Server {
             background,
             successor: None,
         };
-        Ok(Running { server, runtime, signals })
+        Ok(Running { server, runtime, signals, status })
     }
 
     /// Follows signals until one of them ends the server; how long connections may take to end.
@@ -301,11 +307,17 @@ pub(super) struct Running {
     server: Server,
     runtime: Runtime,
     signals: Signals,
+    status: Option<TcpListener>,
 }
 
 impl Running {
     /// Runs the server to its end; the exit code.
     pub(super) fn run(mut self) -> u8 {
+        if let Some(listener) = self.status.take() {
+            let shared = &self.server.shared;
+            let sources = Sources { hub: Arc::clone(&shared.hub), tally: Arc::clone(&shared.tally) };
+            self.runtime.spawn(status::serve(listener, sources));
+        }
         let patience = self.runtime.block_on(self.server.follow(&mut self.signals));
         self.server.end(patience.unwrap_or(FAST_STOP));
         u8::from(patience.is_none())
@@ -321,6 +333,10 @@ pub(super) fn worker_count(settings: &Settings) -> usize {
 /// `open() "F" failed (2: No such file or directory)`
 pub(super) fn not_opened(path: &std::path::Path, error: &io::Error) -> anyhow::Error {
     anyhow::anyhow!("open() \"{}\" failed ({})", path.display(), listen::errno_text(error))
+}
+
+fn not_bound(address: SocketAddr, error: &io::Error) -> anyhow::Error {
+    anyhow::anyhow!("bind() to {address} failed ({})", listen::errno_text(error))
 }
 
 /// How the hub behaves under these settings.

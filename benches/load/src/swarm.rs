@@ -142,7 +142,8 @@ impl Swarm {
 fn bind_anywhere(socket: &Socket) -> Result<()> {
     socket.set_reuse_address(true)?;
     for _ in 0..PER_ADDRESS {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(PER_ADDRESS / 2));
+        let number =
+            NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(PER_ADDRESS / 2));
         let address = Ipv4Addr::new(127, 0, 1, (1 + number / PER_ADDRESS % 250) as u8);
         let port = (FIRST_PORT + number % PER_ADDRESS) as u16;
         match socket.bind(&SockAddr::from(SocketAddr::from((address, port)))) {

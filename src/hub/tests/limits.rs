@@ -159,7 +159,7 @@ fn channels_push_messages_out_but_never_channels() {
 }
 
 fn publish_bytes(hub: &Hub, id: &str, bytes: usize) -> Result<(), Refusal> {
-    let draft = Draft { text: vec![b'm'; bytes].into(), event: None, store: true };
+    let draft = Draft { text: vec![b'm'; bytes].into(), event: None, store: true, binary: false };
     hub.publish(&ids(id), draft, Now(START * 1000))
 }
 

@@ -2,9 +2,10 @@
 
 CARGO ?= cargo
 SERVER := target/release/pushstreamd
+LOAD = $(CARGO) run --release -p pushstreamd-load --
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-rust check lint bench compat examples fuzz-smoke docs clean
+.PHONY: help run build test test-rust check lint bench bench-micro soak churn million compat examples fuzz-smoke docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,8 +31,20 @@ lint: ## format and lints only
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 
-bench: ## measure: benches/ of the project
+bench: build ## table of figures beside the floor, into docs/PERFORMANCE.md (PEER=NAME=ADDRESS:PORT,PID  NCHAN=1  ROWS=fan,poll)
+	$(LOAD) bench --write docs/PERFORMANCE.md $(if $(PEER),--peer $(PEER)) $(if $(NCHAN),--nchan) $(if $(ROWS),--rows $(ROWS))
+
+bench-micro: ## single functions: benches/*.rs
 	$(CARGO) bench
+
+soak: build ## numbered messages to 2,000 long-polls for four minutes: nothing lost, nothing twice
+	$(LOAD) soak --write docs/PERFORMANCE.md
+
+churn: build ## memory under storms of connections
+	$(LOAD) churn --write docs/PERFORMANCE.md
+
+million: build ## pauses with a million channels
+	$(LOAD) million --write docs/PERFORMANCE.md
 
 compat: build ## real clients and proxies against the release binary (PART="wire browser" for some of them)
 	compat-tests/run $(PART)

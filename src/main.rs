@@ -6,6 +6,10 @@ use clap::Parser;
 use pushstreamd::cli::{self, Cli};
 use pushstreamd::server;
 
+/// Chosen by measurement (docs/adr/0003-allocator.md).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

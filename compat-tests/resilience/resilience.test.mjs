@@ -177,7 +177,7 @@ describe('stopping', () => {
     const reader = await Reader.open(server.url(9080, '/sub/quit'));
     await server.subscribers(1);
     server.program.child.kill('SIGQUIT');
-    await reader.ended();
+    await eventually('the stream ends', () => reader.ended);
     const how = await Promise.race([server.program.exited, sleep(8000)]);
     assert.deepEqual(how, { code: 0, signal: null });
   });

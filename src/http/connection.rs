@@ -38,6 +38,8 @@ const AHEAD: usize = 64 * 1024;
 const CATCH_UP: Duration = Duration::from_millis(1);
 /// Bytes of answers that may wait for a client before more of its requests are answered.
 const UNREAD: usize = 256 * 1024;
+/// Bodies up to this many bytes are copied to go out with their head in one write.
+const COPIED: usize = 256 * 1024;
 /// How long a connection is read on after an answer that leaves request bytes behind, milliseconds.
 const LINGER: u64 = 5_000;
 
@@ -363,6 +365,13 @@ impl Turn<'_> {
                 (0, Some(Next::Slow))
             }
             Routed::Drop => (used, Some(Next::Close { linger: false })),
+            Routed::Serve(location)
+                if location.handler == Handler::Statistics
+                    && statistics::is_long(self.context, &exchange, location) =>
+            {
+                self.session.delayed = exchange.route.pace_known.then_some(0);
+                (0, Some(Next::Slow))
+            }
             Routed::Serve(location) => {
                 self.session.requests += 1;
                 (used, self.serve(&mut exchange, location, body))
@@ -480,6 +489,7 @@ impl Turn<'_> {
         let start = self.out.len();
         let sent = reply.encode_head(exchange, location, self.keeps(exchange, location), self.out);
         let head = self.out.len();
+        let mut uncopied = Bytes::new();
         if sent.with_body {
             match &reply.body {
                 Body::Full(body) if reply.gzip => {
@@ -487,6 +497,7 @@ impl Turn<'_> {
                     let compression = Compression { level, chunked: sent.chunked };
                     self.out.extend_from_slice(&compression.whole(body));
                 }
+                Body::Full(body) if body.len() > COPIED => uncopied = body.clone(),
                 Body::Full(body) => self.out.extend_from_slice(body),
                 _ => self.out.extend_from_slice(framed),
             }
@@ -495,14 +506,22 @@ impl Turn<'_> {
             let now = self.context.worker.now();
             let outcome = Outcome {
                 status: reply.status_sent(exchange),
-                bytes_sent: (self.out.len() - start) as u64,
-                body_bytes_sent: (self.out.len() - head) as u64,
+                bytes_sent: (self.out.len() + uncopied.len() - start) as u64,
+                body_bytes_sent: (self.out.len() + uncopied.len() - head) as u64,
                 request_time: now.0.saturating_sub(exchange.now.0),
                 now,
                 complete: true,
                 sent_head: self.out.get(start..head).unwrap_or_default(),
             };
             self.context.logs.write(&open_lines(exchange), &outcome);
+        }
+        if !uncopied.is_empty() {
+            // What was gathered goes first; the body follows as it is.
+            self.connection.push(Bytes::from(std::mem::take(self.out)));
+            self.connection.push(uncopied);
+            if self.context.worker.flush(self.connection) == Flush::Broken {
+                self.connection.give_up();
+            }
         }
         match (sent.keep_alive, reply.left_open) {
             (true, _) => None,

@@ -15,7 +15,7 @@ use super::exchange::Exchange;
 use super::publish::{self, Begun};
 use super::reply::Reply;
 use super::request_head::{self, BodyLength, HeadLimits};
-use super::site;
+use super::{site, statistics};
 use crate::conf::settings::{Handler, Location};
 use crate::delivery::{Connection, Event, Flush};
 
@@ -67,6 +67,10 @@ impl Request<'_> {
             Settled::Reply(reply) => self.reply_and_discard(exchange, reply, body).await,
             Settled::Serve(location) => match location.handler {
                 Handler::Publisher { admin } => self.publish(exchange, location, admin, body).await,
+                Handler::Statistics => {
+                    let reply = statistics::answer_patiently(self.context, exchange, location).await;
+                    self.reply_and_discard(exchange, reply, body).await
+                }
                 _ => self.serve_without_body(exchange, location, body).await,
             },
         }

@@ -3,16 +3,20 @@
 use super::context::Context;
 use super::exchange::Exchange;
 use super::publish::cache_fields;
-use super::reply::{self, Reply};
-use super::statistics_format::{self as format, Format, Heading, Row, Summary, Writer};
+use super::reply::{self, Fields, Reply};
+use super::statistics_format::{self as format, Format, Group, Heading, Row, Summary, Writer};
 use super::{channels, explanation, hostname};
-use crate::conf::settings::Location;
+use crate::conf::settings::{Line, Location};
 use crate::delivery::Worker;
-use crate::hub::{Census, ChannelInfo, Hub};
+use crate::hub::{Census, ChannelInfo, ChannelKey, Hub};
 use crate::model::{ChannelId, Now, Refusal};
 
-/// Channels read while the hub is locked once.
+/// Channels written before others get their turn.
 const BATCH: usize = 256;
+/// Channels that may be listed without others getting their turn.
+const AT_ONCE: u32 = 2_000;
+/// Bytes a row takes beside its id, about: room is reserved rather than moved as the answer grows.
+const ROW: usize = 160;
 
 /// Answers a request at a statistics location.
 pub(super) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Reply {
@@ -20,16 +24,42 @@ pub(super) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Loca
     if exchange.method != b"GET" {
         return closing(Reply::header_only(405).with(cache_fields(line)).with([reply::allow("GET")]), location);
     }
-    let mut fields = cache_fields(line);
-    fields.extend(reply::version_headers(line));
     let ids = channels::ids(exchange, location);
     let reply = match choose(exchange, &ids) {
-        Choice::Summary => summary(context, exchange).with(fields),
-        Choice::Prefix(prefix) => listed(&context.worker, exchange, prefix).with(fields),
-        Choice::Refused(refusal) => explanation::refused(refusal, line, fields),
-        Choice::List => channels_reply(&context.worker, exchange, &ids).with(fields),
+        Choice::Summary => summary(context, exchange).with(fields(line)),
+        Choice::Prefix(prefix) => {
+            let mut listing = Listing::new(&context.worker, exchange);
+            while listing.go_on(context.worker.hub(), prefix) {}
+            listing.finish().with(fields(line))
+        }
+        Choice::Refused(refusal) => explanation::refused(refusal, line, fields(line)),
+        Choice::List => channels_reply(&context.worker, exchange, &ids).with(fields(line)),
     };
     closing(reply, location)
+}
+
+/// Whether the answer is so long that others must get their turn while it is made.
+pub(super) fn is_long(context: &Context, exchange: &Exchange<'_>, location: &Location) -> bool {
+    exchange.method == b"GET"
+        && matches!(choose(exchange, &channels::ids(exchange, location)), Choice::Prefix(_))
+        && context.worker.hub().census(exchange.now).channels > AT_ONCE
+}
+
+/// [`answer`], giving others their turn meanwhile.
+pub(super) async fn answer_patiently(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Reply {
+    let ids = channels::ids(exchange, location);
+    let Choice::Prefix(prefix) = choose(exchange, &ids) else { return answer(context, exchange, location) };
+    let mut listing = Listing::new(&context.worker, exchange);
+    while listing.go_on(context.worker.hub(), prefix) {
+        tokio::task::yield_now().await;
+    }
+    closing(listing.finish().with(fields(exchange.settings.compat.line)), location)
+}
+
+fn fields(line: Line) -> Fields {
+    let mut fields = cache_fields(line);
+    fields.extend(reply::version_headers(line));
+    fields
 }
 
 fn closing(mut reply: Reply, location: &Location) -> Reply {
@@ -82,17 +112,37 @@ fn asked_for_a_list(exchange: &Exchange<'_>, ids: &[ChannelId]) -> bool {
     !exchange.settings.compat.strict && ids.len() > 1 && exchange.method == b"GET"
 }
 
-fn listed(worker: &Worker, exchange: &Exchange<'_>, prefix: &[u8]) -> Reply {
-    let format = Format::choose(exchange.head.header("accept"));
-    let mut infos = Vec::new();
-    let mut after = None;
-    loop {
-        let batch = worker.hub().list(prefix, after, BATCH);
-        let Some(&(last, _)) = batch.last() else { break };
-        after = Some(last);
-        infos.extend(batch.into_iter().map(|(_, info)| info));
+/// The channels of a prefix in the making, a batch at a time.
+struct Listing {
+    format: Format,
+    group: Group,
+    out: Vec<u8>,
+    after: Option<ChannelKey>,
+}
+
+impl Listing {
+    fn new(worker: &Worker, exchange: &Exchange<'_>) -> Self {
+        let format = Format::choose(exchange.head.header("accept"));
+        let census = worker.hub().census(exchange.now);
+        let mut out = Vec::with_capacity((census.channels + 2) as usize * ROW);
+        let group = writer(exchange, format).group(&heading(&census, exchange.now), &mut out);
+        Self { format, group, out, after: None }
     }
-    Reply::full(200, format.content_type(), group(worker.hub(), exchange, format, infos.iter()))
+
+    /// Writes the next batch; false when there are no more.
+    fn go_on(&mut self, hub: &Hub, prefix: &[u8]) -> bool {
+        let batch = hub.list(prefix, self.after, BATCH);
+        for (key, info) in &batch {
+            self.group.row(&row(info), &mut self.out);
+            self.after = Some(*key);
+        }
+        batch.len() == BATCH
+    }
+
+    fn finish(mut self) -> Reply {
+        self.group.finish(&mut self.out);
+        Reply::full(200, self.format.content_type(), self.out)
+    }
 }
 
 fn writer(exchange: &Exchange<'_>, format: Format) -> Writer {

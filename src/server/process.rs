@@ -239,3 +239,11 @@ mod tests {
         fs::remove_file(&path).unwrap();
     }
 }
+
+/// Has a thread of the allocator give free memory back to the system, also while nothing happens. Comes after
+/// [`daemonize`], which no thread survives.
+pub(super) fn give_memory_back() {
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::warn!("free memory is given back only under load: {error}");
+    }
+}

@@ -118,6 +118,7 @@ impl Server {
             process::daemonize(logs.first_file().as_ref()).context("daemon() failed")?;
         }
         logs.install();
+        process::give_memory_back();
         report_panics();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let signals = {

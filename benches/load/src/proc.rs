@@ -46,6 +46,11 @@ impl Family {
         Ok(sum)
     }
 
+    /// Open file descriptors.
+    pub(crate) fn descriptors(self) -> usize {
+        self.members().iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok()).map(Iterator::count).sum()
+    }
+
     /// Waits until the process does next to nothing.
     pub(crate) fn settle(self) -> Result<()> {
         let mut before = self.cpu()?;

@@ -14,7 +14,7 @@ use crate::servers::{Kind, Server, Setup};
 use crate::swarm::Swarm;
 
 /// Time an allocator gets to give memory back.
-const REST: Duration = Duration::from_secs(8);
+const REST: Duration = Duration::from_secs(15);
 
 /// Memory around one storm, bytes.
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,7 @@ const ROUNDS: usize = 40;
 /// Microseconds a delivery together with the next poll; the publishes (one for ten deliveries) are in it.
 pub(super) fn run(server: &Server) -> Result<f64> {
     let mut swarm = Swarm::new()?;
-    join(&mut swarm, server, Transport::LongPoll, CLIENTS, |n| channel(n))?;
+    join(&mut swarm, server, Transport::LongPoll, CLIENTS, channel)?;
     let publisher = swarm.connect(server.address)?;
     let mut input = vec![Vec::new(); CLIENTS];
     round(&mut swarm, publisher, &mut input)?;

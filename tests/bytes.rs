@@ -10,8 +10,7 @@ use std::io::Read as _;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use support::wire::{Client, percent_encoded};
-use support::{Server, eventually};
+use support::{Client, Frame, Server, eventually, framed, masked, percent_encoded, request};
 
 const ZONE: &str = "push_stream_max_messages_stored_per_channel 1;";
 const LOCATIONS: &str = "
@@ -117,30 +116,29 @@ fn a_body_of_any_bytes_arrives_unchanged_in_every_mode() {
 
 #[test]
 fn a_body_of_any_bytes_arrives_unchanged_in_every_mode_of_the_module() {
-    bodies_arrive(&Server::start_with(&support::framed(1, ZONE, LOCATIONS), &["--strict"]));
+    bodies_arrive(&Server::configured(&framed(1, ZONE, LOCATIONS), &["--strict"]));
 }
 
 fn bodies_arrive(server: &Server) {
     let mut publisher = server.connect();
     let mut stream = server.connect();
-    stream.send(support::wire::request("GET", "/stream?id=a", "").as_bytes());
-    assert_eq!(stream.head().status, 200);
+    stream.send(request("GET", "/stream?id=a", "").as_bytes());
+    assert_eq!(stream.status(), 200);
     assert_eq!(stream.chunk().unwrap(), b"hello");
-    let mut socket = server.connect();
-    socket.upgrade("/ws?id=a");
+    let socket = server.websocket("/ws?id=a");
     let (stream, socket, publisher) = (cell(stream), cell(socket), cell(&mut publisher));
     check(48, body(), |body| {
         let mut long_poll = server.connect();
-        long_poll.send(support::wire::request("GET", "/lp?id=a", "").as_bytes());
+        long_poll.send(request("GET", "/lp?id=a", "").as_bytes());
         let mut publisher = publisher.borrow_mut();
         eventually("the long-poll waits", || subscribers(&mut publisher) == 3);
         assert_eq!(publisher.post("/pub?id=a", "", &body).status, 200);
         assert_eq!(stream.borrow_mut().chunk().unwrap(), body);
-        assert_eq!(socket.borrow_mut().frame(), (0x81, body.clone()));
+        assert_eq!(socket.borrow_mut().frame(), Frame { first: 0x81, payload: body.clone() });
         assert_eq!(long_poll.reply().body, body);
         assert_eq!(publisher.get("/poll?id=a.b1", "").body, body, "stored");
         let zipped = publisher.get("/gz?id=a.b1", "Accept-Encoding: gzip\r\n");
-        assert_eq!(zipped.text("content-encoding").as_deref(), Some("gzip"));
+        assert_eq!(zipped.field("content-encoding"), Some("gzip"));
         let mut unzipped = Vec::new();
         flate2::read::MultiGzDecoder::new(&zipped.body[..]).read_to_end(&mut unzipped).unwrap();
         assert_eq!(unzipped, body, "compressed");
@@ -228,8 +226,8 @@ fn an_event_stream_holds_only_the_lines_that_were_published() {
     check(48, (id(), body(), field), |(id, body, tag)| {
         let path = percent_encoded(&id);
         let mut stream = server.connect();
-        stream.send(support::wire::request("GET", &format!("/ev?id={path}"), "").as_bytes());
-        assert_eq!(stream.head().status, 200);
+        stream.send(request("GET", &format!("/ev?id={path}"), "").as_bytes());
+        assert_eq!(stream.status(), 200);
         assert_eq!(stream.chunk().unwrap(), b": \n");
         let mut publisher = publisher.borrow_mut();
         let mut request =
@@ -324,12 +322,12 @@ fn every_request_leaves_one_line_in_the_access_log_and_none_of_its_making_in_the
 fn any_bytes_on_a_websocket_are_answered_by_frames_or_a_close() {
     let server = server();
     check(64, prop::collection::vec(any::<u8>(), 1..300), |bytes| {
-        let mut socket = server.connect();
-        socket.upgrade("/ws?id=w");
+        let mut socket = server.websocket("/ws?id=w").wire;
         socket.send(&bytes);
-        socket.send_frame(0x88, &1000_u16.to_be_bytes());
+        socket.send(masked(0x88, &1000_u16.to_be_bytes()));
         let _ = socket.stream().shutdown(std::net::Shutdown::Write);
-        let answer = socket.rest();
+        socket.end();
+        let answer = socket.bytes;
         assert!(is_frames(&answer), "{bytes:?} -> {answer:?}");
     });
 }

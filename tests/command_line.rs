@@ -1,14 +1,14 @@
 //! nginx's own habits on the command line, driven against the real binary: start, test, reload, reopen, quit, stop.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-mod daemon;
+mod support;
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use daemon::{Prefix, eventually, free_port, read_until, request, rotate, said};
 use nix::sys::signal::Signal;
+use support::{Prefix, Running, eventually, exchange, free_port, said};
 
 #[test]
 fn a_good_configuration_is_tested_with_the_words_of_nginx() {
@@ -146,7 +146,7 @@ fn logs_are_reopened_after_rotation() {
     prefix.publish("before", "x");
     eventually("a line in the access log", || prefix.read("logs/access.log").contains("id=before"));
     for log in ["logs/access.log", "logs/error.log"] {
-        rotate(&prefix.path(log));
+        fs::rename(prefix.path(log), prefix.path(&format!("{log}.1"))).unwrap();
     }
     assert!(prefix.run(&["-s", "reopen"]).status.success());
     eventually("a new error log", || prefix.path("logs/error.log").exists());
@@ -167,7 +167,7 @@ fn quit_says_farewell_and_ends_with_success() {
     let mut server = prefix.start(&[]);
     let mut subscriber = prefix.subscribe("a");
     assert!(prefix.run(&["-s", "quit"]).status.success());
-    read_until(&mut subscriber, "BYE");
+    subscriber.until_line("BYE");
     assert!(server.wait().success());
     prefix.error_log_has("signal 3 (SIGQUIT) received, shutting down");
 }
@@ -211,7 +211,7 @@ fn a_new_binary_takes_over_without_refusing_a_connection() {
         move || {
             let mut answered = 0;
             while !over.load(std::sync::atomic::Ordering::Relaxed) {
-                let answer = request(port, "POST", "/pub?id=a", "x").unwrap();
+                let answer = exchange(port, "POST", "/pub?id=a", "x").unwrap();
                 assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
                 answered += 1;
             }
@@ -263,7 +263,7 @@ fn sockets_of_systemd_are_used() {
         .spawn()
         .unwrap();
     drop((copy, listener));
-    let _server = daemon::Running(child);
+    let _server = Running(child);
     prefix.wait_until_serving();
     for _ in 0..20 {
         prefix.publish("a", "x");
@@ -284,7 +284,7 @@ fn ports_of_a_site_are_left_to_nginx() {
         assert!(TcpStream::connect(("127.0.0.1", site)).is_err());
     }
     let _server = prefix.start(&["--take-over"]);
-    assert!(request(site, "GET", "/", "").unwrap().starts_with("HTTP/1.1 502"));
+    assert!(exchange(site, "GET", "/", "").unwrap().starts_with("HTTP/1.1 502"));
 }
 
 #[test]

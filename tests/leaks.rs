@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::wire::{Client, masked, request};
-use support::{Server, eventually};
+use support::{Client, Server, eventually, masked, request};
 
 const ZONE: &str = "push_stream_channel_inactivity_time 1s; push_stream_message_ttl 10m; client_max_body_size 16m; keepalive_requests 10000000;";
 const LOCATIONS: &str = "
@@ -153,7 +152,7 @@ fn a_subscriber_that_does_not_read_is_cut_off_and_delays_nobody() {
     slow.send(request("GET", "/stream?id=a", "").as_bytes());
     let mut quick = server.connect();
     quick.send(request("GET", "/stream?id=a", "").as_bytes());
-    assert_eq!(quick.head().status, 200);
+    assert_eq!(quick.status(), 200);
     assert_eq!(quick.chunk().unwrap(), b"hello");
     eventually("both subscribe", || subscribers(&server) == 2);
     let message = vec![b'm'; 1 << 20];
@@ -193,8 +192,7 @@ fn flood(client: &Client, bytes: &[u8], most: usize) {
 fn websockets_and_compressed_streams_that_do_not_read_are_cut_off_too() {
     let mut server = server();
     let files = files_at_rest(&server);
-    let mut socket = server.connect();
-    socket.upgrade("/ws?id=a");
+    let socket = server.websocket("/ws?id=a");
     let mut zipped = server.connect();
     zipped.send(request("GET", "/gz?id=a", "Accept-Encoding: gzip\r\n").as_bytes());
     eventually("both subscribe", || subscribers(&server) == 2);
@@ -250,9 +248,8 @@ fn pongs_that_are_not_read_take_no_memory() {
     let mut server = server();
     let files = files_at_rest(&server);
     let before = server.resident_kib();
-    let mut socket = server.connect();
-    socket.upgrade("/ws?id=a");
-    flood(&socket, &masked(0x89, &[b'p'; 125]).repeat(500), 64 << 20);
+    let socket = server.websocket("/ws?id=a");
+    flood(&socket.wire, &masked(0x89, &[b'p'; 125]).repeat(500), 64 << 20);
     let grown = server.resident_kib().saturating_sub(before);
     assert!(grown < 32 << 10, "{grown} KiB for one client");
     drop(socket);

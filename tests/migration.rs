@@ -3,14 +3,13 @@
 //! Needs nginx in one of the usual places; without it there is nothing to be said, and the test says so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-mod daemon;
+mod support;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use daemon::{PATIENCE, Prefix, Running, eventually, free_port, request, said};
+use support::{Client, Prefix, Running, Socket, eventually, exchange, free_port, request, said};
 
 const PUSH: &str = "
     location = /pub { push_stream_publisher admin; push_stream_channels_path $arg_id; allow 127.0.0.1; deny all; }
@@ -90,41 +89,21 @@ fn a_site_goes_on_with_nginx_and_its_push_locations_with_pushstreamd() {
     let mut direct = subscribed(push_only);
     prefix.publish_at("/pub?id=a", "first");
     for reader in [&mut subscriber, &mut direct] {
-        reader.wait_for("{\"text\":\"first\"}");
+        reader.until("{\"text\":\"first\"}");
     }
-    let denied = request(prefix.port, "GET", "/sub/", "").unwrap();
+    let denied = exchange(prefix.port, "GET", "/sub/", "").unwrap();
     assert!(denied.starts_with("HTTP/1.1 400") && denied.contains("X-Nginx-PushStream-Explain"), "{denied}");
-    let mut socket = TcpStream::connect(("127.0.0.1", prefix.port)).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(
-        socket,
-        "GET /ws/a HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
-    .unwrap();
-    let mut head = [0; 12];
-    socket.read_exact(&mut head).unwrap();
-    assert_eq!(&head, b"HTTP/1.1 101");
+    Socket::open(connected(prefix.port), "/ws/a", b"");
 }
 
-struct Subscriber(BufReader<TcpStream>);
-
-impl Subscriber {
-    fn wait_for(&mut self, text: &str) {
-        let mut line = String::new();
-        while !line.contains(text) {
-            line.clear();
-            assert!(self.0.read_line(&mut line).unwrap() > 0, "closed before {text:?}");
-        }
-    }
+fn connected(port: u16) -> Client {
+    Client::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
 /// A subscriber of channel `a` that the server knows of.
-fn subscribed(port: u16) -> Subscriber {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET /sub/a HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut subscriber = Subscriber(BufReader::new(stream));
-    subscriber.wait_for("HTTP/1.1 200");
-    subscriber
+fn subscribed(port: u16) -> Client {
+    let mut client = connected(port);
+    client.send(request("GET", "/sub/a", ""));
+    assert_eq!(client.status(), 200);
+    client
 }

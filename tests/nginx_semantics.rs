@@ -13,7 +13,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use support::{Server, eventually};
+use support::{PATIENCE, Server, eventually, framed, request};
 
 const CONF: &str = include_str!("nginx_semantics/site.conf");
 const ANSWERS: &str = include_str!("nginx_semantics/answers.jsonl");
@@ -34,7 +34,7 @@ const FILES: [(&str, &str); 9] = [
 /// Starts the site with its files and a backend for `auth_request`.
 fn site() -> Server {
     let backend = backend();
-    let server = Server::start(&CONF.replace("@BACKEND@", &backend.to_string()));
+    let server = Server::configured(&CONF.replace("@BACKEND@", &backend.to_string()), &[]);
     let html = server.dir().join("html");
     fs::create_dir_all(html.join("sub/deep")).unwrap();
     for (name, text) in FILES {
@@ -79,7 +79,7 @@ fn backend() -> u16 {
 /// Sends bytes on a connection of their own and reads whatever comes.
 fn exchange(server: &Server, request: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(server.address()).unwrap();
-    stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let _ = stream.write_all(request);
     let _ = stream.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
@@ -187,14 +187,14 @@ fn subscribers_count_as_connections_until_they_leave() {
     let server = Server::with_locations(2, "limit_conn_zone $remote_addr zone=per:1m;", locations);
     let subscriber = |target: &str| {
         let mut client = server.connect();
-        client.send(support::wire::request("GET", target, "").as_bytes());
-        let status = client.head().status;
+        client.send(request("GET", target, "").as_bytes());
+        let status = client.status();
         (client, status)
     };
     let (first, status) = subscriber("/sub?id=a");
     assert_eq!(status, 200);
     let mut poll = server.connect();
-    poll.send(support::wire::request("GET", "/lp?id=a", "").as_bytes());
+    poll.send(request("GET", "/lp?id=a", "").as_bytes());
     eventually("two connections are counted", || subscriber("/sub?id=a").1 == 503);
     drop(first);
     eventually("the stream is counted off", || subscriber("/sub?id=a").1 == 200);
@@ -222,7 +222,7 @@ fn a_backend_is_asked_with_the_fields_that_are_set_and_the_next_server_after_a_d
 fn an_error_page_may_lead_to_a_push_location() {
     let locations = "location /foreign { proxy_pass http://127.0.0.1:1; error_page 502 =200 @pub; } \
                      location @pub { push_stream_publisher; push_stream_channels_path $arg_id; }";
-    let server = Server::start_with(&support::framed(1, "", locations), &["--take-over"]);
+    let server = Server::configured(&framed(1, "", locations), &["--take-over"]);
     let reply = server.connect().get("/foreign?id=none", "");
     assert_eq!((reply.status, reply.field("X-Nginx-PushStream-Explain").is_some()), (200, false));
 }

@@ -4,17 +4,17 @@
 //! open files allows, and the figures are printed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-mod daemon;
+mod support;
 
 use std::io::Read as _;
 use std::net::TcpStream;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use daemon::{PATIENCE, Prefix, eventually, free_port, read_until, request};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
+use support::{PATIENCE, Prefix, eventually, exchange, free_port};
 
 const CHANNELS: usize = 10;
 
@@ -36,9 +36,7 @@ impl Crowd {
     fn join(prefix: &Prefix, count: usize) -> Self {
         let members = (0..count).map(|number| {
             let channel = number % CHANNELS;
-            let reader = prefix.subscribe(&format!("c{channel}"));
-            assert!(reader.buffer().is_empty());
-            let stream = reader.into_inner();
+            let stream = prefix.subscribe(&format!("c{channel}")).into_stream();
             stream.set_nonblocking(true).unwrap();
             Member { stream, channel, unread: Vec::new(), received: 0 }
         });
@@ -55,7 +53,7 @@ impl Crowd {
 
     /// Reads until everyone has everything.
     fn settle(&mut self) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + 2 * PATIENCE;
         while self.members.iter().any(|member| member.received < self.published[member.channel]) {
             assert!(Instant::now() < until, "messages are missing");
             let mut polled: Vec<PollFd<'_>> =
@@ -193,14 +191,14 @@ fn a_reload_opens_and_closes_ports_and_moves_logs() {
         prefix.read("nginx.conf").replace("logs/error.log", "logs/other.log").replace("access.log", "second.log");
     prefix.write("nginx.conf", &conf);
     server.signal(Signal::SIGHUP);
-    eventually("the new port", || request(more, "GET", "/", "").is_ok_and(|answer| answer.contains(" 204 ")));
+    eventually("the new port", || exchange(more, "GET", "/", "").is_ok_and(|answer| answer.contains(" 204 ")));
     eventually("the new access log", || prefix.read("logs/second.log").contains("GET / HTTP/1.1"));
     prefix.write_conf("worker_processes 3;", "");
     server.signal(Signal::SIGHUP);
     eventually("the port is closed", || TcpStream::connect(("127.0.0.1", more)).is_err());
     prefix.error_log_has("worker_processes 3 needs a restart, 1 workers go on");
     prefix.publish("a", "after");
-    read_until(&mut subscriber, "after");
+    subscriber.until_line("after");
 }
 
 #[test]
@@ -210,9 +208,8 @@ fn strict_says_farewell_on_reload() {
     let server = prefix.start(&["--strict"]);
     let mut subscriber = prefix.subscribe("a");
     server.signal(Signal::SIGHUP);
-    read_until(&mut subscriber, "BYE");
-    let mut rest = String::new();
-    subscriber.read_to_string(&mut rest).unwrap();
+    subscriber.until_line("BYE");
+    let rest = subscriber.end();
     assert!(rest.ends_with("0\r\n\r\n"), "{rest:?}");
     prefix.publish("a", "served on");
 }

@@ -12,8 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::wire::{Client, Reply, request};
-use support::{PATIENCE, Server, eventually};
+use support::{Frame, PATIENCE, Reply, Server, eventually, request};
 
 const CHANNELS: u64 = 4;
 const ZONE: &str = "push_stream_message_ttl 30m; keepalive_requests 100000000;
@@ -103,7 +102,7 @@ impl Run {
         let mut seen = Seen::new(name);
         let mut client = self.server.connect();
         client.send(request("GET", &format!("/stream?id={}", path(channels)), "").as_bytes());
-        assert_eq!(client.head().status, 200);
+        assert_eq!(client.status(), 200);
         self.until_complete(&mut seen, channels, |seen| {
             let quiet = client.is_silent_for(Duration::from_millis(50));
             if !quiet {
@@ -114,12 +113,11 @@ impl Run {
 
     fn websocket(&self, name: &str, channels: &[u64]) {
         let mut seen = Seen::new(name);
-        let mut client = self.server.connect();
-        client.upgrade(&format!("/ws?id={}", path(channels)));
+        let mut socket = self.server.websocket(&format!("/ws?id={}", path(channels)));
         self.until_complete(&mut seen, channels, |seen| {
-            let quiet = client.is_silent_for(Duration::from_millis(50));
+            let quiet = socket.wire.is_silent_for(Duration::from_millis(50));
             if !quiet {
-                let (first, payload) = client.frame();
+                let Frame { first, payload } = socket.frame();
                 assert_eq!(first, 0x81);
                 seen.take(&payload);
             }
@@ -151,7 +149,7 @@ impl Run {
         let mut until = None;
         while !self.is_complete(seen, channels) {
             if self.over.load(Ordering::SeqCst) {
-                let until = *until.get_or_insert_with(|| Instant::now() + PATIENCE);
+                let until = *until.get_or_insert_with(|| Instant::now() + 3 * PATIENCE);
                 assert!(
                     Instant::now() < until,
                     "{} lacks messages: {:?} of {:?}",
@@ -166,7 +164,7 @@ impl Run {
 }
 
 fn next_position(reply: &Reply) -> Option<String> {
-    let (time, tag) = (reply.text("last-modified")?, reply.text("etag")?);
+    let (time, tag) = (reply.field("last-modified")?, reply.field("etag")?);
     Some(format!("If-Modified-Since: {time}\r\nIf-None-Match: {tag}\r\n"))
 }
 
@@ -218,7 +216,7 @@ fn stress(workers: usize, reloads: bool) {
     eprintln!("{workers} workers: {published} messages");
     assert!(published > 100, "only {published} messages");
     for (number, count) in run.published.iter().enumerate() {
-        let body = Client::get(&mut run.server.connect(), &format!("/stat?id=c{number}"), "Connection: close\r\n").body;
+        let body = run.server.connect().get(&format!("/stat?id=c{number}"), "Connection: close\r\n").body;
         let info: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(info["published_messages"].as_u64(), Some(count.load(Ordering::SeqCst)));
     }

@@ -162,8 +162,7 @@ impl<'b> Exchange<'b> {
         now: Now,
         requests: u64,
     ) -> Self {
-        let mut exchange = Self::blank(settings, peer, head, now, requests);
-        exchange.route.close = true;
+        let mut exchange = Self::unreadable(settings, peer, head, now, requests);
         let host = head.authority.or(head.host()).and_then(normal_host);
         if let (Some(host), Some(listener)) = (host, settings.listeners.get(peer.listener)) {
             let (server, _) = find_server(&listener.names, &host);

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{LOCATIONS, PATIENCE, Server, Wire};
+use crate::support::{Client, LOCATIONS, PATIENCE, Server};
 
 /// Polls as a client does: with the validators of the last answer.
-fn follow(wire: &mut Wire, target: &str, validators: &mut Vec<String>) -> String {
+fn follow(wire: &mut Client, target: &str, validators: &mut Vec<String>) -> String {
     let fields: Vec<_> = validators.iter().map(String::as_str).collect();
     let answer = wire.ask(&format!("GET {target}"), &fields, b"");
     if let (Some(time), Some(tag)) = (answer.field("Last-Modified"), answer.field("Etag")) {

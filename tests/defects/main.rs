@@ -18,6 +18,7 @@ mod publishing;
 mod reload;
 mod requests;
 mod statistics;
+#[path = "../support/mod.rs"]
 mod support;
 mod websocket;
 mod wires;

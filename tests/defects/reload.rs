@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use crate::support::{Frame, LOCATIONS, Server};
 
 const EVENTS: &str = "push_stream_events_channel_id EV; push_stream_allow_connections_to_events_channel on;";
@@ -68,7 +70,7 @@ fn a_broken_configuration_changes_nothing_32() {
     let mut stream = server.subscribe("/sub/a");
     stream.head();
     std::fs::write(server.dir().join("nginx.conf"), "nonsense").unwrap();
-    server.signal("HUP");
+    server.signal(Signal::SIGHUP);
     crate::support::eventually("the line", || server.log().contains("[error]") || server.log().contains("[emerg]"));
     server.assert_alive();
     server.publish("/pub?id=a", "x");
@@ -84,7 +86,7 @@ fn a_stop_says_farewell_and_is_quick_80_191() {
     let mut poll = server.subscribe("/lp/a");
     server.await_count("subscribers", 3);
     let asked = Instant::now();
-    server.signal("TERM");
+    server.signal(Signal::SIGTERM);
     assert!(server.end().success());
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
     assert!(stream.end().ends_with("0\r\n\r\n"));
@@ -99,7 +101,7 @@ fn a_graceful_stop_ends_though_a_stream_would_go_on_for_ever_191() {
     let mut stream = server.subscribe("/sub/a");
     stream.head();
     let mut socket = server.websocket("/ws/a");
-    server.signal("QUIT");
+    server.signal(Signal::SIGQUIT);
     assert!(server.end().success());
     assert!(stream.end().ends_with("0\r\n\r\n"));
     assert_eq!(socket.frame().first, 0x88);

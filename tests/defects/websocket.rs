@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use crate::support::{Frame, LOCATIONS, Server, Socket, frame};
+use crate::support::{Frame, LOCATIONS, Server, Socket, masked};
 
 #[test]
 fn frames_that_arrive_together_are_all_handled() {
     let server = Server::usual();
-    let first = [frame(0x81, b"one"), frame(0x81, b"two")].concat();
+    let first = [masked(0x81, b"one"), masked(0x81, b"two")].concat();
     let mut socket = Socket::open(server.connect(), "/ws/a", &first);
     assert_eq!([socket.frame(), socket.frame()], [Frame::text("<one>"), Frame::text("<two>")]);
-    socket.wire.send([frame(0x81, b"three"), frame(0x89, b"p"), frame(0x81, b"four")].concat());
+    socket.wire.send([masked(0x81, b"three"), masked(0x89, b"p"), masked(0x81, b"four")].concat());
     let pong = Frame { first: 0x8A, payload: b"p".to_vec() };
     let mut got = [socket.frame(), socket.frame(), socket.frame()];
     got.sort_by_key(|frame| frame.first);
@@ -46,13 +46,13 @@ fn a_character_cut_by_fragments_and_a_ping_between_them_are_fine() {
 #[test]
 fn a_length_field_is_not_believed() {
     let server = Server::usual();
-    let before = server.memory();
+    let before = server.resident_kib();
     for _ in 0..20 {
         let mut socket = server.websocket("/ws/a");
         socket.wire.send([&[0x81, 0xFF][..], &(1u64 << 40).to_be_bytes(), &[0; 4]].concat());
         assert_eq!(socket.frame().code(), Some(1009));
     }
-    assert!(server.memory() < before + 20 * 1024, "{} KiB from {before}", server.memory());
+    assert!(server.resident_kib() < before + 20 * 1024, "{} KiB from {before}", server.resident_kib());
 }
 
 #[test]

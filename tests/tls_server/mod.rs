@@ -1,13 +1,13 @@
 //! A running server with certificates made for it, and clients that trust them.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
@@ -17,20 +17,19 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, SignatureScheme, StreamOwned,
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::support::{PATIENCE, Prefix, Running, eventually, free_port, said};
 
 static NEWEST: [&rustls::SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
 
 /// A TLS connection of a test.
 pub(crate) type Client = StreamOwned<ClientConnection, TcpStream>;
 
-/// A server in a directory of its own.
+/// A server in a directory of its own; the process goes before it.
 pub(crate) struct TlsServer {
-    directory: PathBuf,
-    process: Option<Child>,
+    process: Option<Running>,
+    prefix: Prefix,
     pub(crate) tls_port: u16,
     pub(crate) http2_port: u16,
-    plain_port: u16,
     proxy_port: u16,
 }
 
@@ -47,18 +46,12 @@ impl Served {
     pub(crate) const RESUMED: HandshakeKind = HandshakeKind::Resumed;
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 impl TlsServer {
     /// Starts a server; `more` stands in its first `server`.
     pub(crate) fn start(more: &str) -> Self {
         let mut server = Self::prepare(more);
-        let log = std::fs::File::create(server.directory.join("out.log")).unwrap();
-        let process = server.command().stderr(Stdio::from(log)).spawn().unwrap();
-        server.process = Some(process);
-        server.eventually(|| TcpStream::connect(("127.0.0.1", server.plain_port)).is_ok());
+        server.process = Some(server.prefix.spawn(&[]));
+        eventually("the server serves", || TcpStream::connect(server.prefix.address()).is_ok());
         server
     }
 
@@ -66,34 +59,29 @@ impl TlsServer {
     pub(crate) fn refused(spoil: impl FnOnce(&Self)) -> String {
         let server = Self::prepare("");
         spoil(&server);
-        let output = server.command().output().unwrap();
+        let output = server.prefix.run(&[]);
         assert!(!output.status.success());
-        String::from_utf8_lossy(&output.stderr).into_owned()
+        said(&output)
     }
 
     fn prepare(more: &str) -> Self {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let directory = std::env::temp_dir().join(format!("pushstreamd-tls-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
         let server = Self {
-            directory,
             process: None,
+            prefix: Prefix::new("tls"),
             tls_port: free_port(),
             http2_port: free_port(),
-            plain_port: free_port(),
             proxy_port: free_port(),
         };
         for name in ["a", "b", "stranger"] {
             server.renew(name);
         }
         server.make_client();
-        server.write("t.conf", &server.configuration(more));
+        server.prefix.configure(&server.configuration(more));
         server
     }
 
     fn configuration(&self, more: &str) -> String {
-        let Self { tls_port, http2_port, plain_port, proxy_port, .. } = self;
+        let Self { tls_port, http2_port, proxy_port, .. } = self;
         format!(
             "daemon off; worker_processes 2; error_log stderr info; pid p.pid; events {{}}
             http {{
@@ -103,7 +91,7 @@ impl TlsServer {
                 ssl_certificate a.crt; ssl_certificate_key a.key;
                 server {{
                     listen 127.0.0.1:{tls_port} ssl http2; listen 127.0.0.1:{http2_port} http2;
-                    listen 127.0.0.1:{plain_port}; listen 127.0.0.1:{proxy_port} proxy_protocol;
+                    listen 127.0.0.1:@PORT@; listen 127.0.0.1:{proxy_port} proxy_protocol;
                     server_name a.example;
                     set_real_ip_from 127.0.0.1; real_ip_header proxy_protocol;
                     {more}
@@ -132,18 +120,12 @@ impl TlsServer {
         )
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pushstreamd"));
-        command.arg("-p").arg(&self.directory).args(["-c", "t.conf"]).stdin(Stdio::null()).stdout(Stdio::null());
-        command
-    }
-
     pub(crate) fn directory(&self) -> &Path {
-        &self.directory
+        &self.prefix.dir
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.directory.join(name), text).unwrap();
+        self.prefix.write(name, text);
     }
 
     /// Makes a certificate for `NAME.example`; returns it.
@@ -174,7 +156,7 @@ impl TlsServer {
 
     /// The certificate of a name, as it is now.
     pub(crate) fn certificate(&self, name: &str) -> Vec<u8> {
-        CertificateDer::from_pem_file(self.directory.join(format!("{name}.crt"))).unwrap().to_vec()
+        CertificateDer::from_pem_file(self.prefix.path(&format!("{name}.crt"))).unwrap().to_vec()
     }
 
     /// A client that asks for a server by name.
@@ -183,7 +165,7 @@ impl TlsServer {
     }
 
     pub(crate) fn plain(&self) -> TcpStream {
-        TcpStream::connect(("127.0.0.1", self.plain_port)).unwrap()
+        TcpStream::connect(self.prefix.address()).unwrap()
     }
 
     pub(crate) fn behind_proxy(&self) -> TcpStream {
@@ -191,18 +173,16 @@ impl TlsServer {
     }
 
     pub(crate) fn reload(&self) {
-        let id = self.process.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+        self.process.as_ref().unwrap().signal(Signal::SIGHUP);
     }
 
     pub(crate) fn await_log(&self, text: &str) {
-        let log = self.directory.join("out.log");
-        self.eventually(|| std::fs::read_to_string(&log).unwrap().contains(text));
+        eventually(text, || self.prefix.log().contains(text));
     }
 
     /// Waits until the server has this many subscribers.
     pub(crate) fn await_subscribers(&self, number: usize) {
-        self.eventually(|| self.has_subscribers(number));
+        eventually("the subscribers", || self.has_subscribers(number));
     }
 
     /// The same, while the tasks of the test go on.
@@ -215,30 +195,8 @@ impl TlsServer {
     }
 
     fn has_subscribers(&self, number: usize) -> bool {
-        let mut plain = self.plain();
-        plain.write_all(b"GET /stats HTTP/1.0\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        plain.read_to_string(&mut answer).unwrap();
+        let answer = self.prefix.request("GET", "/stats", "").unwrap();
         answer.contains(&format!("\"subscribers\": {number},"))
-    }
-
-    #[track_caller]
-    pub(crate) fn eventually(&self, is_so: impl Fn() -> bool) {
-        let end = Instant::now() + PATIENCE;
-        while !is_so() {
-            assert!(Instant::now() < end, "{}", std::fs::read_to_string(self.directory.join("out.log")).unwrap());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for TlsServer {
-    fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -269,7 +227,7 @@ impl Asking<'_> {
         let config = match self.certificate {
             None => builder.with_no_client_auth(),
             Some(name) => {
-                let directory = &self.server.directory;
+                let directory = self.server.directory();
                 let chain = vec![CertificateDer::from_pem_file(directory.join(format!("{name}.crt"))).unwrap()];
                 let key = PrivateKeyDer::from_pem_file(directory.join(format!("{name}.key"))).unwrap();
                 builder.with_client_auth_cert(chain, key).unwrap()

@@ -63,10 +63,16 @@ fn what_breaks_the_protocol_is_closed_with_a_reason_291() {
         socket.send(first, payload);
         assert_eq!(socket.frame().code(), Some(code), "{first:x}");
     }
+}
+
+#[test]
+fn a_binary_message_is_published_and_stays_binary() {
+    let server = Server::usual();
     let mut socket = server.websocket("/ws/a");
-    socket.send(0x82, b"binary");
+    socket.send(0x82, b"\xff\x00");
     socket.send(0x81, b"text");
-    assert_eq!(socket.frame(), Frame::text("<text>"), "binary messages are not published and do no harm");
+    assert_eq!(socket.frame(), Frame { first: 0x82, payload: b"<\xff\x00>".to_vec() });
+    assert_eq!(socket.frame(), Frame::text("<text>"));
 }
 
 #[test]

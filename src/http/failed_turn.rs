@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use super::connection::{Next, Turn};
+use super::connection::Next;
 use super::error_page;
 use super::exchange::Exchange;
 use super::request_head::{BadHead, RequestHead};
 use super::site::{self, Routed};
+use super::turn::Turn;
 use crate::conf::Settings;
 use crate::conf::settings::Location;
 

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use super::authorization::{self, Settled};
 use super::chunked_body::{BadChunk, ChunkedBody};
-use super::connection::{Next, Session, Turn};
+use super::connection::Next;
 use super::context::Context;
 use super::exchange::Exchange;
 use super::publish::{self, Begun};
 use super::reply::Reply;
 use super::request_head::{self, BodyLength, HeadLimits};
+use super::session::Session;
+use super::turn::Turn;
 use super::{site, statistics};
 use crate::conf::settings::{Handler, Location};
 use crate::delivery::{Connection, Event, Flush};

@@ -10,12 +10,13 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
 
-use super::connection::{Session as HttpSession, await_end, drained};
+use super::connection::{await_end, drained};
 use super::context::Context;
 use super::exchange::Exchange;
 use super::publish::cache_fields;
 use super::replay::replay;
 use super::reply::{self, Reply};
+use super::session::Session as HttpSession;
 use super::subscribe::subscriber_fields;
 use super::{channels, explanation};
 use crate::conf::settings::{Compat, Line, Location, Mode};

@@ -197,6 +197,14 @@ pub(super) fn daemonize(log: Option<&fs::File>) -> io::Result<()> {
     Ok(())
 }
 
+/// Has a thread of the allocator give free memory back to the system, also while nothing happens. Comes after
+/// [`daemonize`], which no thread survives.
+pub(super) fn give_memory_back() {
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::warn!("free memory is given back only under load: {error}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,13 +245,5 @@ mod tests {
             assert!(read_pid(&path).is_err(), "{text:?}");
         }
         fs::remove_file(&path).unwrap();
-    }
-}
-
-/// Has a thread of the allocator give free memory back to the system, also while nothing happens. Comes after
-/// [`daemonize`], which no thread survives.
-pub(super) fn give_memory_back() {
-    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
-        tracing::warn!("free memory is given back only under load: {error}");
     }
 }

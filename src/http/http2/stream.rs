@@ -20,12 +20,14 @@ use crate::conf::Settings;
 use crate::conf::settings::{Handler, Location, Mode};
 use crate::delivery::{Connection, Event, Stream};
 use crate::http::authorization::{self, Settled};
-use crate::http::connection::{Next, Session, Turn, catch_up};
+use crate::http::connection::{Next, catch_up};
 use crate::http::exchange::Exchange;
 use crate::http::publish::{self, Begun};
 use crate::http::reply::Reply;
 use crate::http::request_head::{self, HeadLimits};
+use crate::http::session::Session;
 use crate::http::site;
+use crate::http::turn::Turn;
 
 /// A stream that is being answered. Dropping it ends its subscription, whatever the way out.
 pub(super) struct OpenStream {

@@ -31,7 +31,7 @@ pub use websocket::{Frame, Socket, masked};
 pub use wire::{Client, Reply, exchange, percent_encoded, request};
 
 /// How long something that must happen may take.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until the condition holds.
 #[track_caller]

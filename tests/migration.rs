@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::{Client, Prefix, Running, Socket, eventually, exchange, free_port, request, said};
+use support::{Client, PATIENCE, Prefix, Running, Socket, eventually, exchange, free_port, request, said};
 
 const PUSH: &str = "
     location = /pub { push_stream_publisher admin; push_stream_channels_path $arg_id; allow 127.0.0.1; deny all; }
@@ -97,7 +97,7 @@ fn a_site_goes_on_with_nginx_and_its_push_locations_with_pushstreamd() {
 }
 
 fn connected(port: u16) -> Client {
-    Client::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    Client::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), PATIENCE)
 }
 
 /// A subscriber of channel `a` that the server knows of.

@@ -149,7 +149,7 @@ impl Run {
         let mut until = None;
         while !self.is_complete(seen, channels) {
             if self.over.load(Ordering::SeqCst) {
-                let until = *until.get_or_insert_with(|| Instant::now() + 3 * PATIENCE);
+                let until = *until.get_or_insert_with(|| Instant::now() + PATIENCE);
                 assert!(
                     Instant::now() < until,
                     "{} lacks messages: {:?} of {:?}",

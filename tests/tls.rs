@@ -14,7 +14,7 @@ use bytes::Bytes;
 use h2::ext::Protocol;
 use h2::{RecvStream, client};
 use http::Request;
-use support::eventually;
+use support::{PROMPTLY, within};
 use tls_server::{Client, Served, TlsServer, handshake};
 
 /// The request, and everything the server answers until it closes.
@@ -176,7 +176,7 @@ fn a_reload_shows_the_new_certificate_and_keeps_the_old_one_when_it_is_broken() 
     let new = server.renew("a");
     assert_ne!(new, old);
     server.reload();
-    eventually("the new certificate", || server.client("a.example").served().certificate == new);
+    within(PROMPTLY, "the new certificate", || server.client("a.example").served().certificate == new);
     publish(&server, "still here");
     read_until(&mut kept, "data: still here");
 }

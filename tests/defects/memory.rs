@@ -62,7 +62,7 @@ fn a_subscriber_that_does_not_read_is_cut_off_with_a_line_in_the_log_300() {
         server.publish("/drop?id=a", &text);
         assert_eq!(reader.frame().payload.len(), text.len() + 2, "others go on");
     }
-    crate::support::eventually("the line", || server.log().contains("subscriber does not read, disconnected"));
+    server.eventually("the line", || server.log().contains("subscriber does not read, disconnected"));
     server.await_count("subscribers", 1);
 }
 

@@ -71,7 +71,7 @@ fn a_broken_configuration_changes_nothing_32() {
     stream.head();
     std::fs::write(server.dir().join("nginx.conf"), "nonsense").unwrap();
     server.signal(Signal::SIGHUP);
-    crate::support::eventually("the line", || server.log().contains("[error]") || server.log().contains("[emerg]"));
+    server.eventually("the line", || server.log().contains("[error]") || server.log().contains("[emerg]"));
     server.assert_alive();
     server.publish("/pub?id=a", "x");
     stream.until("<x>");

@@ -34,7 +34,7 @@ fn events_that_expire_do_not_spoil_the_count_of_stored_messages_267() {
     }
     let events = |server: &Server| server.get("/pub?id=EV").text();
     assert!(events(&server).contains("\"stored_messages\": 5"), "{}", events(&server));
-    crate::support::eventually("the expiry of events", || events(&server).contains("\"stored_messages\": 0"));
+    server.eventually("the expiry of events", || events(&server).contains("\"stored_messages\": 0"));
     assert_eq!(server.count("stored_messages"), 0);
     server.publish("/pub?id=c0", "x");
     assert_eq!(server.count("stored_messages"), 1);

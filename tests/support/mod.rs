@@ -30,13 +30,22 @@ pub use server::{Server, test_configuration, test_whole};
 pub use websocket::{Frame, Socket, masked};
 pub use wire::{Client, Reply, exchange, percent_encoded, request};
 
-/// How long something that must happen may take.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long something that must happen may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long it may take where nothing slows the server down.
+pub const PROMPTLY: Duration = Duration::from_secs(10);
 
 /// Waits until the condition holds.
 #[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    within(PATIENCE, what, condition);
+}
+
+/// The same with a limit of its own.
+#[track_caller]
+pub fn within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + patience;
     while !condition() {
         assert!(Instant::now() < until, "never: {what}");
         std::thread::sleep(Duration::from_millis(10));

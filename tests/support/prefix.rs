@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Client, eventually, exchange, free_port, request};
+use super::{Client, PATIENCE, PROMPTLY, eventually, exchange, free_port, request, within};
 
 /// Where a server may leave what it has to say.
 const LOGS: [&str; 3] = ["error.log", "logs/error.log", "stderr"];
@@ -139,7 +139,7 @@ impl Prefix {
 
     /// A streaming subscriber whose head has been read.
     pub fn subscribe(&self, channel: &str) -> Client {
-        let mut client = Client::open(self.address());
+        let mut client = Client::open(self.address(), PATIENCE);
         client.send(request("GET", &format!("/sub/{channel}"), ""));
         client.head();
         client
@@ -177,7 +177,7 @@ impl Running {
     /// Waits for the end of the process.
     pub fn wait(&mut self) -> ExitStatus {
         let mut status = None;
-        eventually("the process ends", || {
+        within(PROMPTLY, "the process ends", || {
             status = self.ended();
             status.is_some()
         });

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::configuration::of_sections;
-use super::{Client, LOCATIONS, PATIENCE, Prefix, Reply, Running, Socket, eventually, framed};
+use super::{Client, LOCATIONS, PATIENCE, PROMPTLY, Prefix, Reply, Running, Socket, framed, within};
 
 /// A running server. The process goes before its directory.
 pub struct Server {
     process: Running,
+    patience: Duration,
     prefix: Prefix,
 }
 
@@ -32,7 +33,9 @@ impl Server {
 
     /// The same with arguments.
     pub fn with_args(args: &[&str], http: &str, server: &str) -> Self {
-        Self::configured(&of_sections(http, server), args)
+        let mut started = Self::configured(&of_sections(http, server), args);
+        started.patience = PROMPTLY;
+        started
     }
 
     /// Starts so many workers with an access log: `zone` within `http`, `locations` within its one server.
@@ -49,8 +52,8 @@ impl Server {
     fn try_start(conf: &str, args: &[&str]) -> Option<Self> {
         let prefix = Prefix::new("server");
         prefix.configure(conf);
-        let mut server = Self { process: prefix.spawn(args), prefix };
-        let until = Instant::now() + PATIENCE;
+        let mut server = Self { process: prefix.spawn(args), patience: PATIENCE, prefix };
+        let until = Instant::now() + PROMPTLY;
         while TcpStream::connect(server.address()).is_err() {
             if let Some(status) = server.process.ended() {
                 assert!(server.log().contains("bind()"), "the server ended with {status}:\n{}", server.log());
@@ -75,7 +78,7 @@ impl Server {
 
     /// A new connection.
     pub fn connect(&self) -> Client {
-        Client::open(self.address())
+        Client::open(self.address(), self.patience)
     }
 
     /// One request on a connection of its own.
@@ -116,12 +119,18 @@ impl Server {
 
     /// Waits until a number of the summary is this.
     pub fn await_count(&self, member: &str, expected: u64) {
-        eventually(&format!("{member} = {expected}"), || self.count(member) == expected);
+        self.eventually(&format!("{member} = {expected}"), || self.count(member) == expected);
     }
 
     /// Waits until an answer holds a text.
     pub fn await_text(&self, target: &str, text: &str) {
-        eventually(&format!("{text} at {target}"), || self.get(target).text().contains(text));
+        self.eventually(&format!("{text} at {target}"), || self.get(target).text().contains(text));
+    }
+
+    /// Waits until the condition holds.
+    #[track_caller]
+    pub fn eventually(&self, what: &str, condition: impl FnMut() -> bool) {
+        within(self.patience, what, condition);
     }
 
     /// Sends a signal.
@@ -135,7 +144,7 @@ impl Server {
         let mark = format!("/reloaded-{}", TURN.fetch_add(1, Ordering::Relaxed));
         self.prefix.configure(&of_sections(http, &format!("{server}\nlocation = {mark} {{ return 204; }}")));
         self.signal(Signal::SIGHUP);
-        eventually("the reload", || self.get(&mark).status == 204);
+        self.eventually("the reload", || self.get(&mark).status == 204);
     }
 
     /// How it ended; waits for that.

@@ -11,6 +11,8 @@ use super::PATIENCE;
 /// A connection to the server.
 pub struct Client {
     stream: TcpStream,
+    /// How long the server may take for what is asked of it.
+    patience: Duration,
     /// What has arrived and was not taken.
     pub bytes: Vec<u8>,
     /// Whether the server has closed.
@@ -47,11 +49,11 @@ impl Reply {
 
 impl Client {
     /// Connects.
-    pub fn open(address: SocketAddr) -> Self {
+    pub fn open(address: SocketAddr, patience: Duration) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(patience)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, bytes: Vec::new(), ended: false }
+        Self { stream, patience, bytes: Vec::new(), ended: false }
     }
 
     /// The stream under it.
@@ -125,7 +127,7 @@ impl Client {
     /// Takes the next answer.
     pub fn answer(&mut self, without_body: bool) -> Reply {
         let mut found = None;
-        self.read_until(PATIENCE, |bytes, ended| {
+        self.read_until(self.patience, |bytes, ended| {
             found = cut(bytes, ended, without_body);
             found.is_some()
         });
@@ -159,7 +161,7 @@ impl Client {
     /// Takes everything up to the end of a text.
     pub fn until(&mut self, text: &str) -> String {
         let (mut seen, mut found) = (0, None);
-        self.read_until(PATIENCE, |bytes, _| {
+        self.read_until(self.patience, |bytes, _| {
             let fresh = bytes[seen..].windows(text.len()).position(|window| window == text.as_bytes());
             found = found.or(fresh.map(|at| seen + at));
             seen = (bytes.len() + 1).saturating_sub(text.len());
@@ -177,7 +179,7 @@ impl Client {
 
     /// Takes this many bytes.
     pub fn take(&mut self, count: usize) -> Vec<u8> {
-        self.read_until(PATIENCE, |bytes, _| bytes.len() >= count);
+        self.read_until(self.patience, |bytes, _| bytes.len() >= count);
         assert!(self.bytes.len() >= count, "only {:.2000?}", self.shown());
         self.bytes.drain(..count).collect()
     }
@@ -190,7 +192,7 @@ impl Client {
 
     /// Everything up to the end, which must come.
     pub fn end(&mut self) -> String {
-        self.read_until(PATIENCE, |_, _| false);
+        self.read_until(self.patience, |_, _| false);
         assert!(self.ended, "it is not closed after {:.2000?}", self.shown());
         self.shown()
     }

@@ -17,7 +17,7 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, SignatureScheme, StreamOwned,
 };
 
-use crate::support::{PATIENCE, Prefix, Running, eventually, free_port, said};
+use crate::support::{PROMPTLY, Prefix, Running, free_port, said, within};
 
 static NEWEST: [&rustls::SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
 
@@ -51,7 +51,7 @@ impl TlsServer {
     pub(crate) fn start(more: &str) -> Self {
         let mut server = Self::prepare(more);
         server.process = Some(server.prefix.spawn(&[]));
-        eventually("the server serves", || TcpStream::connect(server.prefix.address()).is_ok());
+        within(PROMPTLY, "the server serves", || TcpStream::connect(server.prefix.address()).is_ok());
         server
     }
 
@@ -177,17 +177,17 @@ impl TlsServer {
     }
 
     pub(crate) fn await_log(&self, text: &str) {
-        eventually(text, || self.prefix.log().contains(text));
+        within(PROMPTLY, text, || self.prefix.log().contains(text));
     }
 
     /// Waits until the server has this many subscribers.
     pub(crate) fn await_subscribers(&self, number: usize) {
-        eventually("the subscribers", || self.has_subscribers(number));
+        within(PROMPTLY, "the subscribers", || self.has_subscribers(number));
     }
 
     /// The same, while the tasks of the test go on.
     pub(crate) async fn subscribers(&self, number: usize) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + PROMPTLY;
         while !self.has_subscribers(number) {
             assert!(Instant::now() < end, "not {number} subscribers");
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -240,7 +240,7 @@ impl Asking<'_> {
         let name = ServerName::try_from(self.name).unwrap();
         let mut session = ClientConnection::new(self.config(), name).unwrap();
         let mut tcp = TcpStream::connect(("127.0.0.1", self.server.tls_port))?;
-        tcp.set_read_timeout(Some(PATIENCE))?;
+        tcp.set_read_timeout(Some(PROMPTLY))?;
         while session.is_handshaking() {
             session.complete_io(&mut tcp)?;
         }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::directives::Directive;
+use super::directives::{Directive, OURS};
 use super::error::{Note, Place, shown};
 use super::namespace::Namespace;
 use super::settings::{Compat, LimitZone, Line, LogFormat, LogLevel, UpstreamServer, Zone};
@@ -118,7 +118,7 @@ impl Compiler {
     /// Says once that a directive is an old spelling.
     pub(super) fn note_spelling(&mut self, node: &Node, row: &Directive) {
         let asked_for = self.chosen.is_some_and(|line| row.lines.know(line));
-        if asked_for || row.lines.know(Line::V05) || !self.noted.insert(row.name.to_owned()) {
+        if asked_for || row.lines == OURS || row.lines.know(Line::V05) || !self.noted.insert(row.name.to_owned()) {
             return;
         }
         let text = if row.meaning == row.name {

@@ -384,6 +384,8 @@ pub struct Push {
     pub longpolling_connection_ttl: Option<u64>,
     /// `push_stream_websocket_allow_publish`
     pub websocket_allow_publish: bool,
+    /// `push_stream_websocket_deflate`
+    pub websocket_deflate: bool,
     /// `push_stream_last_received_message_time`
     pub last_received_message_time: Option<Complex>,
     /// `push_stream_last_received_message_tag`

@@ -108,6 +108,7 @@ fn push() -> Push {
         subscriber_connection_ttl: None,
         longpolling_connection_ttl: None,
         websocket_allow_publish: false,
+        websocket_deflate: false,
         last_received_message_time: None,
         last_received_message_tag: None,
         last_event_id: None,

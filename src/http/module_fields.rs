@@ -107,7 +107,7 @@ pub fn version_headers(line: Line) -> [Field; 2] {
 
 /// The head of a successful websocket handshake: exactly this, neither Server nor `add_header`. `expires`: with the
 /// fields against caches.
-pub fn websocket_head(expires: bool, accept: &str, out: &mut Vec<u8>) {
+pub fn websocket_head(expires: bool, accept: &str, extension: Option<&str>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
     if expires {
         for (name, value) in expires_headers() {
@@ -116,5 +116,8 @@ pub fn websocket_head(expires: bool, accept: &str, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b"Upgrade: WebSocket\r\nConnection: Upgrade\r\n");
     field("Sec-WebSocket-Accept", accept.as_bytes(), out);
+    if let Some(extension) = extension {
+        field("Sec-WebSocket-Extensions", extension.as_bytes(), out);
+    }
     out.extend_from_slice(b"\r\n");
 }

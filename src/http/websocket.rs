@@ -23,7 +23,7 @@ use crate::conf::settings::{Compat, Line, Location, Mode};
 use crate::delivery::{Connection, Ending, Event, Flush, Manner};
 use crate::hub::{Answer, Ask, AskKind};
 use crate::model::{Draft, Refusal};
-use crate::render::{Decoder, Farewell, Framing, Rules, websocket_frame};
+use crate::render::{Decoder, Farewell, Framing, Rules, permessage_deflate, websocket_frame};
 
 /// What RFC 6455 appends to the key.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -73,7 +73,8 @@ pub(super) fn begin(
         let fields = subscriber_fields(exchange, location);
         return Begun::Reply(explanation::refused(*refusal, compat.line, fields));
     }
-    switching(&key, compat.line, before);
+    let deflate = agrees_on_deflate(exchange, location);
+    switching(&key, compat.line, deflate, before);
     connection.push(Bytes::from(std::mem::take(before)));
     let (answer, registration) = match answer {
         Ok(mut answer) => match answer.subscription.take() {
@@ -86,7 +87,8 @@ pub(super) fn begin(
             return Begun::Refused;
         }
     };
-    let view = context.view(exchange, location, Framing::WebSocket, false);
+    let framing = if deflate { Framing::WebSocketDeflate } else { Framing::WebSocket };
+    let view = context.view(exchange, location, framing, false);
     connection.push(view.header().clone());
     for missed in &answer.missed {
         connection.push(view.message(missed.channel.as_bytes(), &missed.message));
@@ -99,9 +101,10 @@ pub(super) fn begin(
         Compat { line: Line::V05, .. } => Rules::Module,
         Compat { .. } => Rules::OldModule,
     };
-    let largest = usize::try_from(location.core.client_max_body_size).unwrap_or(usize::MAX);
+    let most = usize::try_from(location.core.client_max_body_size).unwrap_or(usize::MAX);
+    let decoder = Decoder::new(rules, if most == 0 { usize::MAX } else { most });
     Begun::Open(Box::new(Session {
-        decoder: Decoder::new(rules, if largest == 0 { usize::MAX } else { largest }),
+        decoder: if deflate { decoder.with_deflate() } else { decoder },
         publish: location.push.websocket_allow_publish.then_some(location.push.store_messages),
         line: compat.line,
         strict: compat.strict,
@@ -132,9 +135,16 @@ fn handshake(exchange: &Exchange<'_>) -> Result<Vec<u8>, Box<Reply>> {
     Ok(key.to_vec())
 }
 
-fn switching(key: &[u8], line: Line, out: &mut Vec<u8>) {
+/// Whether both sides want permessage-deflate.
+fn agrees_on_deflate(exchange: &Exchange<'_>, location: &Location) -> bool {
+    let offers = exchange.head.headers().filter(|(name, _)| name.eq_ignore_ascii_case(b"sec-websocket-extensions"));
+    location.push.websocket_deflate
+        && offers.filter_map(|(_, offers)| std::str::from_utf8(offers).ok()).any(permessage_deflate::acceptable)
+}
+
+fn switching(key: &[u8], line: Line, deflate: bool, out: &mut Vec<u8>) {
     let accept = STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize());
-    reply::websocket_head(line > Line::V034, &accept, out);
+    reply::websocket_head(line > Line::V034, &accept, deflate.then_some(permessage_deflate::ACCEPTED), out);
 }
 
 fn subscribe(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Result<Answer, Refusal> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Frame, LOCATIONS, Server, Socket, masked};
+use crate::support::{Frame, LOCATIONS, Server, Socket, masked, request};
 
 #[test]
 fn frames_that_arrive_together_are_all_handled() {
@@ -144,3 +144,21 @@ fn messages_go_only_to_channels_of_the_connection_185() {
     assert_eq!([socket.frame(), socket.frame()], [Frame::text("<x>"), Frame::text("<x>")]);
     assert_eq!(other.wire.rest(Duration::from_millis(50)), "");
 }
+
+#[test]
+fn messages_are_compressed_where_both_sides_want_it_273() {
+    let server = Server::start("", &format!("location /zip {{ push_stream_subscriber websocket; {ZIP} }} {LOCATIONS}"));
+    let mut plain = server.websocket("/zip?id=a");
+    let mut wire = server.connect();
+    let offer = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n\
+                 Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+    wire.send(request("GET", "/zip?id=a", offer));
+    assert!(wire.head().contains("\r\nSec-WebSocket-Extensions: permessage-deflate; "));
+    server.publish("/pub?id=a", "again and ".repeat(40));
+    assert_eq!(plain.frame(), Frame::text(&"again and ".repeat(40)));
+    let head = wire.take(2);
+    assert_eq!(head[0], 0xC1, "a compressed text");
+    assert!(head[1] < 60, "{} bytes", head[1]);
+}
+
+const ZIP: &str = "push_stream_channels_path $arg_id; push_stream_websocket_deflate on;";

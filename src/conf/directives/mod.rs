@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 pub use page::markdown;
 pub use row::{
     ALWAYS, Args, BEFORE_03, Contents, Contexts, Directive, EVENTS, HTTP, Kind, LIMIT_EXCEPT, LOCATION, LOCATION_IF,
-    Lines, MAIN, ONLY_03, SERVER, SERVER_IF, SINCE_035, UPSTREAM,
+    Lines, MAIN, ONLY_03, OURS, SERVER, SERVER_IF, SINCE_035, UPSTREAM,
 };
 
 /// The rows, and where the rows of a name are.

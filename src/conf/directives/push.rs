@@ -5,7 +5,7 @@
 
 use super::row::Kind::{Complex, Flag, Handler, List, Milliseconds, Number, Seconds, Text, Words};
 use super::row::{
-    BEFORE_03, Directive, HSL, HSLI, HTTP, LOCATION, ONLY_03, SINCE_04, SINCE_05, SINCE_035, between, row, take,
+    BEFORE_03, Directive, HSL, HSLI, HTTP, LOCATION, ONLY_03, OURS, SINCE_04, SINCE_05, SINCE_035, between, row, take,
 };
 
 /// Directives of the zone, `http` only.
@@ -179,6 +179,15 @@ pub(super) const LOCATIONS: &[Directive] = &[
         "off",
         "Websocket subscribers may publish to their channels.",
     ),
+    row(
+        "push_stream_websocket_deflate",
+        HSL,
+        take(1),
+        Flag,
+        "off",
+        "Offer permessage-deflate (RFC 7692) to websocket clients. Not known with `--strict`.",
+    )
+    .known(OURS),
     row(
         "push_stream_last_received_message_time",
         HSLI,

@@ -225,6 +225,8 @@ pub const SINCE_035: Lines = Lines(0b1110);
 pub(super) const SINCE_04: Lines = Lines(0b1100);
 /// 0.5.0 and later.
 pub(super) const SINCE_05: Lines = Lines(0b1000);
+/// No version of the module: pushstreamd's own.
+pub const OURS: Lines = Lines(0b1_0000);
 
 impl Lines {
     /// Whether `line` knows the name.
@@ -246,6 +248,7 @@ impl Lines {
             SINCE_035 => "since 0.3.5",
             SINCE_04 => "since 0.4.0",
             SINCE_05 => "since 0.5.0",
+            OURS => "pushstreamd only",
             _ => "all",
         }
     }

@@ -170,8 +170,8 @@ test('pages receive over the migration, over reloads, and again after the way ba
 
   await back();
   await there();
-  assert.notEqual(machine.pid('pushstreamd'), pid);
   await listening();
+  assert.notEqual(machine.pid('pushstreamd'), pid);
   const second = numbered(40, 'second');
   await steadily(second);
   await assertReceived(pages, [...first, ...reloads, ...second]);

@@ -5,7 +5,6 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, RawFd};
 use std::task::{Context, Poll};
 
 use socket2::SockRef;
@@ -109,33 +108,6 @@ impl Stream {
             }
             Self::Body => Ok(()),
         };
-    }
-
-    /// The TLS layer, if there is one.
-    pub fn tls(&self) -> Option<&TlsStream> {
-        match self {
-            Self::Tls(tls) => Some(tls),
-            _ => None,
-        }
-    }
-
-    /// The TCP socket below, if there is one.
-    pub fn tcp(&self) -> Option<&TcpStream> {
-        match self {
-            Self::Tcp(tcp) => Some(tcp),
-            Self::Unix(_) | Self::Body => None,
-            Self::Tls(tls) => tls.below().tcp(),
-        }
-    }
-
-    /// The file descriptor, if there is one.
-    pub fn fd(&self) -> Option<RawFd> {
-        match self {
-            Self::Tcp(tcp) => Some(tcp.as_raw_fd()),
-            Self::Unix(unix) => Some(unix.as_raw_fd()),
-            Self::Tls(tls) => tls.below().fd(),
-            Self::Body => None,
-        }
     }
 }
 

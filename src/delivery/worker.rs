@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use super::connection::{Connection, Flush};
 use super::deadlines::Deadlines;
 use super::subscribers::{Ending, Listeners, Manner, Subscriber};
-use crate::hub::{ChannelKey, Fanout, Hub, Note, Registration};
+use crate::hub::{Fanout, Hub, Note, Registration};
 use crate::model::Now;
 use crate::render::View;
 
@@ -453,11 +453,6 @@ impl Worker {
         if connection.armed.get() != 0 {
             self.deadlines.borrow_mut().disarm(connection.armed.replace(0), connection.slot.get());
         }
-    }
-
-    /// Whether the connection listens to this channel (for tests and statistics).
-    pub fn listens(&self, key: ChannelKey) -> usize {
-        self.listeners.borrow().of(key).len()
     }
 }
 

@@ -15,7 +15,6 @@ use super::exchange::Exchange;
 use super::request_head::Version;
 use super::status::{SERVER, SERVER_FULL, page, reason, sent_status};
 use crate::conf::settings::{Expires, Location};
-use crate::model::Refusal;
 
 pub(crate) use super::module_fields::etag_prefix;
 pub use super::module_fields::{
@@ -115,15 +114,6 @@ impl Reply {
             status if page.is_empty() => Self::header_only(status),
             status => Self::full(status, "text/html", page),
         }
-    }
-
-    /// A refusal of the module: its status and its text as Explain.
-    pub fn refusal(refusal: Refusal) -> Self {
-        let mut reply = Self::header_only(refusal.status());
-        if refusal.status() != 500 {
-            reply.headers.push(explain(refusal.to_string()));
-        }
-        reply
     }
 
     /// Adds fields, in order.

@@ -10,8 +10,6 @@ mod writer;
 
 pub use writer::{Group, Writer};
 
-use crate::conf::settings::Line;
-
 /// A format of the answer, as chosen by `Accept`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the module's subtypes")]
@@ -64,16 +62,6 @@ impl Format {
             Self::Yaml | Self::XYaml => Layout::Yaml,
             Self::Xml => Layout::Xml,
         }
-    }
-}
-
-/// The values of `X-Nginx-PushStream-Tag` and `X-Nginx-PushStream-Commit` on statistics answers.
-pub fn version_of(line: Line) -> (&'static str, &'static str) {
-    match line {
-        Line::V034 => ("0.3.4", "ab5f17888393a57a3191f0f4ea631be717e6a30b"),
-        Line::V035 => ("0.3.4", "3a4907ae5aa3ac2222924aa7d30973958657d9c2"),
-        Line::V040 => ("0.4.0", "022a5c4188e4b3df03c8c173647d88e81093f136"),
-        Line::V05 => ("0.5.4", "3d4cc6dc3ab97ac3516246c680a33cb83dd66ab7"),
     }
 }
 

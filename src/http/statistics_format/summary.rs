@@ -94,7 +94,8 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::statistics_format::{Format, Heading, version_of};
+    use crate::http::reply::version_headers;
+    use crate::http::statistics_format::{Format, Heading};
 
     const HEADING: Heading<'static> =
         Heading { hostname: "h", time: 1_795_373_031, channels: 2, wildcard_channels: 1, uptime: 9 };
@@ -164,6 +165,6 @@ mod tests {
         assert!(
             summary(Format::Json, Line::V034).contains("{\"pid\": \"77\", \"subscribers\": \"5\", \"uptime\": \"8\"}")
         );
-        assert_eq!(version_of(Line::V035).0, "0.3.4");
+        assert_eq!(&*version_headers(Line::V035)[0].1, b"0.3.4");
     }
 }

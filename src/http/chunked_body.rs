@@ -29,7 +29,7 @@ impl BadChunk {
     }
 }
 
-/// The decoder of one body.
+/// The decoder of one body, from its first byte to its last, whatever has been answered meanwhile.
 #[derive(Debug)]
 pub struct ChunkedBody {
     state: State,
@@ -41,6 +41,8 @@ pub struct ChunkedBody {
     limit: u64,
     /// Bytes of the current size line or trailer block.
     line: usize,
+    /// What was wrong: nothing behind it can be told from a request.
+    failed: Option<BadChunk>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +63,12 @@ enum State {
 impl ChunkedBody {
     /// A decoder that refuses more than `limit` bytes (`client_max_body_size`; 0 = no limit).
     pub fn new(limit: u64) -> Self {
-        Self { state: State::SizeStart, remaining: 0, total: 0, limit, line: 0 }
+        Self { state: State::SizeStart, remaining: 0, total: 0, limit, line: 0, failed: None }
+    }
+
+    /// Changes the limit of a body that is on its way; what has come of it counts.
+    pub fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
     }
 
     /// Whether the end of the body has come.
@@ -71,7 +78,21 @@ impl ChunkedBody {
 
     /// Takes input, appends body bytes to `out`, and tells how many bytes of the input belonged to the body: all of them
     /// unless it is done.
+    ///
+    /// After an error every further call fails with it.
     pub fn feed(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, BadChunk> {
+        let fed = match self.failed {
+            Some(bad) => Err(bad),
+            None => self.decode(input, out),
+        };
+        self.failed = fed.err();
+        fed
+    }
+
+    fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, BadChunk> {
+        if self.is_over_limit() {
+            return Err(BadChunk::TooLarge);
+        }
         let mut at = 0;
         while self.state != State::Done {
             if self.state == State::Data {
@@ -139,10 +160,14 @@ impl ChunkedBody {
             return Ok(State::TrailerStart);
         }
         self.total = self.total.saturating_add(self.remaining);
-        if self.limit != 0 && self.total > self.limit {
+        if self.is_over_limit() {
             return Err(BadChunk::TooLarge);
         }
         Ok(State::Data)
+    }
+
+    fn is_over_limit(&self) -> bool {
+        self.limit != 0 && self.total > self.limit
     }
 }
 
@@ -186,6 +211,22 @@ mod tests {
         assert_eq!(decode(b"3\r\nabc\r\n3\r\n", 5, 99), Err(BadChunk::TooLarge));
         let endless = [b"0\r\n".to_vec(), vec![b'x'; 9000]].concat();
         assert_eq!(decode(&endless, 0, 99), Err(BadChunk::Malformed));
+    }
+
+    #[test]
+    fn a_limit_set_on_the_way_neither_forgets_nor_forgives() {
+        let mut body = ChunkedBody::new(0);
+        let mut out = Vec::new();
+        // The size line alone, as a client may send it: what follows is data still.
+        assert_eq!(body.feed(b"5\r\n", &mut out), Ok(3));
+        body.set_limit(9);
+        assert_eq!(body.feed(b"0\r\n\r\n\r\n9\r\n", &mut out), Err(BadChunk::TooLarge));
+        assert_eq!(out, b"0\r\n\r\n");
+        assert_eq!(body.feed(b"0\r\n\r\n", &mut out), Err(BadChunk::TooLarge));
+        let mut done = ChunkedBody::new(0);
+        assert_eq!(done.feed(b"0\r\n\r\n", &mut out), Ok(5));
+        done.set_limit(9);
+        assert!(done.is_done());
     }
 
     proptest! {

@@ -230,8 +230,7 @@ impl Incoming {
     fn set_limit(&mut self, most: u64) {
         match &mut self.framing {
             Framing::Exact(_, limit) => *limit = most,
-            Framing::Chunked(decoder) if self.text.is_empty() => *decoder = ChunkedBody::new(most),
-            Framing::Chunked(_) => {}
+            Framing::Chunked(decoder) => decoder.set_limit(most),
         }
     }
 

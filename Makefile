@@ -53,7 +53,8 @@ examples: build ## load every file of nginx-conf-examples by the program it is f
 	compat-tests/run examples
 
 fuzz-smoke: ## fuzz what takes bytes of strangers: property tests with many cases, then each target for SECONDS (10)
-	PROPTEST_CASES=8192 $(CARGO) test --lib --test fuzz_entry
+	PROPTEST_CASES=8192 $(CARGO) test --lib
+	PROPTEST_CASES=8192 $(CARGO) test --test it fuzz_entry::
 	fuzz/run $(SECONDS)
 
 docs: ## documentation of the code, in target/doc

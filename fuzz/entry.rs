@@ -1,6 +1,6 @@
 //! What is fuzzed: one function for each place where bytes of strangers come in.
 //!
-//! Shared by the targets of `cargo fuzz` and by `tests/fuzz_entry.rs`. Each function asserts, beside "no panic", the one
+//! Shared by the targets of `cargo fuzz` and by `tests/it/fuzz_entry.rs`. Each function asserts, beside "no panic", the one
 //! property that the code behind it promises for every input.
 
 use std::path::Path;

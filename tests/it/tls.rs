@@ -1,21 +1,16 @@
 //! TLS, HTTP/2 and the PROXY protocol through the real server: certificates and versions as configured, client
 //! certificates, reload, and every kind of subscriber over each way in.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may panic")]
-
-mod support;
-mod tls_server;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::support::{PROMPTLY, within};
+use crate::tls_server::{self, Client, Served, TlsServer, handshake};
 use bytes::Bytes;
 use h2::ext::Protocol;
 use h2::{RecvStream, client};
 use http::Request;
-use support::{PROMPTLY, within};
-use tls_server::{Client, Served, TlsServer, handshake};
 
 /// The request, and everything the server answers until it closes.
 fn ask(client: Client, request: &str) -> String {

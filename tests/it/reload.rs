@@ -2,19 +2,16 @@
 //!
 //! `PUSHSTREAMD_SUBSCRIBERS` sets the number of subscribers (a few hundred otherwise); it is lowered to what the limit of
 //! open files allows, and the figures are printed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-
-mod support;
 
 use std::io::Read as _;
 use std::net::TcpStream;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use crate::support::{PATIENCE, Prefix, eventually, exchange, free_port};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use support::{PATIENCE, Prefix, eventually, exchange, free_port};
 
 const CHANNELS: usize = 10;
 

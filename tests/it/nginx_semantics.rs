@@ -3,17 +3,13 @@
 //! `nginx_semantics/site.conf` is the configuration of both. A line of `answers.jsonl` is a request as sent and the answers as
 //! [`told`] writes them down. Limits and backends have tests of their own, as their answers depend on what came before.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use support::{PATIENCE, Server, eventually, framed, request};
+use crate::support::{PATIENCE, Server, eventually, framed, request};
 
 const CONF: &str = include_str!("nginx_semantics/site.conf");
 const ANSWERS: &str = include_str!("nginx_semantics/answers.jsonl");
@@ -195,10 +191,11 @@ fn subscribers_count_as_connections_until_they_leave() {
     assert_eq!(status, 200);
     let mut poll = server.connect();
     poll.send(request("GET", "/lp?id=a", "").as_bytes());
-    eventually("two connections are counted", || subscriber("/sub?id=a").1 == 503);
+    let mut publisher = server.connect();
+    eventually("both wait", || publisher.get("/pub?id=a", "").text().contains("\"subscribers\": 2"));
+    assert_eq!(subscriber("/sub?id=a").1, 503);
     drop(first);
     eventually("the stream is counted off", || subscriber("/sub?id=a").1 == 200);
-    let mut publisher = server.connect();
     eventually("nobody but the poll is left", || subscriber("/sub?id=b").1 == 200);
     assert_eq!(publisher.post("/pub?id=a", "", b"x").status, 200);
     assert_eq!(poll.reply().status, 200);

@@ -1,16 +1,12 @@
 //! Clients that go away at every state, do not read, or send more than they read: nothing of them stays, nobody else notices.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::io::{ErrorKind, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{Client, Server, eventually, masked, request};
+use crate::support::{Client, Server, eventually, masked, request};
 
 const ZONE: &str = "push_stream_channel_inactivity_time 1s; push_stream_message_ttl 10m; client_max_body_size 16m; keepalive_requests 10000000;";
 const LOCATIONS: &str = "

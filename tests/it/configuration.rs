@@ -1,7 +1,5 @@
 //! What a configuration comes to: values, inheritance, the choice of servers and locations, old spellings.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
-
 use std::sync::Arc;
 
 use pushstreamd::conf::settings::{

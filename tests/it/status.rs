@@ -1,10 +1,6 @@
 //! The operators' listener: health, counters and channels as JSON.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod support;
-
-use support::{Server, exchange, free_port};
+use crate::support::{Server, exchange, free_port};
 
 const CONF: &str = "
     daemon off; error_log @DIR@/error.log info; pid @DIR@/server.pid;

@@ -1,8 +1,6 @@
 //! The laws of the house, read off its files: who may know whom, how files begin, how long they may be, what they must not
 //! hold, and that what is written about the directives and the examples is true.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -146,7 +146,7 @@ fn every_test_the_table_of_differences_names_exists() {
         let last = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
         for name in last.split('`').filter(|text| text.contains("::")) {
             let (place, test) = name.split_once("::").unwrap();
-            let file = if place.contains('/') { place.to_owned() } else { format!("tests/defects/{place}") };
+            let file = if place.contains('/') { place.to_owned() } else { format!("tests/it/defects/{place}") };
             let text = std::fs::read_to_string(root.join(format!("{file}.rs"))).unwrap_or_default();
             assert!(text.contains(&format!("fn {test}()")), "{name}");
             named += 1;

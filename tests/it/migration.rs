@@ -1,15 +1,12 @@
 //! `pushstreamd migrate`, applied: Debian's nginx keeps the site and passes push requests on.
 //!
 //! Needs nginx in one of the usual places; without it there is nothing to be said, and the test says so.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-
-mod support;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::{Client, PATIENCE, Prefix, Running, Socket, eventually, exchange, free_port, request, said};
+use crate::support::{Client, PATIENCE, Prefix, Running, Socket, eventually, exchange, free_port, request, said};
 
 const PUSH: &str = "
     location = /pub { push_stream_publisher admin; push_stream_channels_path $arg_id; allow 127.0.0.1; deny all; }

@@ -3,16 +3,12 @@
 //!
 //! `STRESS_SECONDS` sets how long each run publishes (4).
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{Frame, PATIENCE, Reply, Server, eventually, request};
+use crate::support::{Frame, PATIENCE, Reply, Server, eventually, request};
 
 const CHANNELS: u64 = 4;
 const ZONE: &str = "push_stream_message_ttl 30m; keepalive_requests 100000000;

@@ -1,12 +1,10 @@
 //! The entries of `fuzz/`, fed with random bytes and with inputs made of the pieces that matter to each, on every `cargo test`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
 use std::path::Path;
 
 use proptest::prelude::*;
 
-#[path = "../fuzz/entry.rs"]
+#[path = "../../fuzz/entry.rs"]
 mod entry;
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {

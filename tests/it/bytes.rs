@@ -1,16 +1,12 @@
 //! Any bytes as message body, channel id, event id or argument, sent through the real server: they come out as they went in
 //! where they belong, and nowhere else. Framing, statistics, event streams and logs stay what a parser expects.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::io::Read as _;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use support::{Client, Frame, Server, eventually, framed, masked, percent_encoded, request};
+use crate::support::{Client, Frame, Server, eventually, framed, masked, percent_encoded, request};
 
 const ZONE: &str = "push_stream_max_messages_stored_per_channel 1;";
 const LOCATIONS: &str = "
@@ -325,7 +321,7 @@ fn any_bytes_on_a_websocket_are_answered_by_frames_or_a_close() {
         let mut socket = server.websocket("/ws?id=w").wire;
         socket.send(&bytes);
         socket.send(masked(0x88, &1000_u16.to_be_bytes()));
-        let _ = socket.stream().shutdown(std::net::Shutdown::Write);
+        socket.shutdown();
         socket.end();
         let answer = socket.bytes;
         assert!(is_frames(&answer), "{bytes:?} -> {answer:?}");

@@ -1,7 +1,5 @@
 //! What a configuration is refused for, and with which words: nginx's and the module's.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
-
 use proptest::prelude::*;
 use pushstreamd::conf::settings::Line;
 use pushstreamd::conf::{LoadOptions, directives, load};

@@ -1,14 +1,11 @@
 //! nginx's own habits on the command line, driven against the real binary: start, test, reload, reopen, quit, stop.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-
-mod support;
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::support::{Prefix, Running, eventually, exchange, free_port, said};
 use nix::sys::signal::Signal;
-use support::{Prefix, Running, eventually, exchange, free_port, said};
 
 #[test]
 fn a_good_configuration_is_tested_with_the_words_of_nginx() {

@@ -1,0 +1,29 @@
+//! The tests from outside, one binary: what they all start is built, linked and learnt once.
+//!
+//! A module a subject, named in front of its tests (`nextest run leaks::`); `support` is the only way to a real server.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "a test fails by panicking, and its texts are short"
+)]
+
+mod architecture;
+mod bytes;
+mod command_line;
+mod configuration;
+mod configuration_errors;
+mod defects;
+mod fuzz_entry;
+mod leaks;
+mod migration;
+mod nginx_semantics;
+mod reload;
+mod status;
+mod stress;
+mod support;
+mod tls;
+mod tls_server;

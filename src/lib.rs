@@ -1,14 +1,17 @@
 //! `pushstreamd`: a push server that reads the nginx.conf of nginx-push-stream-module and answers as the module does.
 //!
 //! The rooms stand on one another, each importing only from those below it; docs/ARCHITECTURE.md has the map:
-//! `server` > `http` > `delivery` > `hub`, `render` > `conf`, `model`.
+//! `server` > `wire` > `push` > `site`, `delivery` > `request`, `hub`, `render` > `conf`, `model`.
 
 pub mod cli;
 pub mod conf;
 pub mod delivery;
-pub mod http;
 pub mod hub;
 pub mod migrate;
 pub mod model;
+pub mod push;
 pub mod render;
+pub mod request;
 pub mod server;
+pub mod site;
+pub mod wire;

@@ -15,7 +15,8 @@ use super::log::ALERT;
 use super::tls::TlsSite;
 use crate::conf::Settings;
 use crate::delivery::{Connection, Stream};
-use crate::http::{self, Context, ListenerPlace, Peer, PeerAddress, Session};
+use crate::request::peer::{Peer, PeerAddress};
+use crate::wire::{self, ListenerPlace, Session, Workbench};
 
 /// Pause after an error that will not go away at once (no file descriptors left).
 const PAUSE: Duration = Duration::from_millis(100);
@@ -23,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What every accepted connection needs.
 pub(super) struct Door {
     /// Where its requests are answered.
-    pub context: Rc<Context>,
+    pub bench: Rc<Workbench>,
     /// TLS of the settings in force.
     pub tls: RefCell<Arc<TlsSite>>,
     /// Counts connections.
@@ -71,32 +72,32 @@ impl Door {
 }
 
 fn greet(door: &Rc<Door>, place: &Rc<ListenerPlace>, stream: Stream, peer: Peer) {
-    let (context, place) = (Rc::clone(&door.context), Rc::clone(place));
-    let settings = context.settings();
-    if is_full(&context) {
+    let (bench, place) = (Rc::clone(&door.bench), Rc::clone(place));
+    let settings = bench.context.settings();
+    if is_full(&bench) {
         // Best effort: on a new socket there is room for so little. TLS clients have not been greeted and are just let go.
-        let _ = stream.try_write(&[io::IoSlice::new(http::OVERLOADED)]);
+        let _ = stream.try_write(&[io::IoSlice::new(wire::OVERLOADED)]);
         return;
     }
     let Some(listener) = settings.listeners.get(peer.listener) else { return };
     if listener.ssl || listener.http2 || listener.proxy_protocol {
-        spawn_local(greet_first(context, Arc::clone(&door.tls.borrow()), place, stream, peer));
+        spawn_local(greet_first(bench, Arc::clone(&door.tls.borrow()), place, stream, peer));
         return;
     }
-    let connection = context.worker.enter(Connection::new(stream));
-    spawn_local(http::serve(context, connection, Session::new(peer, place, Vec::new())));
+    let connection = bench.context.worker.enter(Connection::new(stream));
+    spawn_local(wire::serve(bench, connection, Session::new(peer, place, Vec::new())));
 }
 
 /// Greets a client that has more to say before its first request, and has it served by a task of its own: what the greeting
 /// needed is not kept for as long as the connection lasts.
-async fn greet_first(context: Rc<Context>, tls: Arc<TlsSite>, place: Rc<ListenerPlace>, stream: Stream, peer: Peer) {
-    let Some(greeted) = greet_in_time(context.settings(), tls, stream, peer).await else { return };
+async fn greet_first(bench: Rc<Workbench>, tls: Arc<TlsSite>, place: Rc<ListenerPlace>, stream: Stream, peer: Peer) {
+    let Some(greeted) = greet_in_time(bench.context.settings(), tls, stream, peer).await else { return };
     let Greeted { stream, peer, first, http2 } = greeted;
     if http2 {
-        spawn_local(http::serve_http2(context, stream, place, peer, first));
+        spawn_local(wire::serve_http2(bench, stream, place, peer, first));
     } else {
-        let connection = context.worker.enter(Connection::new(stream));
-        spawn_local(http::serve(context, connection, Session::new(peer, place, first)));
+        let connection = bench.context.worker.enter(Connection::new(stream));
+        spawn_local(wire::serve(bench, connection, Session::new(peer, place, first)));
     }
 }
 
@@ -121,10 +122,10 @@ async fn greet_in_time(settings: Arc<Settings>, tls: Arc<TlsSite>, stream: Strea
 }
 
 /// Whether `worker_connections`, taken over all workers, are in use. Said once a second at most.
-fn is_full(context: &Context) -> bool {
+fn is_full(bench: &Workbench) -> bool {
     static SAID: AtomicU64 = AtomicU64::new(0);
-    let worker = &context.worker;
-    let most = context.settings().process.worker_connections.saturating_mul(worker.hub().workers());
+    let worker = &bench.context.worker;
+    let most = bench.context.settings().process.worker_connections.saturating_mul(worker.hub().workers());
     let full = worker.connections_everywhere() >= most;
     let second = worker.now().0 / 1000;
     if full && SAID.swap(second, Ordering::Relaxed) != second {

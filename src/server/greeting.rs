@@ -13,7 +13,8 @@ use super::proxy_protocol::{self, Broken};
 use super::tls::TlsSite;
 use crate::conf::settings::Listener;
 use crate::delivery::{Stream, TlsStream};
-use crate::http::{HTTP2_PREFACE, Peer};
+use crate::request::peer::Peer;
+use crate::wire::HTTP2_PREFACE;
 
 /// Bytes for one read.
 const READ: usize = 4 * 1024;

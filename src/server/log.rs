@@ -16,7 +16,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{Layer, Registry};
 
 use crate::conf::settings::{ErrorLog, LogLevel, LogTarget};
-use crate::http::log_date;
+use crate::request::date::log_date;
 
 /// Targets of events whose level `tracing` does not have.
 pub(super) const NOTICE: &str = "notice";

@@ -18,7 +18,8 @@ use super::client_certificate::ClientCertificates;
 use super::distinguished_name;
 use crate::conf::Note;
 use crate::conf::settings::{Listener, LogLevel, Server, ServerNames, Settings, Tls, TlsVersion, VerifyClient};
-use crate::http::{TlsInfo, find_server};
+use crate::request::peer::TlsInfo;
+use crate::site::server_name::find_server;
 
 /// Sessions of clients without tickets that are remembered for each server.
 const SESSIONS: usize = 4096;

@@ -24,9 +24,11 @@ use super::tls::TlsSite;
 use crate::conf::Settings;
 use crate::conf::settings::ListenAddress;
 use crate::delivery::{Tally, Worker};
-use crate::http::{Context, Limiter, ListenerPlace};
 use crate::hub::Hub;
+use crate::push::context::Context;
 use crate::render::ViewTable;
+use crate::site::limiter::Limiter;
+use crate::wire::{ListenerPlace, Workbench};
 
 /// Bytes that may wait for a subscriber when one more message is added to them.
 const SUBSCRIBER_BUDGET: usize = 8 * 1024 * 1024;
@@ -105,7 +107,7 @@ pub(super) fn start(
 }
 
 struct WorkerThread {
-    context: Rc<Context>,
+    bench: Rc<Workbench>,
     door: Rc<Door>,
     listeners: RefCell<Vec<(Rc<ListenerPlace>, AbortHandle)>>,
 }
@@ -114,12 +116,13 @@ impl WorkerThread {
     fn new(index: usize, shared: Shared, settings: Arc<Settings>, tls: Arc<TlsSite>) -> Self {
         let worker = Worker::new(index, shared.hub, shared.tally, SUBSCRIBER_BUDGET);
         let context = Rc::new(Context::new(Rc::new(worker), settings, shared.views, shared.limiter));
-        let door = Door { context: Rc::clone(&context), tls: RefCell::new(tls), numbers: shared.connections };
-        Self { context, door: Rc::new(door), listeners: RefCell::default() }
+        let bench = Rc::new(Workbench::new(context));
+        let door = Door { bench: Rc::clone(&bench), tls: RefCell::new(tls), numbers: shared.connections };
+        Self { bench, door: Rc::new(door), listeners: RefCell::default() }
     }
 
     async fn run(self, sockets: Share, mut inbox: UnboundedReceiver<Order>) {
-        spawn_local(deliver(Rc::clone(&self.context)));
+        spawn_local(deliver(Rc::clone(&self.bench.context)));
         self.listen(sockets);
         while let Some(order) = inbox.recv().await {
             match order {
@@ -127,10 +130,10 @@ impl WorkerThread {
                     *self.door.tls.borrow_mut() = tls;
                     self.reconfigure(&settings, opened, &kept);
                     if farewell {
-                        self.context.worker.farewell();
+                        self.bench.context.worker.farewell();
                     }
                 }
-                Order::ReopenLogs => self.context.reopen_logs(),
+                Order::ReopenLogs => self.bench.context.reopen_logs(),
                 Order::Rest => self.rest(),
                 Order::Beat(beats) => {
                     beats.fetch_add(1, Ordering::Relaxed);
@@ -142,7 +145,7 @@ impl WorkerThread {
 
     fn listen(&self, sockets: Share) {
         for (address, socket) in sockets {
-            let index = place_of(&self.context.settings(), &address).unwrap_or(usize::MAX);
+            let index = place_of(&self.bench.context.settings(), &address).unwrap_or(usize::MAX);
             let place = Rc::new(ListenerPlace::new(address, index));
             let accepting = self.accept(Rc::clone(&place), socket);
             match accepting {
@@ -168,7 +171,7 @@ impl WorkerThread {
     }
 
     fn reconfigure(&self, settings: &Arc<Settings>, opened: Share, kept: &[ListenAddress]) {
-        self.context.reconfigure(Arc::clone(settings));
+        self.bench.reconfigure(Arc::clone(settings));
         self.listeners.borrow_mut().retain(|(place, task)| {
             let index = place_of(settings, place.address()).filter(|_| kept.contains(place.address()));
             place.set_index(index.unwrap_or(usize::MAX));
@@ -189,9 +192,9 @@ impl WorkerThread {
 
     async fn stop(&self, patience: Duration) {
         self.rest();
-        self.context.worker.farewell();
+        self.bench.context.worker.farewell();
         let until = tokio::time::Instant::now() + patience;
-        while self.context.worker.connections() > 0 && tokio::time::Instant::now() < until {
+        while self.bench.context.worker.connections() > 0 && tokio::time::Instant::now() < until {
             tokio::time::sleep(STOP_POLL).await;
         }
     }

@@ -7,15 +7,18 @@ use std::path::{Path, PathBuf};
 use pushstreamd::conf::{self, LoadOptions, directives};
 
 /// The floors of docs/ARCHITECTURE.md: a room may import from the rooms named with it, and from itself.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("conf", &["model"]),
     ("hub", &["conf", "model"]),
     ("render", &["conf", "model"]),
     ("delivery", &["conf", "hub", "model", "render"]),
-    ("http", &["conf", "delivery", "hub", "model", "render"]),
+    ("request", &["conf", "model"]),
+    ("site", &["conf", "model", "request"]),
+    ("push", &["conf", "delivery", "hub", "model", "render", "request", "site"]),
+    ("wire", &["conf", "delivery", "hub", "model", "push", "render", "request", "site"]),
     ("migrate", &["conf"]),
-    ("server", &["cli", "conf", "delivery", "http", "hub", "migrate", "model", "render"]),
+    ("server", &["cli", "conf", "delivery", "hub", "migrate", "model", "push", "render", "request", "site", "wire"]),
     // Only parses: the one thing it knows is the version of the module that `--compat` names.
     ("cli", &["conf"]),
 ];
@@ -25,7 +28,7 @@ const LINES: usize = 450;
 const LONGER: [(&str, usize, &str); 4] = [
     ("conf/settings.rs", 800, "the contract between the configuration and everything else, read as one page"),
     ("delivery/worker.rs", 520, "the hot loop: what arrives, what is due and what is sent share one borrow discipline"),
-    ("http/request_head.rs", 650, "the grammar of a head with its tests"),
+    ("request/head.rs", 650, "the grammar of a head with its tests"),
     ("render/websocket_decoder.rs", 480, "one state machine with its tests"),
 ];
 

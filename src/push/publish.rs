@@ -1,0 +1,157 @@
+//! The publisher: POST/PUT publish, GET asks, DELETE deletes, OPTIONS preflights.
+//!
+//! In two steps, because the channels of a publish exist before its body is read: [`begin`] decides by the head alone,
+//! [`finish`] acts with the body.
+
+use std::sync::Arc;
+
+use super::channels;
+use super::explanation;
+use super::fields as module;
+use super::statistics;
+use crate::conf::settings::{Line, Location};
+use crate::delivery::Worker;
+use crate::model::{ChannelId, Draft, EventTags, Refusal};
+use crate::push::fields::CorsSide;
+use crate::request::reply::{Fields, Reply};
+use crate::site::exchange::Exchange;
+use crate::site::phases;
+
+/// What a publisher request comes to before its body is known.
+pub(crate) enum Begun {
+    /// The answer; the body does not matter.
+    Reply(Reply),
+    /// The body is needed.
+    Body(Job),
+}
+
+/// An admitted request that waits for its body.
+pub(crate) struct Job {
+    ids: Vec<ChannelId>,
+    delete: bool,
+}
+
+const METHODS: &str = "GET, POST, PUT";
+const ADMIN_METHODS: &str = "GET, POST, PUT, DELETE";
+const METHODS_0_3: &str = "GET, POST";
+const ADMIN_METHODS_0_3: &str = "GET, POST, DELETE";
+
+/// Decides by the head: method, channel ids, limits. Channels of a publish are created here.
+pub(crate) fn begin(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Begun {
+    let line = exchange.settings.compat.line;
+    let (hub, now) = (worker.hub(), exchange.now);
+    let old = line < Line::V040;
+    let delete = match exchange.method {
+        b"OPTIONS" if !old => return Begun::Reply(headed(Reply::header_only(200), exchange, location, admin)),
+        b"GET" => return Begun::Reply(info(worker, exchange, location, admin)),
+        b"POST" => false,
+        b"PUT" if !old => false,
+        b"DELETE" if admin => true,
+        _ => {
+            let reply = headed(Reply::header_only(405), exchange, location, admin);
+            return Begun::Reply(reply.with([module::allow(methods(line, admin))]));
+        }
+    };
+    let ids = channels::ids(exchange, location);
+    let admitted = match (ids.is_empty(), delete) {
+        (true, _) => Err(Refusal::NoChannelId),
+        (false, true) => hub.admit_delete(&ids),
+        (false, false) => hub.admit_publish(&ids, now),
+    };
+    match admitted {
+        Ok(()) => Begun::Body(Job { ids, delete }),
+        Err(refusal) => Begun::Reply(refused(refusal, exchange, location, admin)),
+    }
+}
+
+/// Publishes or deletes.
+pub(crate) fn finish<'b>(
+    worker: &Worker,
+    exchange: &mut Exchange<'b>,
+    location: &'b Arc<Location>,
+    admin: bool,
+    job: &Job,
+    body: Box<[u8]>,
+) -> Reply {
+    let (hub, now) = (worker.hub(), exchange.now);
+    if job.delete {
+        let text = Some(&*body).filter(|text| !text.is_empty() && exchange.settings.compat.line >= Line::V040);
+        return if hub.delete(&job.ids, text, now) == 0 {
+            headed(Reply::header_only(404), exchange, location, admin)
+        } else {
+            headed(Reply::header_only(200), exchange, location, admin).with([module::explain("Channel deleted.")])
+        };
+    }
+    if body.is_empty() {
+        return refused(Refusal::EmptyPost, exchange, location, admin);
+    }
+    let draft = Draft { text: body, event: event_tags(exchange), store: location.push.store_messages, binary: false };
+    if hub.publish(&job.ids, draft, now).is_err() {
+        // The one failure that goes through nginx's own error pages.
+        tracing::error!("push stream module: unable to allocate message in shared memory");
+        let mut reply = phases::error_reply(exchange, location, 500).with(cache_fields(exchange.settings.compat.line));
+        reply.close = true;
+        return reply;
+    }
+    if !location.push.channel_info_on_publish {
+        return headed(Reply::header_only(200), exchange, location, admin);
+    }
+    let reply = statistics::channels_reply(worker, exchange, &job.ids);
+    headed(reply, exchange, location, admin)
+}
+
+fn info(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Reply {
+    let ids = channels::ids(exchange, location);
+    let admitted = if ids.is_empty() { Err(Refusal::NoChannelId) } else { worker.hub().admit_info(&ids) };
+    match admitted {
+        Ok(()) => headed(statistics::channels_reply(worker, exchange, &ids), exchange, location, admin),
+        // Before 0.4.0 a question about a reserved id was one about an unknown channel.
+        Err(Refusal::ReservedId) if exchange.settings.compat.line < Line::V040 => {
+            headed(Reply::header_only(404), exchange, location, admin)
+        }
+        Err(refusal) => refused(refusal, exchange, location, admin),
+    }
+}
+
+fn event_tags(exchange: &Exchange<'_>) -> Option<Box<EventTags>> {
+    let id = exchange.head.header("event-id").map(Into::into);
+    let kind = exchange.head.header("event-type").map(Into::into);
+    (id.is_some() || kind.is_some()).then(|| Box::new(EventTags { id, kind }))
+}
+
+fn refused(refusal: Refusal, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Reply {
+    let mut reply = explanation::refused(refusal, exchange.settings.compat.line, fields(exchange, location, admin));
+    let compat = exchange.settings.compat;
+    reply.close = location.push.keepalive == Some(false);
+    reply.left_open = compat.strict && compat.line < Line::V040 && refusal == Refusal::EmptyPost;
+    reply
+}
+
+/// Adds what every publisher answer carries.
+fn headed(reply: Reply, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Reply {
+    let mut reply = reply.with(fields(exchange, location, admin));
+    reply.close |= location.push.keepalive == Some(false);
+    reply
+}
+
+fn fields(exchange: &Exchange<'_>, location: &Location, admin: bool) -> Fields {
+    let line = exchange.settings.compat.line;
+    let mut fields = cache_fields(line);
+    let origin = channels::origin(exchange, location);
+    fields.extend(module::cors_headers(line, CorsSide::Publisher, origin.as_deref(), methods(line, admin)));
+    fields
+}
+
+/// The fields that keep answers out of caches; 0.3.4 had none.
+pub(crate) fn cache_fields(line: Line) -> Fields {
+    if line == Line::V034 { Fields::new() } else { module::expires_headers().into_iter().collect() }
+}
+
+fn methods(line: Line, admin: bool) -> &'static str {
+    match (line < Line::V040, admin) {
+        (false, false) => METHODS,
+        (false, true) => ADMIN_METHODS,
+        (true, false) => METHODS_0_3,
+        (true, true) => ADMIN_METHODS_0_3,
+    }
+}

@@ -1,0 +1,217 @@
+//! Statistics: the summary, the channels of a prefix, of all, or of a list. Also the channel info of the publisher.
+
+use super::channels;
+use super::context::Context;
+use super::explanation;
+use super::fields as module;
+use super::publish::cache_fields;
+use super::statistics_format::{self as format, Format, Group, Heading, Row, Summary, Writer};
+use crate::conf::settings::{Line, Location};
+use crate::delivery::Worker;
+use crate::hub::{Census, ChannelInfo, ChannelKey, Hub};
+use crate::model::{ChannelId, Now, Refusal};
+use crate::request::reply::{Fields, Reply};
+use crate::site::exchange::Exchange;
+use crate::site::hostname;
+
+/// Channels written before others get their turn.
+const BATCH: usize = 256;
+/// Channels that may be listed without others getting their turn.
+const AT_ONCE: u32 = 2_000;
+/// Bytes a row takes beside its id, about: room is reserved rather than moved as the answer grows.
+const ROW: usize = 160;
+
+/// Answers a request at a statistics location.
+pub(crate) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Reply {
+    let line = exchange.settings.compat.line;
+    if exchange.method != b"GET" {
+        return closing(Reply::header_only(405).with(cache_fields(line)).with([module::allow("GET")]), location);
+    }
+    let ids = channels::ids(exchange, location);
+    let reply = match choose(exchange, &ids) {
+        Choice::Summary => summary(context, exchange).with(fields(line)),
+        Choice::Prefix(prefix) => {
+            let mut listing = Listing::new(&context.worker, exchange);
+            while listing.go_on(context.worker.hub(), prefix) {}
+            listing.finish().with(fields(line))
+        }
+        Choice::Refused(refusal) => explanation::refused(refusal, line, fields(line)),
+        Choice::List => channels_reply(&context.worker, exchange, &ids).with(fields(line)),
+    };
+    closing(reply, location)
+}
+
+/// Whether the answer is so long that others must get their turn while it is made.
+pub(crate) fn is_long(context: &Context, exchange: &Exchange<'_>, location: &Location) -> bool {
+    exchange.method == b"GET"
+        && matches!(choose(exchange, &channels::ids(exchange, location)), Choice::Prefix(_))
+        && context.worker.hub().census(exchange.now).channels > AT_ONCE
+}
+
+/// [`answer`], giving others their turn meanwhile.
+pub(crate) async fn answer_patiently(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Reply {
+    let ids = channels::ids(exchange, location);
+    let Choice::Prefix(prefix) = choose(exchange, &ids) else { return answer(context, exchange, location) };
+    let mut listing = Listing::new(&context.worker, exchange);
+    while listing.go_on(context.worker.hub(), prefix) {
+        tokio::task::yield_now().await;
+    }
+    closing(listing.finish().with(fields(exchange.settings.compat.line)), location)
+}
+
+fn fields(line: Line) -> Fields {
+    let mut fields = cache_fields(line);
+    fields.extend(module::version_headers(line));
+    fields
+}
+
+fn closing(mut reply: Reply, location: &Location) -> Reply {
+    reply.close |= location.push.keepalive == Some(false);
+    reply
+}
+
+enum Choice<'a> {
+    Summary,
+    Prefix(&'a [u8]),
+    Refused(Refusal),
+    List,
+}
+
+fn choose<'a>(exchange: &Exchange<'_>, ids: &'a [ChannelId]) -> Choice<'a> {
+    if ids.is_empty() {
+        return Choice::Summary;
+    }
+    let longest = exchange.settings.zone.max_channel_id_length.unwrap_or(usize::MAX);
+    for id in ids {
+        let bytes = id.as_bytes();
+        if let Some(star) = memchr::memchr(b'*', bytes) {
+            return Choice::Prefix(bytes.get(..star).unwrap_or_default());
+        }
+        if bytes == b"ALL" {
+            return Choice::Prefix(b"");
+        }
+        if bytes.len() > longest {
+            return Choice::Refused(Refusal::IdTooLarge);
+        }
+    }
+    Choice::List
+}
+
+/// The info of the channels that exist among these: 404 if none does.
+pub(crate) fn channels_reply(worker: &Worker, exchange: &Exchange<'_>, ids: &[ChannelId]) -> Reply {
+    let found = worker.hub().find(ids);
+    let format = Format::choose(exchange.head.header("accept"));
+    let body = match found.as_slice() {
+        [] => return Reply::header_only(404),
+        [one] if !asked_for_a_list(exchange, ids) => writer(exchange, format).one(&row(one)),
+        several => group(worker.hub(), exchange, format, several.iter()),
+    };
+    Reply::full(200, format.content_type(), body)
+}
+
+/// Whoever asks for several channels reads a list, however many of them exist (the module answers in the form for one channel
+/// when one does, and Bitrix then takes everybody for offline).
+fn asked_for_a_list(exchange: &Exchange<'_>, ids: &[ChannelId]) -> bool {
+    !exchange.settings.compat.strict && ids.len() > 1 && exchange.method == b"GET"
+}
+
+/// The channels of a prefix in the making, a batch at a time.
+struct Listing {
+    format: Format,
+    group: Group,
+    out: Vec<u8>,
+    after: Option<ChannelKey>,
+}
+
+impl Listing {
+    fn new(worker: &Worker, exchange: &Exchange<'_>) -> Self {
+        let format = Format::choose(exchange.head.header("accept"));
+        let census = worker.hub().census(exchange.now);
+        let mut out = Vec::with_capacity((census.channels + 2) as usize * ROW);
+        let group = writer(exchange, format).group(&heading(&census, exchange.now), &mut out);
+        Self { format, group, out, after: None }
+    }
+
+    /// Writes the next batch; false when there are no more.
+    fn go_on(&mut self, hub: &Hub, prefix: &[u8]) -> bool {
+        let batch = hub.list(prefix, self.after, BATCH);
+        for (key, info) in &batch {
+            self.group.row(&row(info), &mut self.out);
+            self.after = Some(*key);
+        }
+        batch.len() == BATCH
+    }
+
+    fn finish(mut self) -> Reply {
+        self.group.finish(&mut self.out);
+        Reply::full(200, self.format.content_type(), self.out)
+    }
+}
+
+fn writer(exchange: &Exchange<'_>, format: Format) -> Writer {
+    let compat = exchange.settings.compat;
+    // Ids are escaped where a format needs it, except where the module's own bytes are asked for.
+    Writer::new(format, compat.line, !compat.strict)
+}
+
+fn group<'a>(
+    hub: &Hub,
+    exchange: &Exchange<'_>,
+    format: Format,
+    infos: impl Iterator<Item = &'a ChannelInfo>,
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut group = writer(exchange, format).group(&heading(&hub.census(exchange.now), exchange.now), &mut out);
+    for info in infos {
+        group.row(&row(info), &mut out);
+    }
+    group.finish(&mut out);
+    out
+}
+
+fn summary(context: &Context, exchange: &Exchange<'_>) -> Reply {
+    let format = Format::choose(exchange.head.header("accept"));
+    let census = context.worker.hub().census(exchange.now);
+    let summary = Summary {
+        heading: heading(&census, exchange.now),
+        published: census.published,
+        stored: census.stored,
+        messages_in_trash: census.messages_in_trash,
+        channels_in_delete: u64::from(census.channels_in_delete),
+        channels_in_trash: u64::from(census.channels_in_trash),
+        subscribers: census.subscribers,
+        workers: census
+            .by_worker
+            .iter()
+            .map(|&subscribers| format::Worker { pid: std::process::id(), subscribers, uptime: context.uptime() })
+            .collect(),
+    };
+    Reply::full(200, format.content_type(), writer(exchange, format).summary(&summary))
+}
+
+fn heading(census: &Census, now: Now) -> Heading<'static> {
+    Heading {
+        hostname: hostname::hostname(),
+        time: u64::from(now.secs()),
+        channels: u64::from(census.channels),
+        wildcard_channels: u64::from(census.wildcard_channels),
+        uptime: census.uptime,
+    }
+}
+
+fn row(info: &ChannelInfo) -> Row<'_> {
+    Row {
+        id: info.id.as_bytes(),
+        published: info.published,
+        stored: u64::from(info.stored),
+        subscribers: u64::from(info.subscribers),
+    }
+}
+
+/// nginx's `stub_status` page, as far as it can be told.
+pub(crate) fn stub_status(connections: usize) -> Reply {
+    let page = format!(
+        "Active connections: {connections} \nserver accepts handled requests\n {connections} {connections} {connections} \nReading: 0 Writing: {connections} Waiting: 0 \n"
+    );
+    Reply::full(200, "text/plain", page)
+}

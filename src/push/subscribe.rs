@@ -1,0 +1,345 @@
+//! The subscriber of every mode but websocket: streaming, eventsource, polling, long-polling.
+//!
+//! Decides what a request is answered with and leaves the sending to the connection: a reply, a stream that goes on, or a
+//! wait for one message. Nothing here knows how the bytes travel (HTTP/1 or HTTP/2).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::channels;
+use super::compression::Compression;
+use super::context::Context;
+use super::explanation;
+use super::fields as module;
+use super::publish::cache_fields;
+use super::replay::replay;
+use crate::conf::settings::{Compat, Handler, Line, Location, Mode};
+use crate::delivery::{Encoding, Ending, Manner};
+use crate::hub::{Answer, Ask, AskKind, Registration};
+use crate::model::{ChannelId, Message, Refusal, percent_decode};
+use crate::push::fields::CorsSide;
+use crate::render::{self, Framing, Kind, Origin, View};
+use crate::request::head::Version;
+use crate::request::reply::{Body, Fields, Reply};
+use crate::site::exchange::Exchange;
+use crate::site::gzip;
+
+/// `Content-Type` of an event stream.
+const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
+
+/// What a subscribe request comes to.
+pub(crate) enum Plan {
+    /// A head, and a body that is complete and framed as the head says.
+    Reply(Reply, Bytes),
+    /// A stream that goes on.
+    Stream(Box<Stream>),
+    /// A long-poll that waits.
+    Wait(Box<Wait>),
+}
+
+/// A stream that goes on: its head, what is sent at once, and the subscription.
+pub(crate) struct Stream {
+    /// The head.
+    pub head: Reply,
+    /// Header template, padding and missed messages, framed.
+    pub pieces: Vec<Bytes>,
+    /// How they become bytes of the subscriber.
+    pub manner: Manner,
+    /// The head waits for the first message (the module's way where there is no header template; strict only).
+    pub held: bool,
+    /// How its messages are rendered.
+    pub view: Arc<View>,
+    /// Where it is registered.
+    pub registration: Registration,
+    /// When it ends or wants a ping.
+    pub ending: Ending,
+}
+
+/// A long-poll that waits for one message.
+pub(crate) struct Wait {
+    /// Heads of its answers.
+    pub heads: PollHeads,
+    /// Bodies of its answers.
+    pub bodies: PollBodies,
+    /// Where it is registered.
+    pub registration: Registration,
+    /// When it ends.
+    pub ending: Ending,
+}
+
+/// The heads of a poll's answers, but for the validators.
+pub(crate) struct PollHeads {
+    content_type: Cow<'static, str>,
+    /// CORS and cache headers.
+    fields: Fields,
+    compat: Compat,
+    own_chunks: bool,
+    gzip: bool,
+}
+
+/// The bodies of a poll's answers.
+pub(crate) struct PollBodies {
+    /// How messages are rendered and framed.
+    pub view: Arc<View>,
+    compression: Option<Compression>,
+    callback: Option<Box<[u8]>>,
+    timeout_with_body: bool,
+}
+
+/// Answers a request at a subscriber location whose mode is not websocket.
+pub(crate) fn plan(context: &Context, exchange: &Exchange<'_>, location: &Location, chunked: bool) -> Plan {
+    match exchange.method {
+        b"GET" => {}
+        b"OPTIONS" => return whole(preflight(exchange, location)),
+        _ => {
+            let reply = headed(Reply::header_only(405), exchange, location);
+            return whole(reply.with([module::allow("GET")]));
+        }
+    }
+    let mode = effective_mode(exchange, location);
+    let path = channels::requested(exchange, location);
+    if path.is_empty() {
+        return whole(refused(Refusal::NoChannelId, exchange, location));
+    }
+    let ask = Ask {
+        worker: context.worker.index(),
+        path: &path,
+        replay: &replay(exchange, location, mode),
+        kind: match mode {
+            Mode::Polling => AskKind::Poll,
+            Mode::LongPolling => AskKind::LongPoll,
+            _ => AskKind::Stream,
+        },
+        authorized_only: location.push.authorized_channels_only,
+        wildcard_limit: location.push.wildcard_channel_max_qtd,
+        events_allowed: location.push.allow_connections_to_events_channel,
+    };
+    let answer = match context.worker.hub().subscribe(&ask, exchange.now) {
+        Ok(answer) => answer,
+        Err(refusal) => return whole(refused(refusal, exchange, location)),
+    };
+    match mode {
+        Mode::Polling | Mode::LongPolling => poll(context, exchange, location, chunked, answer),
+        _ => stream(context, exchange, location, chunked, answer),
+    }
+}
+
+fn whole(reply: Reply) -> Plan {
+    Plan::Reply(reply, Bytes::new())
+}
+
+/// The location's mode, or the one the request asks for in its place.
+fn effective_mode(exchange: &Exchange<'_>, location: &Location) -> Mode {
+    let own = own_mode(location);
+    match exchange.head.header("x-nginx-pushstream-mode") {
+        Some(asked) if asked.eq_ignore_ascii_case(b"long-polling") => Mode::LongPolling,
+        Some(asked) if asked.eq_ignore_ascii_case(b"polling") && own != Mode::LongPolling => Mode::Polling,
+        _ => own,
+    }
+}
+
+fn own_mode(location: &Location) -> Mode {
+    match location.handler {
+        Handler::Subscriber(mode) => mode,
+        _ => Mode::Streaming,
+    }
+}
+
+fn stream(context: &Context, exchange: &Exchange<'_>, location: &Location, chunked: bool, answer: Answer) -> Plan {
+    let eventsource = is_eventsource(location);
+    let content_type = if eventsource { EVENT_STREAM.into() } else { content_type(exchange, location) };
+    let mut head = headed(Reply::stream(200, content_type), exchange, location);
+    if !exchange.settings.compat.strict && comes_by_proxy(exchange) {
+        head.headers.push(module::unbuffered());
+    }
+    head.own_chunks = exchange.has_own_chunks();
+    let compression = compression(&mut head, exchange, location, chunked);
+    let view = context.view(exchange, location, framing(chunked && compression.is_none()), true);
+    let mut pieces = vec![view.header().clone()];
+    pieces.extend(answer.missed.iter().map(|missed| view.message(missed.channel.as_bytes(), &missed.message)));
+    let manner = match compression {
+        None => Manner::Stream,
+        Some(compression) => {
+            let mut stream = compression.stream();
+            pieces = pieces.iter().map(|piece| stream.piece(piece)).collect();
+            Manner::Encoded(Box::new(stream))
+        }
+    };
+    let held = exchange.settings.compat.strict && pieces.iter().all(Bytes::is_empty);
+    let Some(registration) = answer.subscription else {
+        // The hub registers every stream it does not refuse.
+        return whole(headed(Reply::header_only(500), exchange, location));
+    };
+    let ending = Ending { ttl: location.push.subscriber_connection_ttl, ping: location.push.ping_message_interval };
+    Plan::Stream(Box::new(Stream { head, pieces, manner, held, view, registration, ending }))
+}
+
+fn poll(context: &Context, exchange: &Exchange<'_>, location: &Location, chunked: bool, answer: Answer) -> Plan {
+    let compat = exchange.settings.compat;
+    let callback = match callback(exchange) {
+        Some(callback) if !compat.strict && !is_safe_callback(&callback) => {
+            if let Some(registration) = answer.subscription {
+                context.worker.hub().leave(context.worker.index(), &registration.keys, exchange.now);
+            }
+            return whole(
+                headed(Reply::header_only(400), exchange, location).with([module::explain("Invalid callback.")]),
+            );
+        }
+        other => other,
+    };
+    let javascript = callback.is_some() && compat.line > Line::V034;
+    let mut heads = PollHeads {
+        content_type: if javascript { "application/javascript".into() } else { content_type(exchange, location) },
+        fields: subscriber_fields(exchange, location),
+        compat,
+        own_chunks: exchange.has_own_chunks(),
+        gzip: false,
+    };
+    let compression = compression(&mut heads.head(Body::Stream, None, None), exchange, location, chunked);
+    heads.gzip = compression.is_some();
+    let bodies = PollBodies {
+        view: context.view(exchange, location, framing(chunked && compression.is_none()), false),
+        compression,
+        callback: callback.map(Into::into),
+        timeout_with_body: exchange.settings.zone.timeout_with_body,
+    };
+    if let Some(registration) = answer.subscription {
+        let ending = Ending { ttl: location.push.longpolling_connection_ttl, ping: None };
+        return Plan::Wait(Box::new(Wait { heads, bodies, registration, ending }));
+    }
+    let (time, tag) = (Some(answer.resume.time).filter(|&time| time > 0), answer.resume.tag);
+    if answer.missed.is_empty() {
+        let mut head = heads.head(Body::HeaderOnly, time, tag);
+        // 0.3.4 names no type where nothing is new; where it has waited in vain it does.
+        head.content_type = head.content_type.filter(|_| compat.line > Line::V034);
+        return whole(head);
+    }
+    let messages = answer.missed.iter().map(|missed| (&missed.channel, &*missed.message));
+    // Stored messages have a comma too many in old callbacks: a defect, kept for the strict.
+    let origin = if compat.strict { Origin::Backlog } else { Origin::Live };
+    let body = bodies.of(origin, messages);
+    Plan::Reply(heads.head(Body::Stream, time, tag), body.into())
+}
+
+/// Whether the request shows signs of a proxy: what nginx does by default (HTTP/1.0, or a connection that is closed), or the
+/// fields in which proxies name themselves and their clients.
+fn comes_by_proxy(exchange: &Exchange<'_>) -> bool {
+    let head = exchange.head;
+    let named = ["via", "forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| head.header(name).is_some());
+    let closes = head.header("connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
+    named || closes || head.version < Version::V11
+}
+
+fn framing(chunked: bool) -> Framing {
+    if chunked { Framing::Chunked } else { Framing::Plain }
+}
+
+/// How the body is compressed, if it is; notes it in the head.
+fn compression(head: &mut Reply, exchange: &Exchange<'_>, location: &Location, chunked: bool) -> Option<Compression> {
+    let level = location.core.gzip.as_ref()?.comp_level;
+    gzip::apply(head, exchange, location).then_some(Compression { level, chunked })
+}
+
+impl PollHeads {
+    /// The head of an answer whose last message has this stamp; without a body it is a 304.
+    pub(crate) fn head(&self, body: Body, time: Option<i64>, tag: Option<i64>) -> Reply {
+        let line = self.compat.line;
+        let status = if body == Body::HeaderOnly { 304 } else { 200 };
+        let gzip = self.gzip && body == Body::Stream;
+        let tag = tag.filter(|_| module::etag_survives(self.compat, gzip));
+        let mut head = Reply { body, gzip, last_modified: time, ..Reply::stream(status, self.content_type.clone()) }
+            .with(self.fields.iter().cloned())
+            .with(tag.map(|tag| module::etag(line, tag)));
+        head.own_chunks = self.own_chunks;
+        head
+    }
+}
+
+impl PollBodies {
+    /// The framed body that carries one live message.
+    pub(crate) fn message(&self, channel: &ChannelId, message: &Message) -> Vec<u8> {
+        self.of(Origin::Live, std::iter::once((channel, message)))
+    }
+
+    fn of<'a>(&self, origin: Origin, messages: impl Iterator<Item = (&'a ChannelId, &'a Message)>) -> Vec<u8> {
+        let body = render::poll_body(&self.view, self.callback.as_deref(), origin, messages);
+        match self.compression {
+            Some(compression) => compression.whole(&body),
+            None => body,
+        }
+    }
+
+    /// The framed body of an answer without a message, if it has one.
+    pub(crate) fn timeout(&self) -> Option<Vec<u8>> {
+        self.timeout_with_body
+            .then(|| self.message(&ChannelId::from(""), &Message::pseudo(Message::TIMEOUT, b"Timed out")))
+    }
+}
+
+/// The type of a body that is no event stream: by nginx's rules, or (0.3.x) the one `push_stream_content_type` names.
+fn content_type(exchange: &Exchange<'_>, location: &Location) -> Cow<'static, str> {
+    match &location.push.content_type {
+        _ if location.push.eventsource_support => EVENT_STREAM.into(),
+        Some(named) => named.to_string().into(),
+        None => exchange.content_type(location).to_owned().into(),
+    }
+}
+
+/// Whether messages of a location are formatted as server-sent events.
+pub(crate) fn is_eventsource(location: &Location) -> bool {
+    own_mode(location) == Mode::EventSource || location.push.eventsource_support
+}
+
+/// How messages of a location are formatted.
+pub(crate) fn kind(location: &Location) -> Kind {
+    match own_mode(location) {
+        Mode::WebSocket => Kind::WebSocket,
+        _ if is_eventsource(location) => Kind::EventSource,
+        _ => Kind::Text,
+    }
+}
+
+fn callback(exchange: &Exchange<'_>) -> Option<Vec<u8>> {
+    let callback = percent_decode(exchange.arg("callback")?);
+    Some(callback).filter(|callback| !callback.is_empty())
+}
+
+/// Names of functions, members and elements only: a callback is the caller's code in somebody's page.
+fn is_safe_callback(callback: &[u8]) -> bool {
+    callback.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_$.[]'\"".contains(byte))
+}
+
+fn preflight(exchange: &Exchange<'_>, location: &Location) -> Reply {
+    let reply = Reply::header_only(200).with(cors_fields(exchange, location));
+    let asks =
+        exchange.head.header("origin").is_some() && exchange.head.header("access-control-request-method").is_some();
+    if exchange.settings.compat.strict || !asks || reply.headers.is_empty() {
+        return reply;
+    }
+    // A day: old clients ask before every single poll.
+    reply.with([("Access-Control-Max-Age".into(), Cow::Borrowed(&b"86400"[..]))])
+}
+
+fn refused(refusal: Refusal, exchange: &Exchange<'_>, location: &Location) -> Reply {
+    explanation::refused(refusal, exchange.settings.compat.line, subscriber_fields(exchange, location))
+}
+
+fn headed(reply: Reply, exchange: &Exchange<'_>, location: &Location) -> Reply {
+    reply.with(subscriber_fields(exchange, location))
+}
+
+/// CORS and cache fields of a subscriber location.
+pub(crate) fn subscriber_fields(exchange: &Exchange<'_>, location: &Location) -> Fields {
+    let mut fields = cors_fields(exchange, location);
+    fields.extend(cache_fields(exchange.settings.compat.line));
+    fields
+}
+
+fn cors_fields(exchange: &Exchange<'_>, location: &Location) -> Fields {
+    let origin = channels::origin(exchange, location);
+    module::cors_headers(exchange.settings.compat.line, CorsSide::Subscriber, origin.as_deref(), "GET")
+        .into_iter()
+        .collect()
+}

@@ -1,0 +1,252 @@
+//! The websocket subscriber: handshake, subscription, and what the client sends.
+//!
+//! Messages go out like those of every stream; this file is about the way in. 101 comes before the checks of the
+//! subscription (from 0.4.0 on), so a refusal travels in a close frame.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use sha1::{Digest, Sha1};
+
+use super::context::Context;
+use super::explanation;
+use super::publish::cache_fields;
+use super::replay::replay;
+use super::subscribe::subscriber_fields;
+use super::{channels, fields};
+use crate::conf::settings::{Compat, Line, Location, Mode};
+use crate::delivery::{Connection, Ending, Flush};
+use crate::hub::{Answer, Ask, AskKind, Registration};
+use crate::model::{Draft, Refusal};
+use crate::render::{Decoder, Farewell, Framing, Rules, View, permessage_deflate, websocket_frame};
+use crate::request::reply::Reply;
+use crate::site::exchange::Exchange;
+
+/// What RFC 6455 appends to the key.
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+const MISSING: &str = "Don't have at least one of the mandatory headers: Connection, Upgrade, Sec-WebSocket-Key and Sec-WebSocket-Version";
+const BAD_VERSION: &str = "Version not supported. Supported versions: 8, 13";
+
+/// What a request at a websocket location comes to.
+pub(crate) enum Begun {
+    /// No websocket: an HTTP answer.
+    Reply(Reply),
+    /// A websocket.
+    Open(Box<Opening>),
+    /// A websocket that is closed at once: the head of the handshake, then this frame, if any.
+    Refused(Switching, Bytes),
+}
+
+/// What the answer to a handshake says.
+pub(crate) struct Switching {
+    /// `Sec-WebSocket-Accept`.
+    pub accept: String,
+    /// `Sec-WebSocket-Extensions`.
+    pub extension: Option<&'static str>,
+    /// Whether the fields against caches come with it.
+    pub expires: bool,
+}
+
+/// A websocket that begins.
+pub(crate) struct Opening {
+    /// The head.
+    pub switching: Switching,
+    /// Header template and missed messages, framed.
+    pub pieces: Vec<Bytes>,
+    /// How its messages are rendered.
+    pub view: Arc<View>,
+    /// Where it is registered.
+    pub registration: Registration,
+    /// When it ends or wants a ping.
+    pub ending: Ending,
+    /// What takes the frames of the client.
+    pub session: Session,
+}
+
+/// An open websocket.
+pub(crate) struct Session {
+    decoder: Decoder,
+    /// Whether the client may publish, and whether its messages are stored.
+    publish: Option<bool>,
+    line: Line,
+    strict: bool,
+}
+
+/// Checks the handshake and subscribes.
+pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Begun {
+    let compat = exchange.settings.compat;
+    let key = match handshake(exchange) {
+        Ok(key) => key,
+        Err(reply) => return Begun::Reply(*reply),
+    };
+    let answer = subscribe(context, exchange, location);
+    if let Err(refusal) = &answer
+        && compat.line < Line::V040
+    {
+        let fields = subscriber_fields(exchange, location);
+        return Begun::Reply(explanation::refused(*refusal, compat.line, fields));
+    }
+    let deflate = agrees_on_deflate(exchange, location);
+    let switching = switching(&key, compat.line, deflate);
+    let (answer, registration) = match answer {
+        Ok(mut answer) => match answer.subscription.take() {
+            Some(registration) => (answer, registration),
+            None => return Begun::Refused(switching, Bytes::new()),
+        },
+        Err(refusal) => {
+            let text = explanation::explanation(refusal, compat.line);
+            return Begun::Refused(switching, websocket_frame::refusal(refusal.status(), &text).into());
+        }
+    };
+    let framing = if deflate { Framing::WebSocketDeflate } else { Framing::WebSocket };
+    let view = context.view(exchange, location, framing, false);
+    let missed = answer.missed.iter().map(|missed| view.message(missed.channel.as_bytes(), &missed.message));
+    let pieces = std::iter::once(view.header().clone()).chain(missed).collect();
+    let ending = Ending { ttl: location.push.subscriber_connection_ttl, ping: location.push.ping_message_interval };
+    let rules = match compat {
+        Compat { strict: false, .. } => Rules::Rfc,
+        Compat { line: Line::V05, .. } => Rules::Module,
+        Compat { .. } => Rules::OldModule,
+    };
+    let most = usize::try_from(location.core.client_max_body_size).unwrap_or(usize::MAX);
+    let decoder = Decoder::new(rules, if most == 0 { usize::MAX } else { most });
+    let session = Session {
+        decoder: if deflate { decoder.with_deflate() } else { decoder },
+        publish: location.push.websocket_allow_publish.then_some(location.push.store_messages),
+        line: compat.line,
+        strict: compat.strict,
+    };
+    Begun::Open(Box::new(Opening { switching, pieces, view, registration, ending, session }))
+}
+
+/// The client's key, or why there is no websocket.
+fn handshake(exchange: &Exchange<'_>) -> Result<Vec<u8>, Box<Reply>> {
+    let line = exchange.settings.compat.line;
+    let head = exchange.head;
+    if exchange.method != b"GET" {
+        let mut reply = Reply::header_only(405).with([fields::allow("GET")]);
+        reply.close = line >= Line::V040;
+        return Err(Box::new(reply));
+    }
+    let refusal = |explain: &'static str| {
+        let versions = (explain == BAD_VERSION).then(fields::websocket_versions);
+        let mut reply =
+            Reply::header_only(400).with(cache_fields(line)).with(versions).with([fields::explain(explain)]);
+        reply.close = line >= Line::V040;
+        Err(Box::new(reply))
+    };
+    let present = ["connection", "upgrade", "sec-websocket-version"].iter().all(|name| head.header(name).is_some());
+    let (Some(key), true) = (head.header("sec-websocket-key"), present) else { return refusal(MISSING) };
+    match head.header("sec-websocket-version").unwrap_or_default() {
+        b"8" | b"13" => {}
+        _ => return refusal(BAD_VERSION),
+    }
+    Ok(key.to_vec())
+}
+
+/// Whether both sides want permessage-deflate.
+fn agrees_on_deflate(exchange: &Exchange<'_>, location: &Location) -> bool {
+    let offers = exchange.head.headers().filter(|(name, _)| name.eq_ignore_ascii_case(b"sec-websocket-extensions"));
+    location.push.websocket_deflate
+        && offers.filter_map(|(_, offers)| std::str::from_utf8(offers).ok()).any(permessage_deflate::acceptable)
+}
+
+fn switching(key: &[u8], line: Line, deflate: bool) -> Switching {
+    Switching {
+        accept: STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize()),
+        extension: deflate.then_some(permessage_deflate::ACCEPTED),
+        expires: line > Line::V034,
+    }
+}
+
+fn subscribe(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Result<Answer, Refusal> {
+    let path = channels::requested(exchange, location);
+    if path.is_empty() {
+        return Err(Refusal::NoChannelId);
+    }
+    let ask = Ask {
+        worker: context.worker.index(),
+        path: &path,
+        replay: &replay(exchange, location, Mode::WebSocket),
+        kind: AskKind::Stream,
+        authorized_only: location.push.authorized_channels_only,
+        wildcard_limit: location.push.wildcard_channel_max_qtd,
+        events_allowed: location.push.allow_connections_to_events_channel,
+    };
+    context.worker.hub().subscribe(&ask, exchange.now)
+}
+
+impl Session {
+    /// Whether TCP stays open for a while after the close frames: the client closes first (RFC 6455). The module closes at
+    /// once, that of 0.3.x not at all.
+    pub(crate) fn lets_client_close(&self, leaving: bool) -> bool {
+        !self.strict || self.line < Line::V040 && !leaving
+    }
+
+    /// Whether our side of TCP is closed meanwhile.
+    pub(crate) fn half_closes(&self) -> bool {
+        !self.strict
+    }
+
+    /// Takes bytes of the client; false when the websocket is over.
+    pub(crate) fn receive(&mut self, context: &Context, connection: &Rc<Connection>, mut input: &[u8]) -> bool {
+        use crate::render::Event as Frame;
+        while let Some(frame) = self.decoder.decode(&mut input) {
+            let over = match frame {
+                Frame::Text(text) => {
+                    self.publish(context, connection, text, false);
+                    false
+                }
+                Frame::Ping(payload) => {
+                    connection.push(websocket_frame::pong(&payload).into());
+                    false
+                }
+                Frame::Binary(bytes) => {
+                    self.publish(context, connection, bytes, true);
+                    false
+                }
+                Frame::Pong => false,
+                Frame::Close { code, .. } => {
+                    connection.push(websocket_frame::close(code, b"").into());
+                    true
+                }
+                Frame::Violation(farewell) => {
+                    connection.push(Farewell::frame(farewell).into());
+                    true
+                }
+            };
+            if over {
+                context.worker.unsubscribe(connection);
+            }
+            if connection.waiting() > 0 && context.worker.flush(connection) == Flush::Broken {
+                connection.give_up();
+            }
+            if over {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn publish(&self, context: &Context, connection: &Connection, text: Vec<u8>, binary: bool) {
+        let Some(store) = self.publish else { return };
+        if text.is_empty() {
+            return;
+        }
+        let mut keys = connection.channel_keys();
+        if self.line < Line::V040 {
+            keys.truncate(1);
+        }
+        let draft = Draft { text: text.into(), event: None, store, binary };
+        if context.worker.hub().publish_to(&keys, draft, context.worker.now()).is_err() {
+            tracing::error!("push stream module: unable to allocate message in shared memory");
+        }
+        // 0.3.5 and 0.4.0 follow each publish with a ping.
+        if matches!(self.line, Line::V035 | Line::V040) {
+            connection.push(Bytes::from_static(&websocket_frame::PING));
+        }
+    }
+}

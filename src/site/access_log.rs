@@ -1,0 +1,197 @@
+//! One line of an access log: the format filled in with a request and what became of it.
+//!
+//! A subscriber outlives its request's buffers by hours, so a line is made in two steps: [`OpenLine::open`] fills in what
+//! the request knows, [`OpenLine::close`] what only its end knows. Does not know files; the server writes the lines.
+
+use smallvec::SmallVec;
+
+use super::exchange::Exchange;
+use crate::conf::settings::{AccessLog, LogEscape, LogFormat};
+use crate::conf::variable::{Builtin, Part, Variable};
+use crate::model::Now;
+use crate::request::date;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Outcome<'a> {
+    /// Status as sent; 0 when nothing was (`000`).
+    pub status: u16,
+    /// Bytes sent, head included.
+    pub bytes_sent: u64,
+    /// Bytes of body sent.
+    pub body_bytes_sent: u64,
+    /// Milliseconds from the first byte of the request to the end.
+    pub request_time: u64,
+    /// When the request ended.
+    pub now: Now,
+    /// Whether the reply was sent in full (`$request_completion`).
+    pub complete: bool,
+    /// The head that was sent, for `$sent_http_NAME`; may be empty.
+    pub sent_head: &'a [u8],
+}
+
+/// A line that waits for the end of its request.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenLine {
+    text: Vec<u8>,
+    /// Where something is to be put in, in order.
+    gaps: SmallVec<[(usize, Variable); 6]>,
+    escape: LogEscape,
+}
+
+/// Whether a log wants a line for this request (`if=`).
+pub(crate) fn wants(log: &AccessLog, exchange: &Exchange<'_>) -> bool {
+    match &log.condition {
+        None => true,
+        Some(condition) => {
+            let value = exchange.value(condition);
+            !value.is_empty() && *value != *b"0"
+        }
+    }
+}
+
+/// The line of a request that is over, with its line end.
+#[cfg(test)]
+pub(crate) fn line(format: &LogFormat, exchange: &Exchange<'_>, outcome: &Outcome<'_>) -> Vec<u8> {
+    OpenLine::open(format, exchange).close(outcome)
+}
+
+impl OpenLine {
+    /// Fills in what the request knows.
+    pub(crate) fn open(format: &LogFormat, exchange: &Exchange<'_>) -> Self {
+        let mut line = Self { text: Vec::with_capacity(192), gaps: SmallVec::new(), escape: format.escape };
+        for part in &format.line.parts {
+            match part {
+                Part::Text(text) => line.text.extend_from_slice(text),
+                Part::Variable(variable) if is_known_at_end(variable) => {
+                    line.gaps.push((line.text.len(), variable.clone()));
+                }
+                Part::Variable(variable) => escape(&exchange.variable(variable), format.escape, &mut line.text),
+            }
+        }
+        line
+    }
+
+    /// Fills in what the end of the request knows; the line with its line end.
+    pub(crate) fn close(&self, outcome: &Outcome<'_>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.text.len() + 64);
+        let mut from = 0;
+        for (at, variable) in &self.gaps {
+            out.extend_from_slice(self.text.get(from..*at).unwrap_or_default());
+            from = *at;
+            escape(&value_at_end(variable, outcome), self.escape, &mut out);
+        }
+        out.extend_from_slice(self.text.get(from..).unwrap_or_default());
+        out.push(b'\n');
+        out
+    }
+}
+
+fn is_known_at_end(variable: &Variable) -> bool {
+    matches!(
+        variable,
+        Variable::SentHttp(_)
+            | Variable::Builtin(
+                Builtin::Status
+                    | Builtin::BytesSent
+                    | Builtin::BodyBytesSent
+                    | Builtin::RequestTime
+                    | Builtin::RequestCompletion
+                    | Builtin::Msec
+                    | Builtin::TimeLocal
+                    | Builtin::TimeIso8601
+            )
+    )
+}
+
+fn value_at_end(variable: &Variable, outcome: &Outcome<'_>) -> Vec<u8> {
+    let text = match variable {
+        Variable::SentHttp(name) => return sent_field(outcome.sent_head, name.as_bytes()).to_vec(),
+        Variable::Builtin(Builtin::Status) => format!("{:03}", outcome.status),
+        Variable::Builtin(Builtin::BytesSent) => outcome.bytes_sent.to_string(),
+        Variable::Builtin(Builtin::BodyBytesSent) => outcome.body_bytes_sent.to_string(),
+        Variable::Builtin(Builtin::RequestTime) => date::seconds(outcome.request_time),
+        Variable::Builtin(Builtin::RequestCompletion) if outcome.complete => "OK".to_owned(),
+        Variable::Builtin(Builtin::Msec) => date::msec(outcome.now),
+        Variable::Builtin(Builtin::TimeLocal) => date::time_local(outcome.now),
+        Variable::Builtin(Builtin::TimeIso8601) => date::time_iso8601(outcome.now),
+        _ => String::new(),
+    };
+    text.into_bytes()
+}
+
+/// The first field of a sent head whose name, lower-cased and with `_` for `-`, is `name`.
+fn sent_field<'h>(head: &'h [u8], name: &[u8]) -> &'h [u8] {
+    let mut lines = head.split(|&byte| byte == b'\n').skip(1);
+    let found = lines.find_map(|line| {
+        let (sent, value) = line.split_at_checked(name.len())?;
+        let is_name = sent.iter().zip(name).all(|(&sent, &wanted)| {
+            let sent = if sent == b'-' { b'_' } else { sent.to_ascii_lowercase() };
+            sent == wanted
+        });
+        if is_name { value.strip_prefix(b":") } else { None }
+    });
+    found.unwrap_or_default().trim_ascii()
+}
+
+/// Appends a value as the format asks. By default an empty value is `-`.
+fn escape(value: &[u8], how: LogEscape, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |value: u8| HEX.get(usize::from(value & 15)).copied().unwrap_or(b'0');
+    match how {
+        LogEscape::None => out.extend_from_slice(value),
+        LogEscape::Default if value.is_empty() => out.push(b'-'),
+        LogEscape::Default => {
+            for &byte in value {
+                if !(0x20..0x7f).contains(&byte) || matches!(byte, b'"' | b'\\') {
+                    out.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte)]);
+                } else {
+                    out.push(byte);
+                }
+            }
+        }
+        LogEscape::Json => {
+            for &byte in value {
+                match byte {
+                    b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+                    b'\n' => out.extend_from_slice(b"\\n"),
+                    b'\r' => out.extend_from_slice(b"\\r"),
+                    b'\t' => out.extend_from_slice(b"\\t"),
+                    0x08 => out.extend_from_slice(b"\\b"),
+                    0x0c => out.extend_from_slice(b"\\f"),
+                    0..0x20 => out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte)]),
+                    byte => out.push(byte),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escaped(value: &str, how: LogEscape) -> String {
+        let mut out = Vec::new();
+        escape(value.as_bytes(), how, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn values_are_escaped_as_the_format_asks() {
+        assert_eq!(escaped("a\"b\\c\n\u{e9}", LogEscape::Default), "a\\x22b\\x5Cc\\x0A\\xC3\\xA9");
+        assert_eq!(escaped("", LogEscape::Default), "-");
+        assert_eq!(escaped("a\"b\\c\n\u{1}\u{e9}", LogEscape::Json), "a\\\"b\\\\c\\n\\u0001\u{e9}");
+        assert_eq!(escaped("", LogEscape::Json), "");
+        assert_eq!(escaped("a\"\n", LogEscape::None), "a\"\n");
+    }
+
+    #[test]
+    fn sent_fields_are_found_by_name() {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-One: 1\r\n\r\n";
+        assert_eq!(sent_field(head, b"content_type"), b"text/plain");
+        assert_eq!(sent_field(head, b"x_one"), b"1");
+        assert_eq!(sent_field(head, b"x"), b"");
+        assert_eq!(sent_field(b"", b"x"), b"");
+    }
+}

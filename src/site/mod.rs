@@ -1,0 +1,31 @@
+//! The site: nginx's phases from the server's rewrites to the handler that answers, and what they need.
+//!
+//! [`phases`] sends an [`exchange::Exchange`] on its way; everything else is a phase or one of its tools. Knows no push verb
+//! and no wire.
+
+pub(crate) mod access;
+pub(crate) mod access_log;
+pub(crate) mod authorization;
+pub(crate) mod backend;
+mod captures;
+mod defined_vars;
+mod encryption;
+pub(crate) mod error_page;
+pub mod exchange;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod gzip;
+pub(crate) mod hostname;
+pub(crate) mod limiter;
+mod limits;
+mod location;
+mod log_context;
+pub(crate) mod log_files;
+mod network;
+mod password;
+pub mod phases;
+mod rewrite;
+mod secure_link;
+pub(crate) mod server_name;
+mod static_file;
+mod vars;

@@ -1,0 +1,304 @@
+//! Static files below `root` or `alias`, as far as a push server needs them: error pages, a client script, an index.
+//!
+//! GET and HEAD, conditional requests, one byte range. Invariant: the path is made of a directory of the configuration and
+//! a canonical URI, so it stays below that directory (symbolic links aside, which nginx follows as well).
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::exchange::Exchange;
+use super::rewrite::redirection;
+use crate::conf::settings::{Fallback, Match, TryFiles};
+use crate::conf::variable::Part;
+use crate::request::date;
+use crate::request::reply::{Body, Reply};
+
+/// The largest file that is sent. Files are read into memory; a push server has small ones.
+const MAX_FILE: u64 = 64 << 20;
+
+/// What has been found for a URI.
+#[expect(clippy::large_enum_variant, reason = "moved once or twice per request; a box would cost an allocation each")]
+pub(crate) enum Found {
+    /// The answer.
+    Reply(Reply),
+    /// An error of nginx.
+    Status(u16),
+    /// An index file: go on with this path.
+    Index(Vec<u8>),
+}
+
+/// Looks for the file of the exchange's URI.
+pub(crate) fn serve(exchange: &mut Exchange<'_>) -> Found {
+    if !matches!(exchange.method, b"GET" | b"HEAD" | b"POST") {
+        return Found::Status(405);
+    }
+    let path = path_of(exchange);
+    if exchange.uri.ends_with(b"/") {
+        return index(exchange, &path);
+    }
+    let metadata = match std::fs::metadata(OsStr::from_bytes(&path)) {
+        Ok(metadata) => metadata,
+        Err(error) => return failed(exchange, &path, &error),
+    };
+    if metadata.is_dir() {
+        return Found::Reply(redirection(exchange, 301, directory_url(exchange)));
+    }
+    if !metadata.is_file() {
+        return Found::Status(404);
+    }
+    if exchange.method == b"POST" {
+        return Found::Status(405);
+    }
+    if metadata.len() > MAX_FILE {
+        tracing::error!("{:?} is larger than the {MAX_FILE} bytes that are served", OsStr::from_bytes(&path));
+        return Found::Status(500);
+    }
+    match std::fs::read(OsStr::from_bytes(&path)) {
+        Ok(content) => found(exchange, &metadata, &Bytes::from(content)),
+        Err(error) => failed(exchange, &path, &error),
+    }
+}
+
+/// What `try_files` has come to.
+pub(crate) enum Tried {
+    /// The exchange's URI is that of a file that exists.
+    Found,
+    /// `=CODE`
+    Status(u16),
+    /// Go on with this URI or named location.
+    Uri(Vec<u8>),
+}
+
+/// Looks for the first candidate that exists and makes it the exchange's URI.
+pub(crate) fn try_files(exchange: &mut Exchange<'_>, files: &TryFiles) -> Tried {
+    let taken = if exchange.location.core.root.alias { prefix_length(exchange) } else { 0 };
+    for candidate in &files.candidates {
+        let name = exchange.value(candidate).into_owned();
+        // Below an alias names still begin with the location's prefix, as `$uri` does.
+        let below = if taken > 0 && name.starts_with(exchange.uri.get(..taken).unwrap_or_default()) {
+            name.get(taken..).unwrap_or_default()
+        } else {
+            &name
+        };
+        let mut path = exchange.value(&exchange.location.core.root.path).into_owned();
+        path.extend_from_slice(below);
+        let directory =
+            candidate.parts.last().is_some_and(|part| matches!(part, Part::Text(text) if text.ends_with(b"/")));
+        let exists = std::fs::metadata(OsStr::from_bytes(&path))
+            .is_ok_and(|metadata| if directory { metadata.is_dir() } else { metadata.is_file() });
+        if exists {
+            let mut uri = exchange.uri.get(..taken).unwrap_or_default().to_vec();
+            uri.extend_from_slice(below);
+            if directory && uri.len() > 1 {
+                uri.truncate(uri.len() - usize::from(uri.ends_with(b"/")));
+            }
+            exchange.uri = Cow::Owned(uri);
+            return Tried::Found;
+        }
+    }
+    match &files.last {
+        Fallback::Status(status) => Tried::Status(*status),
+        Fallback::Uri(uri) => Tried::Uri(exchange.value(uri).into_owned()),
+    }
+}
+
+/// How much of the URI the location's prefix takes, which an alias stands for.
+fn prefix_length(exchange: &Exchange<'_>) -> usize {
+    match &exchange.chosen.matched {
+        Match::Exact(prefix) | Match::Prefix(prefix) | Match::StrongPrefix(prefix) => prefix.len(),
+        // The alias of a regex location is the whole path.
+        Match::Regex(_) => exchange.uri.len(),
+        Match::None => 0,
+    }
+}
+
+/// `$request_filename`: where the URI lies in the file system.
+pub(crate) fn path_of(exchange: &Exchange<'_>) -> Vec<u8> {
+    let root = &exchange.location.core.root;
+    let mut path = exchange.value(&root.path).into_owned();
+    if !root.alias {
+        path.extend_from_slice(&exchange.uri);
+        return path;
+    }
+    path.extend_from_slice(exchange.uri.get(prefix_length(exchange)..).unwrap_or_default());
+    path
+}
+
+fn index(exchange: &Exchange<'_>, directory: &[u8]) -> Found {
+    for name in exchange.location.core.root.index.iter() {
+        if name.starts_with('/') {
+            return Found::Index(name.as_bytes().to_vec());
+        }
+        let candidate = [directory, name.as_bytes()].concat();
+        if Path::new(OsStr::from_bytes(&candidate)).is_file() {
+            return Found::Index([&exchange.uri, name.as_bytes()].concat());
+        }
+    }
+    match std::fs::metadata(OsStr::from_bytes(directory)) {
+        Ok(metadata) if metadata.is_dir() => {
+            tracing::error!("directory index of {:?} is forbidden", OsStr::from_bytes(directory));
+            Found::Status(403)
+        }
+        Ok(_) => Found::Status(404),
+        Err(error) => failed(exchange, directory, &error),
+    }
+}
+
+fn failed(exchange: &Exchange<'_>, path: &[u8], error: &std::io::Error) -> Found {
+    let status = match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename => 404,
+        ErrorKind::PermissionDenied => 403,
+        _ => 500,
+    };
+    if status != 404 || exchange.location.core.log_not_found {
+        tracing::error!("open() {:?} failed ({error})", OsStr::from_bytes(path));
+    }
+    Found::Status(status)
+}
+
+/// The URI of a directory that was asked for without its slash.
+fn directory_url(exchange: &Exchange<'_>) -> Vec<u8> {
+    let mut url = exchange.uri.to_vec();
+    url.push(b'/');
+    if !exchange.args.is_empty() {
+        url.push(b'?');
+        url.extend_from_slice(&exchange.args);
+    }
+    url
+}
+
+fn found(exchange: &mut Exchange<'_>, metadata: &Metadata, content: &Bytes) -> Found {
+    let modified = metadata.mtime();
+    let tag = format!("\"{modified:x}-{:x}\"", content.len());
+    let content_type = exchange.content_type(exchange.location).to_owned();
+    let mut reply = Reply::full(200, content_type, content.clone());
+    reply.last_modified = Some(modified);
+    reply.headers.push((Cow::Borrowed("ETag"), Cow::Owned(tag.clone().into_bytes())));
+    // The page of an error is always sent as a whole.
+    if exchange.status_override.is_some_and(|status| status != 200) {
+        return Found::Reply(reply);
+    }
+    if precondition_failed(exchange, modified, tag.as_bytes()) {
+        return Found::Status(412);
+    }
+    if not_modified(exchange, modified, tag.as_bytes()) {
+        return Found::Reply(Reply { status: 304, content_type: None, body: Body::Absent, ..reply });
+    }
+    let length = content.len() as u64;
+    match range(exchange, modified, tag.as_bytes(), length) {
+        Range::Whole => {
+            reply.headers.push((Cow::Borrowed("Accept-Ranges"), Cow::Borrowed(b"bytes")));
+        }
+        Range::Part(first, last) => {
+            reply.status = 206;
+            let told = format!("bytes {first}-{last}/{length}");
+            reply.headers.push((Cow::Borrowed("Content-Range"), Cow::Owned(told.into_bytes())));
+            reply.body = Body::Full(content.slice(first as usize..=last as usize));
+        }
+        Range::Unsatisfiable => {
+            exchange.carried.push(("Content-Range", format!("bytes */{length}").into_bytes()));
+            return Found::Status(416);
+        }
+    }
+    Found::Reply(reply)
+}
+
+/// `If-Unmodified-Since` and `If-Match`.
+fn precondition_failed(exchange: &Exchange<'_>, modified: i64, tag: &[u8]) -> bool {
+    let head = exchange.head;
+    let since = head.header("if-unmodified-since").and_then(date::parse_http_date);
+    let matches = head.header("if-match").is_none_or(|list| {
+        let mut listed = list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        listed.any(|listed| listed == b"*" || listed == tag)
+    });
+    since.is_some_and(|since| since < modified) || !matches
+}
+
+fn not_modified(exchange: &Exchange<'_>, modified: i64, tag: &[u8]) -> bool {
+    let since = exchange.head.header("if-modified-since");
+    let none_match = exchange.head.header("if-none-match");
+    if since.is_none() && none_match.is_none() {
+        return false;
+    }
+    since.is_none_or(|since| date::parse_http_date(since) == Some(modified))
+        && none_match.is_none_or(|list| {
+            list.split(|&byte| byte == b',')
+                .map(<[u8]>::trim_ascii)
+                .any(|listed| listed == b"*" || listed.strip_prefix(b"W/").unwrap_or(listed) == tag)
+        })
+}
+
+/// What part of a file is asked for.
+#[derive(Debug, PartialEq, Eq)]
+enum Range {
+    Whole,
+    /// First and last byte.
+    Part(u64, u64),
+    Unsatisfiable,
+}
+
+fn range(exchange: &Exchange<'_>, modified: i64, tag: &[u8], length: u64) -> Range {
+    let Some(asked) = exchange.head.header("range") else { return Range::Whole };
+    if let Some(condition) = exchange.head.header("if-range")
+        && condition != tag
+        && date::parse_http_date(condition) != Some(modified)
+    {
+        return Range::Whole;
+    }
+    parse_range(asked, length)
+}
+
+/// Reads `bytes=a-b`, `a-` or `-n`. Several ranges, or anything else, get the whole file.
+fn parse_range(asked: &[u8], length: u64) -> Range {
+    let Some((unit, ranges)) = asked.split_at_checked(6) else { return Range::Whole };
+    if !unit.eq_ignore_ascii_case(b"bytes=") || ranges.contains(&b',') {
+        return Range::Whole;
+    }
+    let parsed = std::str::from_utf8(ranges).ok().and_then(|range| {
+        let (first, last) = range.trim().split_once('-')?;
+        let number = |text: &str| -> Option<Option<u64>> {
+            if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+        };
+        Some((number(first.trim())?, number(last.trim())?))
+    });
+    let (first, last) = match parsed {
+        None | Some((None, None)) => return Range::Unsatisfiable,
+        Some((None, Some(count))) => (length.saturating_sub(count), length),
+        Some((Some(first), last)) => (first, last.unwrap_or(length)),
+    };
+    match length.checked_sub(1) {
+        Some(end) if first <= end && first <= last => Range::Part(first, last.min(end)),
+        _ => Range::Unsatisfiable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_range_is_understood() {
+        for (asked, expected) in [
+            ("bytes=0-3", Range::Part(0, 3)),
+            ("bytes=4-", Range::Part(4, 9)),
+            ("bytes=-3", Range::Part(7, 9)),
+            ("bytes=5-99", Range::Part(5, 9)),
+            ("bytes=10-", Range::Unsatisfiable),
+            ("bytes=5-4", Range::Unsatisfiable),
+            ("bytes=0-1,3-4", Range::Whole),
+            ("lines=0-1", Range::Whole),
+            ("bytes=x", Range::Unsatisfiable),
+            ("bytes=-", Range::Unsatisfiable),
+        ] {
+            assert_eq!(parse_range(asked.as_bytes(), 10), expected, "{asked}");
+        }
+        assert_eq!(parse_range(b"bytes=-1", 0), Range::Unsatisfiable);
+    }
+}

@@ -1,0 +1,182 @@
+//! One HTTP/2 connection: its streams are requests like those of HTTP/1, answered by the same engine.
+//!
+//! hyper speaks the protocol. A request is written down as a head of HTTP/1 ([`request`]) and answered through a connection
+//! without a socket ([`stream`]), whose outbox becomes the body of the response ([`answer`]) or goes through the tunnel of a
+//! websocket ([`tunnel`]). Invariant: nothing is read out of an outbox before HTTP/2 has room for it, so that a subscriber
+//! that does not read is found like any other.
+
+mod answer;
+mod request;
+mod stream;
+mod tunnel;
+mod wire;
+
+use std::cell::Cell;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
+
+use hyper::rt::Executor;
+use hyper::server::conn::http2::Builder;
+use hyper::service::service_fn;
+use tokio::task::spawn_local;
+
+use self::wire::Wire;
+use super::listener_place::ListenerPlace;
+use crate::conf::settings::Server;
+use crate::delivery::{Connection, Event, Stream};
+use crate::request::peer::Peer;
+use crate::wire::workbench::Workbench;
+
+/// Streams a client may have open at once, as nginx has it.
+const STREAMS: u32 = 128;
+/// Bytes of a stream that may wait within HTTP/2; more wait in the outbox, where they are counted.
+const STREAM_BUFFER: usize = 64 * 1024;
+/// How long a client may take to close after it was told to, or to end a body that nobody wants, milliseconds.
+const LINGER: u64 = 5_000;
+
+/// The preface a client begins HTTP/2 with.
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What the streams of a connection share.
+struct Shared {
+    bench: Rc<Workbench>,
+    place: Rc<ListenerPlace>,
+    peer: Peer,
+    /// Stands for the connection in the worker: it counts, has the deadline, and is told to close.
+    control: Rc<Connection>,
+    requests: Cell<u64>,
+    open: Cell<usize>,
+}
+
+/// Serves an HTTP/2 connection until it closes; `first`: bytes that were read from the stream already.
+pub async fn serve_http2(
+    bench: Rc<Workbench>,
+    stream: Stream,
+    place: Rc<ListenerPlace>,
+    mut peer: Peer,
+    first: Vec<u8>,
+) {
+    peer.listener = place.index();
+    let settings = bench.context.settings();
+    let Some(listener) = settings.listeners.get(peer.listener) else { return };
+    let server = &listener.names.default;
+    let mut builder = Builder::new(Local);
+    builder
+        .enable_connect_protocol()
+        .auto_date_header(false)
+        .max_concurrent_streams(STREAMS)
+        .max_send_buf_size(STREAM_BUFFER)
+        .max_header_list_size(head_limit(server));
+    let control = bench.context.worker.enter(Connection::new(Stream::Body));
+    bench.context.worker.set_deadline(&control, Some(server.client_header_timeout));
+    drop(settings);
+    let shared = Rc::new(Shared {
+        bench,
+        place,
+        peer,
+        control: Rc::clone(&control),
+        requests: Cell::new(0),
+        open: Cell::new(0),
+    });
+    let of_service = Rc::clone(&shared);
+    let service = service_fn(move |request| stream::answer(Rc::clone(&of_service), request));
+    let mut connection = pin!(builder.serve_connection(Wire::new(stream, first), service));
+    let mut leaving = false;
+    let ended = std::future::poll_fn(|cx| {
+        while let Some(leave) = shared.poll_leave(cx, leaving) {
+            match leave {
+                Leave::Now => return Poll::Ready(Ok(())),
+                Leave::Soon => {
+                    leaving = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+        connection.as_mut().poll(cx)
+    });
+    if let Err(error) = ended.await {
+        tracing::info!("client closed or broke HTTP/2: {error}");
+    }
+    shared.bench.context.worker.dismiss(&control);
+}
+
+/// How a connection is to end.
+enum Leave {
+    /// When its streams are over.
+    Soon,
+    /// At once.
+    Now,
+}
+
+impl Shared {
+    /// Whether the connection is to end, now that something has happened to it from outside.
+    fn poll_leave(&self, cx: &mut TaskContext<'_>, leaving: bool) -> Option<Leave> {
+        if self.control.is_closing() && !leaving {
+            self.bench.context.worker.set_deadline(&self.control, None);
+            return Some(Leave::Soon);
+        }
+        loop {
+            match self.control.poll_event(cx, false, false) {
+                Poll::Pending => return None,
+                Poll::Ready(Event::TimedOut) if self.open.get() > 0 => {}
+                Poll::Ready(Event::TimedOut) if leaving => return Some(Leave::Now),
+                Poll::Ready(Event::TimedOut) => {
+                    self.bench.context.worker.set_deadline(&self.control, Some(LINGER));
+                    return Some(Leave::Soon);
+                }
+                Poll::Ready(Event::Broken) => return Some(Leave::Now),
+                Poll::Ready(_) => {}
+            }
+        }
+    }
+
+    /// A stream begins; the number of its request.
+    fn begin(&self) -> u64 {
+        self.open.set(self.open.get() + 1);
+        self.requests.set(self.requests.get() + 1);
+        self.bench.context.worker.set_deadline(&self.control, None);
+        self.requests.get()
+    }
+
+    /// A stream is over; after the last one the connection may stay idle for a while.
+    fn end(&self) {
+        self.open.set(self.open.get().saturating_sub(1));
+        if self.open.get() > 0 {
+            return;
+        }
+        let settings = self.bench.context.settings();
+        let Some(listener) = settings.listeners.get(self.place.index()) else { return self.close_soon() };
+        let core = &listener.names.default.root.core;
+        if self.control.is_closing() {
+            self.bench.context.worker.set_deadline(&self.control, Some(LINGER));
+        } else if self.requests.get() >= core.keepalive_requests {
+            self.close_soon();
+        } else {
+            self.bench.context.worker.set_deadline(&self.control, Some(core.keepalive_timeout));
+        }
+    }
+
+    fn close_soon(&self) {
+        self.control.close_soon();
+        self.control.wake();
+    }
+}
+
+fn head_limit(server: &Server) -> u32 {
+    let (count, size) = server.large_client_header_buffers;
+    u32::try_from(count.saturating_mul(size)).unwrap_or(u32::MAX)
+}
+
+/// Runs what hyper starts on the worker's own thread.
+#[derive(Clone, Copy)]
+struct Local;
+
+impl<F> Executor<F> for Local
+where
+    F: Future<Output: 'static> + 'static,
+{
+    fn execute(&self, future: F) {
+        spawn_local(future);
+    }
+}

@@ -1,0 +1,226 @@
+//! One stream of an HTTP/2 connection: a request, and its answer by the engine of HTTP/1.
+//!
+//! The stream has a connection without a socket: what would be written to HTTP/1 lands in its outbox. Does not know frames.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, upgrade};
+use tokio::task::spawn_local;
+
+use super::answer::{AnswerBody, split};
+use super::{LINGER, Shared, request, tunnel};
+use crate::conf::Settings;
+use crate::conf::settings::{Handler, Location, Mode};
+use crate::delivery::{Connection, Event, Stream};
+use crate::push::publish::{self, Begun};
+use crate::request::head::{self, HeadLimits};
+use crate::request::reply::Reply;
+use crate::site::authorization::{self, Settled};
+use crate::site::exchange::Exchange;
+use crate::site::phases;
+use crate::wire::connection::{Next, catch_up};
+use crate::wire::session::Session;
+use crate::wire::turn::Turn;
+
+/// A stream that is being answered. Dropping it ends its subscription, whatever the way out.
+pub(super) struct OpenStream {
+    shared: Rc<Shared>,
+    connection: Rc<Connection>,
+    session: Box<Session>,
+    complete: bool,
+}
+
+impl OpenStream {
+    fn new(shared: Rc<Shared>) -> Self {
+        let number = shared.begin();
+        let connection = shared.bench.context.worker.enter(Connection::new(Stream::Body));
+        let mut session = Session::new(shared.peer.clone(), Rc::clone(&shared.place), Vec::new());
+        session.requests = number.saturating_sub(1);
+        Self { shared, connection, session, complete: false }
+    }
+
+    /// The connection whose outbox the answer comes from.
+    pub(super) fn connection(&self) -> &Rc<Connection> {
+        &self.connection
+    }
+
+    /// What the streams of the connection share.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The answer has ended as it should.
+    pub(super) fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    fn turn<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Turn<'a> {
+        Turn { bench: &self.shared.bench, connection: &self.connection, session: &mut self.session, out }
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.session.end_subscription(&self.shared.bench, self.complete);
+        self.shared.bench.context.worker.dismiss(&self.connection);
+        self.shared.end();
+    }
+}
+
+/// Answers a request. An error resets the stream.
+pub(super) async fn answer(shared: Rc<Shared>, mut request: Request<Incoming>) -> io::Result<Response<AnswerBody>> {
+    let upgrade = upgrade::on(&mut request);
+    let (parts, mut body) = request.into_parts();
+    let mut stream = OpenStream::new(shared);
+    let mut out = Vec::new();
+    let next = Box::pin(stream.decide(&parts, &mut body, &mut out)).await;
+    if !body.is_end_stream() {
+        spawn_local(discard(body));
+    }
+    if stream.session.must_wait(&stream.shared.bench) {
+        catch_up(&stream.shared.bench).await;
+    }
+    match next {
+        Some(Next::WebSocket(session)) => open_tunnel(stream, Some(session), upgrade),
+        Some(Next::Subscribed { .. }) => stream.into_response().await,
+        // The refusal of a websocket comes in a frame.
+        _ if out.is_empty() && stream.connection.waiting() > 0 => open_tunnel(stream, None, upgrade),
+        _ => {
+            let (head, body) = split(&out.into()).ok_or(io::ErrorKind::ConnectionReset)?;
+            stream.complete();
+            Ok(head.map(|()| AnswerBody::Whole(Some(body).filter(|body| !body.is_empty()))))
+        }
+    }
+}
+
+/// 200, and a task for the websocket.
+fn open_tunnel(
+    stream: OpenStream,
+    session: Option<Box<tunnel::Session>>,
+    upgrade: upgrade::OnUpgrade,
+) -> io::Result<Response<AnswerBody>> {
+    let first = stream.connection.take_piece().ok_or(io::ErrorKind::ConnectionReset)?;
+    let (mut head, rest) = split(&first).ok_or(io::ErrorKind::ConnectionReset)?;
+    *head.status_mut() = hyper::StatusCode::OK;
+    spawn_local(tunnel::serve(stream, session, rest, upgrade));
+    Ok(head.map(|()| AnswerBody::Whole(None)))
+}
+
+impl OpenStream {
+    /// Sends the request through the site. What there is to send is in `out`, or in the outbox.
+    async fn decide(&mut self, parts: &Parts, body: &mut Incoming, out: &mut Vec<u8>) -> Option<Next> {
+        let settings: Arc<Settings> = self.shared.bench.context.settings();
+        let server = Arc::clone(self.session.default_server(&settings)?);
+        let text = request::write_down(parts);
+        let limits = HeadLimits::of(&server, settings.compat.strict);
+        let head = match head::parse_http2(&text, &limits) {
+            Ok(head) => head,
+            Err(bad) => return Some(self.turn(out).refuse(&settings, b"", bad)),
+        };
+        self.session.requests += 1;
+        let (peer, now) = (self.session.peer.clone(), self.shared.bench.context.worker.now());
+        let limiter = Arc::clone(&self.shared.bench.context.limiter);
+        let mut exchange = match Exchange::new(&settings, &peer, &head, now, self.session.requests) {
+            Ok(exchange) => exchange,
+            Err(bad) => return Some(self.turn(out).refuse(&settings, b"", bad)),
+        };
+        exchange.request_length = text.len() as u64;
+        exchange.limiter = Some(&limiter);
+        let routed = phases::route(&mut exchange);
+        match authorization::settle(&mut exchange, routed).await {
+            Settled::Reply(reply) => self.turn(out).reply(&exchange, reply, &[]),
+            Settled::Drop => None,
+            Settled::Serve(location) => match location.handler {
+                Handler::Publisher { admin } => {
+                    let reply = self.publish(&mut exchange, location, admin, body).await?;
+                    self.turn(out).reply(&exchange, reply, &[])
+                }
+                Handler::Subscriber(Mode::WebSocket) => self.turn(out).serve(&mut exchange, location, &[]),
+                // A tunnel to a place that is none.
+                _ if request::opens_websocket(parts) => {
+                    let reply = phases::error_reply(&mut exchange, location, 400);
+                    self.turn(out).reply(&exchange, reply, &[])
+                }
+                _ => self.turn(out).serve(&mut exchange, location, &[]),
+            },
+        }
+    }
+
+    /// `None`: the client is gone or too slow.
+    async fn publish<'b>(
+        &mut self,
+        exchange: &mut Exchange<'b>,
+        location: &'b Arc<Location>,
+        admin: bool,
+        body: &mut Incoming,
+    ) -> Option<Reply> {
+        let worker = &self.shared.bench.context.worker;
+        let job = match publish::begin(worker, exchange, location, admin) {
+            Begun::Reply(reply) => return Some(reply),
+            Begun::Body(job) => job,
+        };
+        match read_body(body, location).await? {
+            Ok(text) => {
+                exchange.request_length += text.len() as u64;
+                self.session.published = true;
+                Some(publish::finish(worker, exchange, location, admin, &job, text.into()))
+            }
+            Err(status) => Some(phases::error_reply(exchange, location, status)),
+        }
+    }
+
+    /// The response of a subscriber: as soon as its head is in the outbox.
+    async fn into_response(mut self) -> io::Result<Response<AnswerBody>> {
+        let mut over = false;
+        let first: Bytes = loop {
+            if let Some(piece) = self.connection.take_piece() {
+                break piece;
+            }
+            if over {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            match self.connection.event(false, false).await {
+                Event::Ended => over = true,
+                Event::Broken => return Err(io::ErrorKind::ConnectionReset.into()),
+                Event::Readable | Event::Drained | Event::TimedOut => {}
+            }
+        };
+        let (head, rest) = split(&first).ok_or(io::ErrorKind::ConnectionReset)?;
+        if over && self.connection.waiting() == 0 {
+            self.complete();
+            return Ok(head.map(|()| AnswerBody::Whole(Some(rest).filter(|rest| !rest.is_empty()))));
+        }
+        let first = Some(rest).filter(|rest| !rest.is_empty());
+        Ok(head.map(|()| AnswerBody::Subscription { first, stream: self, over }))
+    }
+}
+
+/// Takes what a client goes on sending after its answer: many would lose the answer to a reset.
+async fn discard(mut body: Incoming) {
+    let all = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(Duration::from_millis(LINGER), all).await;
+}
+
+/// The body of a request, or the status that refuses it. `None`: the client is gone or too slow.
+async fn read_body(body: &mut Incoming, location: &Location) -> Option<Result<Vec<u8>, u16>> {
+    let limit = location.core.client_max_body_size;
+    let patience = Duration::from_millis(location.core.client_body_timeout);
+    let mut text = Vec::new();
+    while let Some(frame) = tokio::time::timeout(patience, body.frame()).await.ok()? {
+        if let Ok(data) = frame.ok()?.into_data() {
+            if limit != 0 && (text.len() as u64).saturating_add(data.len() as u64) > limit {
+                tracing::error!("client intended to send too large body: over {limit} bytes");
+                return Some(Err(413));
+            }
+            text.extend_from_slice(&data);
+        }
+    }
+    Some(Ok(text))
+}

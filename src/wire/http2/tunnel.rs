@@ -1,0 +1,118 @@
+//! A websocket over HTTP/2 (RFC 8441): what the outbox holds goes into the tunnel, what comes out of it to the session.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
+use bytes::Bytes;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+
+use super::stream::OpenStream;
+use crate::delivery::{Connection, Event};
+pub(super) use crate::push::websocket::Session;
+
+/// Bytes for one read.
+const READ: usize = 4 * 1024;
+
+type Tunnel = TokioIo<Upgraded>;
+
+/// What there is to do.
+enum Work {
+    /// Bytes wait to be sent.
+    Send,
+    /// The subscription is over; its last bytes are in the outbox.
+    Ended,
+    /// The stream is of no more use.
+    Broken,
+}
+
+/// Serves a websocket until it ends; without a session only `first` and what waits are sent.
+pub(super) async fn serve(mut stream: OpenStream, session: Option<Box<Session>>, first: Bytes, upgrade: OnUpgrade) {
+    let Ok(upgraded) = upgrade.await else { return };
+    let (mut reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
+    if !first.is_empty() {
+        stream.connection().push(first);
+    }
+    let ended = match session {
+        Some(session) => pump(&stream, session, &mut reader, &mut writer).await,
+        None => Ok(()),
+    };
+    stream.shared().bench.context.worker.unsubscribe(stream.connection());
+    if ended.is_ok() && send(stream.connection(), &mut writer).await.is_ok() && writer.shutdown().await.is_ok() {
+        stream.complete();
+    }
+}
+
+/// Both directions until the websocket is over.
+async fn pump(
+    stream: &OpenStream,
+    mut session: Box<Session>,
+    reader: &mut ReadHalf<Tunnel>,
+    writer: &mut WriteHalf<Tunnel>,
+) -> io::Result<()> {
+    let connection = stream.connection();
+    let context = &stream.shared().bench.context;
+    let mut input = [0; READ];
+    loop {
+        tokio::select! {
+            work = work(connection) => match work {
+                Work::Send if send(connection, writer).await? => return Ok(()),
+                Work::Send => {}
+                Work::Ended => return Ok(()),
+                Work::Broken => return Err(io::ErrorKind::TimedOut.into()),
+            },
+            read = reader.read(&mut input) => {
+                let bytes = input.get(..read?).unwrap_or_default();
+                if bytes.is_empty() || !session.receive(context, connection, bytes) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+async fn work(connection: &Connection) -> Work {
+    poll_fn(|cx| {
+        loop {
+            if connection.waiting() > 0 {
+                return Poll::Ready(Work::Send);
+            }
+            match connection.poll_event(cx, false, false) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Event::Ended) => return Poll::Ready(Work::Ended),
+                Poll::Ready(Event::Broken) => return Poll::Ready(Work::Broken),
+                Poll::Ready(_) => {}
+            }
+        }
+    })
+    .await
+}
+
+/// Sends what waits; given up with the connection. Whether the subscription has ended meanwhile.
+async fn send(connection: &Connection, writer: &mut WriteHalf<Tunnel>) -> io::Result<bool> {
+    let ended = Cell::new(false);
+    let all = async {
+        while let Some(piece) = connection.take_piece() {
+            writer.write_all(&piece).await?;
+        }
+        writer.flush().await
+    };
+    let broken = poll_fn(|cx| {
+        loop {
+            match connection.poll_event(cx, false, false) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Event::Broken) => return Poll::Ready(()),
+                Poll::Ready(Event::Ended) => ended.set(true),
+                Poll::Ready(_) => {}
+            }
+        }
+    });
+    tokio::select! {
+        biased;
+        sent = all => sent.map(|()| ended.get()),
+        () = broken => Err(io::ErrorKind::TimedOut.into()),
+    }
+}

@@ -1,0 +1,110 @@
+//! What a connection carries from request to request: its peer, the bytes read ahead, and what a subscription leaves to be done
+//! at its end.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::listener_place::ListenerPlace;
+use crate::conf::Settings;
+use crate::conf::settings::Server;
+use crate::model::Now;
+use crate::request::peer::Peer;
+use crate::site::access_log::Outcome;
+use crate::site::exchange::Exchange;
+use crate::site::limiter::Hold;
+use crate::site::log_files::{OpenLines, open_lines};
+use crate::wire::workbench::Workbench;
+
+/// What a connection carries from request to request.
+pub struct Session {
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// The socket it came by.
+    pub place: Rc<ListenerPlace>,
+    /// Requests answered so far.
+    pub requests: u64,
+    /// Bytes that have been read and belong to the next request.
+    pub ahead: Vec<u8>,
+    /// Whether a message has been published since the last look at how far the workers are.
+    pub(super) published: bool,
+    /// Whether the bytes read ahead are part of a head whose time is running.
+    pub(super) reading_head: bool,
+    /// The request that begins `ahead` has passed `limit_req`, after which it waits so many milliseconds.
+    pub delayed: Option<u64>,
+    /// The connection as `limit_conn` counts it while it is a subscriber.
+    holds: Vec<Hold>,
+    /// What is to be logged when the subscription ends.
+    late: Option<Box<Late>>,
+}
+
+/// The access log lines of a subscriber, written when it ends.
+struct Late {
+    lines: OpenLines,
+    began: Now,
+    /// Whether the client has been sent something; one that leaves a waiting long-poll is logged as 499.
+    answered: bool,
+    status: u16,
+}
+
+impl Session {
+    /// What a new connection carries; `ahead`: bytes of its first request that have been read already.
+    pub fn new(peer: Peer, place: Rc<ListenerPlace>, ahead: Vec<u8>) -> Box<Self> {
+        Box::new(Self {
+            peer,
+            place,
+            requests: 0,
+            ahead,
+            published: false,
+            delayed: None,
+            holds: Vec::new(),
+            reading_head: false,
+            late: None,
+        })
+    }
+
+    /// The default server of the socket, whose values count until a request has named one; `None` if a reload has taken the
+    /// socket away.
+    pub(super) fn default_server<'a>(&mut self, settings: &'a Settings) -> Option<&'a Arc<Server>> {
+        self.peer.listener = self.place.index();
+        settings.listeners.get(self.peer.listener).map(|listener| &listener.names.default)
+    }
+
+    /// Whether this is a publisher that is ahead of the workers.
+    pub(super) fn must_wait(&mut self, bench: &Workbench) -> bool {
+        std::mem::take(&mut self.published) && bench.context.worker.hub().is_congested()
+    }
+
+    /// How long the next bytes may take, milliseconds: between requests `keepalive_timeout`, for a whole head
+    /// `client_header_timeout`; `None` while the time of a head is running already.
+    pub(super) fn patience(&mut self, bench: &Workbench) -> Option<u64> {
+        let settings = bench.context.settings();
+        let Some(server) = self.default_server(&settings) else { return Some(0) };
+        if self.ahead.is_empty() {
+            self.reading_head = false;
+            let idle =
+                if self.requests == 0 { server.client_header_timeout } else { server.root.core.keepalive_timeout };
+            return Some(idle);
+        }
+        let running = std::mem::replace(&mut self.reading_head, true);
+        (!running).then_some(server.client_header_timeout)
+    }
+
+    /// Notes what has to be counted off and logged when the subscription that begins now is over.
+    pub(super) fn begin_subscription(&mut self, exchange: &mut Exchange<'_>, status: u16, answered: bool) {
+        self.holds = std::mem::take(&mut exchange.holds);
+        if !exchange.location.core.access_log.is_empty() {
+            let lines = open_lines(exchange);
+            self.late = Some(Box::new(Late { lines, began: exchange.now, answered, status }));
+        }
+    }
+
+    /// Counts a subscription off that is over, and writes its lines; `complete`: it ended as it should.
+    pub(super) fn end_subscription(&mut self, bench: &Workbench, complete: bool) {
+        self.holds.clear();
+        let Some(late) = self.late.take() else { return };
+        let now = bench.context.worker.now();
+        let status = if complete || late.answered { late.status } else { 499 };
+        let request_time = now.0.saturating_sub(late.began.0);
+        bench.context.logs.write(&late.lines, &Outcome { status, request_time, now, complete, ..Outcome::default() });
+    }
+}

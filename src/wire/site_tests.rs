@@ -1,0 +1,678 @@
+//! The room as a whole, without sockets: requests against settings built by hand.
+
+use std::sync::Arc;
+
+use crate::conf::Settings;
+use crate::conf::settings::*;
+use crate::conf::variable::{Definition, Geo, Map, Source};
+use crate::push::fields::CorsSide;
+use crate::push::fields::{cors_headers, etag, expires_headers};
+use crate::request::head::{BadHead, RequestHead};
+use crate::request::peer::PeerAddress;
+use crate::request::reply::Reply;
+use crate::site::access_log::{Outcome, line as log_line};
+use crate::site::exchange::Exchange;
+use crate::site::fixture::*;
+use crate::site::gzip;
+use crate::site::phases::{Routed, authorized, error_reply, route};
+use crate::wire::reply_head::{Framing, keep_alive};
+
+/// A site of one server with these locations.
+fn site(all: Vec<Location>) -> Settings {
+    settings(server(location(0, "root"), all, vec![]))
+}
+
+fn static_location(number: usize, pattern: &str, root: &str) -> Location {
+    let mut made = location(number, pattern);
+    made.handler = Handler::Static;
+    made.core.root.path = complex(root);
+    made
+}
+
+/// A directory with a page, an index and an empty directory; gone when dropped.
+struct Directory(std::path::PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("pushstreamd-http-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(path.join("empty")).unwrap();
+        std::fs::write(path.join("page.html"), "the page").unwrap();
+        std::fs::write(path.join("index.html"), "the index").unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn deny() -> AccessRule {
+    AccessRule { allow: false, who: Who::All }
+}
+
+fn returns(code: u16, text: Option<&str>) -> Operation {
+    Operation::Return(Return { code, text: text.map(complex) })
+}
+
+fn rewrites(source: &str, replacement: &str, flag: RewriteFlag) -> Operation {
+    Operation::Rewrite { regex: regex(source), replacement: complex(replacement), drop_args: false, flag }
+}
+
+#[test]
+fn locations_are_chosen_as_nginx_does() {
+    let settings = site(vec![
+        location(1, "/one"),
+        location(2, "/one/two"),
+        location(3, "= /one/exact"),
+        location(4, "^~ /one/strong"),
+        location(5, "~ ^/one/.*\\.reg$"),
+        location(6, "~* \\.ANY$"),
+        location(7, "~ \\.any$"),
+    ]);
+    for (target, expected) in [
+        ("/one", "serve 1"),
+        ("/onemore?id=a.b1", "serve 1"),
+        ("/one/two", "serve 2"),
+        ("/one/twofold/x", "serve 2"),
+        ("/one/exact", "serve 3"),
+        ("/one/exact/", "serve 1"),
+        ("/one/strong/y.reg", "serve 4"),
+        ("/one/y.reg", "serve 5"),
+        ("/one/two/y.reg", "serve 5"),
+        ("/one/z.any", "serve 6"),
+        ("/one/z.Any", "serve 6"),
+        ("//one//%65xact", "serve 3"),
+        ("/two", "404 <html>"),
+    ] {
+        assert_eq!(routed(&settings, &format!("GET {target}"), &[]), expected, "{target}");
+    }
+}
+
+#[test]
+fn nested_locations_are_looked_at_before_regexes_of_their_siblings() {
+    let mut outer = location(1, "/a");
+    outer.nested = locations(vec![location(2, "/a/b"), location(3, "~ \\.js$")]);
+    let mut strong = location(4, "^~ /s");
+    strong.nested = locations(vec![location(5, "/s/t")]);
+    let settings = site(vec![outer, strong, location(6, "~ \\.(js|css)$")]);
+    for (target, expected) in
+        [("/a/x.js", 3), ("/a/b/x.css", 6), ("/a/b/x", 2), ("/a", 1), ("/s/t/x.js", 5), ("/s/x.js", 4)]
+    {
+        assert_eq!(routed(&settings, &format!("GET {target}"), &[]), format!("serve {expected}"), "{target}");
+    }
+}
+
+#[test]
+fn the_last_true_if_supplies_the_values_and_every_one_runs() {
+    let branch = |number, operations| Arc::new(Location { rewrite: operations, ..location(number, "if") });
+    let mut guard = location(1, "/guard");
+    guard.rewrite = vec![
+        Operation::Set(0, complex("none")),
+        Operation::If {
+            condition: Condition::True(complex("$arg_callback")),
+            location: branch(2, vec![returns(400, None)]),
+        },
+        Operation::If {
+            condition: Condition::Equal { value: complex("$request_method"), text: complex("POST"), negate: false },
+            location: branch(3, vec![returns(405, None)]),
+        },
+        Operation::If {
+            condition: Condition::Matches {
+                value: complex("$http_user_agent"),
+                regex: regex("(?i)bad(bot|agent)"),
+                negate: false,
+            },
+            location: branch(4, vec![returns(200, Some("you are a $1"))]),
+        },
+        Operation::If {
+            condition: Condition::True(complex("$arg_b")),
+            location: branch(5, vec![Operation::Set(0, complex("$arg_b.b1"))]),
+        },
+        Operation::If { condition: Condition::True(complex("$arg_c")), location: branch(6, vec![]) },
+    ];
+    let settings = site(vec![guard]);
+    for (line, headers, expected) in [
+        ("GET /guard", &[][..], "serve 1"),
+        ("GET /guard?callback=0", &[], "serve 1"),
+        ("GET /guard?callback=x", &[], "400 <html>"),
+        ("POST /guard", &[], "405 <html>"),
+        ("GET /guard", &["User-Agent: A BadBot 2"], "200 you are a Bot"),
+        ("GET /guard?b=1", &[], "serve 5"),
+        ("GET /guard?b=1&c=1", &[], "serve 6"),
+    ] {
+        assert_eq!(routed(&settings, line, headers), expected, "{line}");
+    }
+    with_exchange(&settings, "GET /guard?b=x&c=1", &[], |exchange| {
+        route(exchange);
+        assert_eq!(&*exchange.value(&complex("<$v0>$v1")), b"<x.b1>");
+    });
+}
+
+#[test]
+fn returns_answer_before_everything_else() {
+    let with = |number, pattern, operation| {
+        let mut made = location(number, pattern);
+        made.rewrite = vec![operation];
+        made.core.access = Arc::new([deny()]);
+        made
+    };
+    let settings = site(vec![
+        with(1, "/drop", returns(444, None)),
+        with(2, "/gone", returns(410, None)),
+        with(3, "/moved", returns(301, Some("/new"))),
+        with(4, "/empty", returns(204, None)),
+        with(5, "/text", returns(200, Some("text $arg_text\n"))),
+        with(6, "/teapot", returns(418, None)),
+        with(7, "/bad", returns(400, Some("so bad"))),
+    ]);
+    for (target, expected) in [
+        ("/drop", "drop"),
+        ("/gone", "410 <html>"),
+        ("/moved", "301 -> /new <html>"),
+        ("/empty", "204 "),
+        ("/text?text=hi", "200 text hi\n"),
+        ("/teapot", "418 "),
+        ("/bad", "400 so bad"),
+    ] {
+        assert_eq!(routed(&settings, &format!("GET {target}"), &[]), expected, "{target}");
+    }
+}
+
+#[test]
+fn rewrites_change_the_uri_and_look_again() {
+    let with = |number, pattern: &str, operations| Location { rewrite: operations, ..location(number, pattern) };
+    let settings = site(vec![
+        with(1, "/last", vec![rewrites("^/last/(.*)$", "/target/$1?added=1", RewriteFlag::Last), returns(500, None)]),
+        with(2, "/break", vec![rewrites("^/break/(.*)$", "/target/$1", RewriteFlag::Break), returns(500, None)]),
+        with(3, "/target", vec![]),
+        with(4, "/loop", vec![rewrites("^(.*)$", "$1/x", RewriteFlag::Last)]),
+        with(5, "/go", vec![rewrites("^/go/(.*)$", "/to/$1", RewriteFlag::Permanent)]),
+        with(6, "/away", vec![rewrites("^/away", "http://other.example/", RewriteFlag::Continue)]),
+        with(7, "/next", vec![rewrites("^/next", "/target", RewriteFlag::Continue), Operation::Set(0, complex("ran"))]),
+    ]);
+    for (target, expected) in [
+        ("/last/a?x=2", "serve 3"),
+        ("/break/a", "serve 2"),
+        ("/loop", "500 <html>"),
+        ("/go/a%20b?x=1", "301 -> /to/a%20b?x=1 <html>"),
+        ("/away", "302 -> http://other.example/ <html>"),
+        ("/next", "serve 3"),
+    ] {
+        assert_eq!(routed(&settings, &format!("GET {target}"), &[]), expected, "{target}");
+    }
+    with_exchange(&settings, "GET /last/a?x=2", &[], |exchange| {
+        route(exchange);
+        assert_eq!(&*exchange.value(&complex("$uri $args $request_uri")), b"/target/a added=1&x=2 /last/a?x=2");
+    });
+    with_exchange(&settings, "GET /next?x=2", &[], |exchange| {
+        route(exchange);
+        assert_eq!(&*exchange.value(&complex("$uri $args $v0")), b"/target x=2 ran");
+    });
+}
+
+/// The locations of `deny` with the error pages of the recordings.
+fn guarded(directory: &Directory) -> Settings {
+    let denied = |number, pattern: &str, replace, target: &str| {
+        let mut made = location(number, pattern);
+        made.core.access = Arc::new([deny()]);
+        if !target.is_empty() {
+            made.core.error_pages = Arc::new([ErrorPage { codes: vec![403], replace, target: complex(target) }]);
+        }
+        made
+    };
+    let mut hidden = static_location(9, "= /page.html", directory.path());
+    hidden.core.internal = true;
+    let fallback = Location { rewrite: vec![returns(418, Some("teapot"))], ..location(10, "named") };
+    settings(server(
+        location(0, "root"),
+        vec![
+            denied(1, "/plain", None, ""),
+            denied(2, "/pages", None, "/page.html"),
+            denied(3, "/code", Some(Some(200)), "/page.html"),
+            denied(4, "/named", Some(None), "@fallback"),
+            denied(5, "/keep", None, "@fallback"),
+            denied(6, "/missing", None, "/not-there.html"),
+            denied(7, "/url", None, "http://other.example/$uri"),
+            denied(8, "/nobody", None, "@nobody"),
+            hidden,
+        ],
+        vec![("fallback", fallback)],
+    ))
+}
+
+#[test]
+fn error_pages_are_followed_once() {
+    let directory = Directory::new("pages");
+    let settings = guarded(&directory);
+    for (line, expected) in [
+        ("GET /plain", "403 <html>"),
+        ("GET /pages", "403 the page"),
+        ("POST /pages", "403 the page"),
+        ("GET /code", "200 the page"),
+        ("GET /named", "418 teapot"),
+        ("GET /keep", "403 teapot"),
+        ("GET /missing", "404 <html>"),
+        ("GET /url", "302 -> http://other.example//url <html>"),
+        ("GET /nobody", "500 <html>"),
+        ("GET /page.html", "404 <html>"),
+    ] {
+        assert_eq!(routed(&settings, line, &[]), expected, "{line}");
+    }
+}
+
+#[test]
+fn a_handler_can_fail_through_error_page() {
+    let directory = Directory::new("handler");
+    let mut publisher = location(1, "/pub");
+    publisher.core.error_pages =
+        Arc::new([ErrorPage { codes: vec![413, 500], replace: None, target: complex("/page.html") }]);
+    let settings = site(vec![publisher, static_location(2, "/page.html", directory.path())]);
+    with_exchange(&settings, "POST /pub", &["Content-Length: 5"], |exchange| {
+        let Routed::Serve(location) = route(exchange) else { panic!("a publisher serves") };
+        let reply = error_reply(exchange, location, 500);
+        let mut out = Vec::new();
+        let framing = reply.encode_head(exchange, exchange.location, true, &mut out);
+        assert!(out.starts_with(b"HTTP/1.1 500 Internal Server Error\r\n"));
+        assert!(!framing.keep_alive && framing.with_body);
+    });
+    assert_eq!(routed(&settings, "POST /pub", &["Content-Length: 2000000"]), "413 the page");
+    assert_eq!(routed(&settings, "POST /pub", &["Transfer-Encoding: chunked"]), "serve 1");
+}
+
+#[test]
+fn static_files_are_served_as_nginx_does() {
+    let directory = Directory::new("files");
+    let mut alias = static_location(2, "/alias/", &format!("{}/", directory.path()));
+    alias.core.root.alias = true;
+    let settings = site(vec![static_location(1, "/", directory.path()), alias]);
+    for (line, expected) in [
+        ("GET /page.html", "200 the page"),
+        ("GET /", "200 the index"),
+        ("GET /alias/page.html", "200 the page"),
+        ("GET /empty", "301 -> /empty/ <html>"),
+        ("GET /empty?x", "301 -> /empty/?x <html>"),
+        ("GET /empty/", "403 <html>"),
+        ("GET /nothing", "404 <html>"),
+        ("GET /nothing/", "404 <html>"),
+        ("GET /page.html/x", "404 <html>"),
+        ("POST /page.html", "405 <html>"),
+        ("POST /nothing", "404 <html>"),
+        ("DELETE /page.html", "405 <html>"),
+    ] {
+        assert_eq!(routed(&settings, line, &[]), expected, "{line}");
+    }
+    assert_eq!(routed(&settings, "GET /page.html", &["Range: bytes=4-"]), "206 page");
+    assert_eq!(routed(&settings, "GET /page.html", &["Range: bytes=99-"]), "416 <html>");
+    assert_eq!(routed(&settings, "GET /page.html", &["If-None-Match: *"]), "304 ");
+}
+
+#[test]
+fn limit_except_and_access_rules_guard_a_location() {
+    let mut limited = location(1, "/limited");
+    limited.core.limit_except =
+        Some(Arc::new(LimitExcept { methods: vec!["GET".into()], access: vec![deny()], auth_basic: None }));
+    let settings = site(vec![limited]);
+    assert_eq!(routed(&settings, "POST /limited", &[]), "403 <html>");
+    assert_eq!(routed(&settings, "GET /limited", &[]), "serve 1");
+    assert_eq!(routed(&settings, "HEAD /limited", &[]), "serve 1");
+}
+
+#[test]
+fn passwords_and_addresses_combine_by_satisfy() {
+    let directory = Directory::new("passwords");
+    let file = directory.0.join("users");
+    std::fs::write(&file, "bob:{PLAIN}secret\n").unwrap();
+    let basic = Arc::new(AuthBasic { realm: complex("the realm"), user_file: complex(file.to_str().unwrap()) });
+    let with = |number, pattern, satisfy_any, access: Vec<AccessRule>| {
+        let mut made = location(number, pattern);
+        made.core.auth_basic = Some(basic.clone());
+        made.core.satisfy_any = satisfy_any;
+        made.core.access = access.into();
+        made
+    };
+    let allow = || AccessRule { allow: true, who: Who::All };
+    let settings = site(vec![
+        with(1, "/all", false, vec![]),
+        with(2, "/any-allowed", true, vec![allow()]),
+        with(3, "/any-denied", true, vec![deny()]),
+        with(4, "/all-denied", false, vec![deny()]),
+    ]);
+    let right = "Authorization: Basic Ym9iOnNlY3JldA==";
+    let wrong = "Authorization: Basic Ym9iOndyb25n";
+    for (target, headers, expected) in [
+        ("/all", &[][..], "401 <html>"),
+        ("/all", &[wrong], "401 <html>"),
+        ("/all", &["Authorization: Basic !"], "401 <html>"),
+        ("/all", &[right], "serve 1"),
+        ("/any-allowed", &[], "serve 2"),
+        ("/any-denied", &[], "401 <html>"),
+        ("/any-denied", &[right], "serve 3"),
+        ("/all-denied", &[right], "403 <html>"),
+    ] {
+        assert_eq!(routed(&settings, &format!("GET {target}"), headers), expected, "{target} {headers:?}");
+    }
+    with_exchange(&settings, "GET /all", &[], |exchange| {
+        let Routed::Reply(reply) = route(exchange) else { panic!("refused") };
+        let head = encode(&reply, exchange).0;
+        assert!(head.contains("WWW-Authenticate: Basic realm=\"the realm\"\r\n"), "{head}");
+    });
+}
+
+#[test]
+fn auth_request_is_left_to_the_caller_and_goes_on_afterwards() {
+    let mut made = location(1, "/asked");
+    made.core.auth_request = Some(complex("/auth$uri"));
+    let settings = site(vec![made]);
+    for (status, expected) in [(204, "serve"), (401, "401"), (403, "403"), (404, "500")] {
+        with_exchange(&settings, "GET /asked", &[], |exchange| {
+            let Routed::Authorize { uri, .. } = route(exchange) else { panic!("asks") };
+            assert_eq!(uri, b"/auth/asked");
+            let told = match authorized(exchange, status) {
+                Routed::Serve(_) => "serve".to_owned(),
+                Routed::Reply(reply) => exchange.status_sent(&reply).to_string(),
+                other => format!("{other:?}"),
+            };
+            assert_eq!(told, expected);
+        });
+    }
+}
+
+#[test]
+fn a_trusted_proxy_names_the_client() {
+    let mut root = location(0, "root");
+    let trusted = Who::Network(Cidr { address: "127.0.0.0".parse().unwrap(), prefix: 8 });
+    root.core.realip =
+        Some(Arc::new(RealIp { from: vec![trusted], header: "x-forwarded-for".into(), recursive: true }));
+    let core = root.core.clone();
+    let settings = settings(server(root, vec![Location { core, ..location(1, "/") }], vec![]));
+    for (header, expected) in [
+        ("X-Forwarded-For: 10.0.0.1, 127.0.0.9", "10.0.0.1"),
+        ("X-Forwarded-For: 1.1.1.1, 10.0.0.1", "10.0.0.1"),
+        ("X-Forwarded-For: unknown", "127.0.0.1"),
+        ("X-Other: 10.0.0.1", "127.0.0.1"),
+    ] {
+        with_exchange(&settings, "GET /", &[header], |exchange| {
+            route(exchange);
+            assert_eq!(&*exchange.value(&complex("$remote_addr")), expected.as_bytes(), "{header}");
+        });
+    }
+}
+
+#[test]
+fn variables_have_the_values_of_the_request() {
+    let mut settings = site(vec![location(1, "/")]);
+    let text = |value: &str| complex(value);
+    settings.variables.push(Definition {
+        name: "v2".into(),
+        source: Source::Map(Arc::new(Map {
+            key: complex("$http_upgrade"),
+            exact: [(b"".as_slice().into(), text("close"))].into(),
+            masks: vec![],
+            regexes: vec![(regex("^h(.)$"), text("<$1>"))],
+            default: text("upgrade $v3"),
+        })),
+    });
+    settings.variables.push(Definition {
+        name: "v3".into(),
+        source: Source::Geo(Arc::new(Geo {
+            key: complex("$remote_addr"),
+            networks: vec![(Cidr { address: "127.0.0.0".parse().unwrap(), prefix: 8 }, b"local".as_slice().into())],
+            default: b"far".as_slice().into(),
+        })),
+    });
+    settings.variables.push(Definition {
+        name: "v4".into(),
+        source: Source::Map(Arc::new(Map {
+            key: complex("$v4"),
+            exact: [].into(),
+            masks: vec![],
+            regexes: vec![],
+            default: text("circle"),
+        })),
+    });
+    let value = |headers: &[&str], asked: &str| {
+        with_exchange(&settings, "GET /a%20b?id=x&MY_id=y#f", headers, |exchange| {
+            route(exchange);
+            String::from_utf8(exchange.value(&complex(asked)).into_owned()).unwrap()
+        })
+    };
+    assert_eq!(value(&[], "$v2"), "close");
+    assert_eq!(value(&["Upgrade: websocket"], "$v2"), "upgrade local");
+    assert_eq!(value(&["Upgrade: h2"], "$v2"), "<2>");
+    assert_eq!(value(&[], "$v4"), "circle");
+    assert_eq!(value(&[], "$uri|$args|$request_uri"), "/a b|id=x&MY_id=y|/a%20b?id=x&MY_id=y#f");
+    assert_eq!(value(&["X-Forwarded-For: a", "x-forwarded-for: b"], "$http_x_forwarded_for"), "a, b");
+    assert_eq!(value(&[], "$host-$arg_ID.b1-$arg_my_id-$arg_none"), "some.host-x.b1-y-");
+}
+
+#[test]
+fn set_args_changes_the_arguments() {
+    let made = Location { rewrite: vec![Operation::SetArgs(complex("id=$arg_x"))], ..location(1, "/") };
+    with_exchange(&site(vec![made]), "GET /?x=1", &[], |exchange| {
+        route(exchange);
+        assert_eq!(exchange.arg("id"), Some(&b"1"[..]));
+    });
+}
+
+#[test]
+fn bad_hosts_and_bad_paths_are_refused() {
+    let settings = site(vec![]);
+    let peer = peer();
+    for (target, host) in [("/", "a b"), ("/", ""), ("/%zz", "a"), ("/..", "a"), ("/%00", "a")] {
+        let bytes = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let head = head(&bytes);
+        assert_eq!(Exchange::new(&settings, &peer, &head, NOW, 1).err(), Some(BadHead::BadRequest), "{bytes:?}");
+    }
+}
+
+#[test]
+fn an_unreadable_request_is_answered_by_the_default_server() {
+    let settings = site(vec![]);
+    let peer = peer();
+    let head = RequestHead::unreadable(b"");
+    let mut exchange = Exchange::unreadable(&settings, &peer, &head, NOW, 1);
+    let location = exchange.location;
+    let reply = error_reply(&mut exchange, location, BadHead::HeaderTooLarge.status());
+    let (head, framing) = encode(&reply, &exchange);
+    assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\nServer: pushstreamd\r\n"), "{head}");
+    assert!(head.contains("Content-Type: text/html\r\n") && head.contains("Connection: close\r\n"), "{head}");
+    assert!(framing.with_body);
+    exchange.route.error_page_used = false;
+    assert_eq!(exchange.remote, PeerAddress::Ip("127.0.0.1:50000".parse().unwrap()));
+}
+
+fn encode(reply: &Reply, exchange: &Exchange<'_>) -> (String, Framing) {
+    let mut out = Vec::new();
+    let keep = keep_alive(exchange, exchange.location, exchange.requests);
+    let framing = reply.encode_head(exchange, exchange.location, keep, &mut out);
+    (String::from_utf8(out).unwrap(), framing)
+}
+
+/// The head of `reply` for a request to a location with these values.
+fn head_of(reply: &Reply, core: Core, line: &str, headers: &[&str]) -> (String, Framing) {
+    let settings = site(vec![Location { core, ..location(1, "/") }]);
+    with_exchange(&settings, line, headers, |exchange| {
+        route(exchange);
+        let mut reply = reply.clone();
+        gzip::apply(&mut reply, exchange, exchange.location);
+        encode(&reply, exchange)
+    })
+}
+
+#[test]
+fn a_head_has_the_order_of_nginx() {
+    let mut core = core();
+    core.keepalive_header = Some(20);
+    core.add_headers = Arc::new([
+        AddHeader { name: "X-One".into(), value: complex("one $host"), always: false },
+        AddHeader { name: "X-Empty".into(), value: complex("$arg_none"), always: false },
+    ]);
+    let reply = Reply::stream(200, "text/plain")
+        .with(cors_headers(Line::V05, CorsSide::Subscriber, Some(b"*"), "GET"))
+        .with(expires_headers())
+        .with([etag(Line::V05, 3)]);
+    let reply = Reply { last_modified: Some(1_795_373_030), ..reply };
+    let (head, framing) = head_of(&reply, core, "GET /", &[]);
+    assert_eq!(
+        head,
+        "HTTP/1.1 200 OK\r\nServer: pushstreamd\r\nDate: Sun, 22 Nov 2026 18:43:51 GMT\r\nContent-Type: text/plain\r\n\
+         Last-Modified: Sun, 22 Nov 2026 18:43:50 GMT\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\
+         Keep-Alive: timeout=20\r\nAccess-Control-Allow-Origin: *\r\nAccess-Control-Allow-Methods: GET\r\n\
+         Access-Control-Allow-Headers: If-Modified-Since,If-None-Match,Etag,Event-Id,Event-Type,Last-Event-Id\r\n\
+         Expires: Thu, 01 Jan 1970 00:00:01 GMT\r\nCache-Control: no-cache, no-store, must-revalidate\r\nEtag: W/3\r\n\
+         X-One: one some.host\r\n\r\n"
+    );
+    assert_eq!(framing, Framing { keep_alive: true, chunked: true, with_body: true });
+}
+
+#[test]
+fn header_only_answers_and_added_headers_go_by_status() {
+    let mut core = core();
+    core.add_headers = Arc::new([
+        AddHeader { name: "X-Some".into(), value: complex("1"), always: false },
+        AddHeader { name: "X-Always".into(), value: complex("2"), always: true },
+    ]);
+    let told = |status| head_of(&Reply::header_only(status), core.clone(), "GET /", &[]).0;
+    assert!(told(403).ends_with("Content-Length: 0\r\nConnection: keep-alive\r\nX-Always: 2\r\n\r\n"));
+    assert!(told(304).ends_with("Content-Length: 0\r\nConnection: keep-alive\r\nX-Some: 1\r\nX-Always: 2\r\n\r\n"));
+    let (head, framing) = head_of(&Reply::html_page(204, false), crate::site::fixture::core(), "GET /", &[]);
+    assert!(!head.contains("Content-") && !framing.with_body, "{head}");
+}
+
+#[test]
+fn no_value_can_begin_a_field() {
+    let mut core = core();
+    core.add_headers = Arc::new([AddHeader { name: "X-Path".into(), value: complex("$uri"), always: false }]);
+    let (head, _) = head_of(&Reply::header_only(200), core, "GET /a%0d%0aX-Evil:%20b", &[]);
+    assert!(head.ends_with("X-Path: /aX-Evil: b\r\n\r\n"), "{head}");
+}
+
+#[test]
+fn expires_takes_the_place_of_the_modules_pair() {
+    let mut core = core();
+    core.expires = Some(Expires::In(3600));
+    let reply = Reply::header_only(200).with(expires_headers()).with([etag(Line::V05, 1)]);
+    let (head, _) = head_of(&reply, core.clone(), "GET /", &[]);
+    let pair = "Expires: Sun, 22 Nov 2026 19:43:51 GMT\r\nCache-Control: max-age=3600\r\nEtag: W/1\r\n\r\n";
+    assert!(head.ends_with(pair), "{head}");
+    let (head, _) = head_of(&Reply { status: 403, ..reply }, core, "GET /", &[]);
+    assert!(head.contains("Cache-Control: no-cache, no-store, must-revalidate\r\n"), "{head}");
+}
+
+#[test]
+fn connections_are_kept_as_the_client_and_the_location_want() {
+    let (reply, stream) = (Reply::header_only(200), Reply::stream(200, "text/plain"));
+    let kept = |reply: &Reply, core: Core, headers: &[&str]| head_of(reply, core, "GET /", headers).1.keep_alive;
+    assert!(kept(&reply, core(), &[]));
+    assert!(kept(&reply, core(), &["Connection: Upgrade, Keep-Alive"]));
+    assert!(!kept(&reply, core(), &["Connection: TE, Close"]));
+    assert!(!kept(&reply, Core { keepalive_timeout: 0, ..core() }, &[]));
+    assert!(!kept(&reply, Core { keepalive_requests: 1, ..core() }, &[]));
+    assert!(!kept(&stream, Core { chunked_transfer_encoding: false, ..core() }, &[]));
+    assert!(!kept(&Reply { close: true, ..reply.clone() }, core(), &[]));
+
+    let settings = site(vec![location(1, "/")]);
+    let peer = peer();
+    for (bytes, reply, expected, has_head) in [
+        ("GET / HTTP/1.0\r\n\r\n", &reply, false, true),
+        ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", &reply, true, true),
+        ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", &stream, false, true),
+        ("GET /\r\n", &reply, false, false),
+    ] {
+        let head = head(bytes);
+        let exchange = Exchange::new(&settings, &peer, &head, NOW, 1).unwrap();
+        let (text, framing) = encode(reply, &exchange);
+        assert_eq!((framing.keep_alive, !text.is_empty(), framing.chunked), (expected, has_head, false), "{bytes:?}");
+    }
+}
+
+#[test]
+fn redirections_become_absolute() {
+    let page = Reply { location: Some(b"/new".to_vec()), ..Reply::html_page(301, false) };
+    let (head, _) = head_of(&page, core(), "GET /", &[]);
+    assert!(head.contains("\r\nLocation: http://some.host:8080/new\r\nConnection: keep-alive\r\n"), "{head}");
+    let (head, _) = head_of(&page, Core { absolute_redirect: false, ..core() }, "GET /", &[]);
+    assert!(head.contains("\r\nLocation: /new\r\n"), "{head}");
+    let split = Reply { location: Some(b"/a\r\nX: y".to_vec()), ..page };
+    assert!(!head_of(&split, core(), "GET /", &[]).0.contains("\r\nX: y"));
+}
+
+#[test]
+fn replies_are_compressed_where_the_location_and_the_client_allow() {
+    let gzip = |types: &[&str], min_length| {
+        let types = types.iter().map(|&listed| listed.into()).collect();
+        let gzip = Gzip {
+            types,
+            all_types: false,
+            min_length,
+            comp_level: 1,
+            http_version_10: false,
+            vary: true,
+            proxied: vec!["expired".into()],
+            disable: vec![regex("MSIE")],
+        };
+        Core { gzip: Some(Arc::new(gzip)), ..core() }
+    };
+    let reply = Reply::full(200, "application/json", "{}").with(expires_headers());
+    let accept = "Accept-Encoding: gzip";
+    let compressed = |reply: &Reply, core: Core, headers: &[&str]| {
+        let (head, framing) = head_of(reply, core, "GET /", headers);
+        let gzipped = head.contains("Content-Encoding: gzip\r\n");
+        assert_eq!(gzipped, framing.chunked && !head.contains("Content-Length"), "{head}");
+        (gzipped, head.contains("Vary: Accept-Encoding\r\n"))
+    };
+    let json = || gzip(&["application/json"], 0);
+    assert_eq!(compressed(&reply, json(), &[accept]), (true, true));
+    assert_eq!(compressed(&reply, json(), &[]), (false, true));
+    assert_eq!(compressed(&reply, gzip(&[], 0), &[accept]), (false, false));
+    assert_eq!(compressed(&reply, gzip(&["application/json"], 20), &[accept]), (false, false));
+    assert_eq!(compressed(&reply, core(), &[accept]), (false, false));
+    assert_eq!(compressed(&reply, json(), &[accept, "User-Agent: MSIE 6"]), (false, true));
+    assert_eq!(compressed(&reply, json(), &[accept, "Via: 1.1 x"]), (true, true));
+    assert_eq!(compressed(&Reply::full(200, "application/json", "{}"), json(), &[accept, "Via: x"]), (false, true));
+    assert_eq!(compressed(&Reply { status: 500, ..reply }, json(), &[accept]), (false, false));
+}
+
+#[test]
+fn a_log_line_tells_request_and_outcome() {
+    let settings = site(vec![location(1, "/")]);
+    let format = LogFormat {
+        line: complex(
+            "$remote_addr - $remote_user \"$request\" $status $body_bytes_sent \"$http_referer\" $request_time",
+        ),
+        escape: LogEscape::Default,
+    };
+    with_exchange(&settings, "GET /a\"b", &["Authorization: Basic Ym9iOnNlY3JldA=="], |exchange| {
+        let outcome = Outcome { status: 0, body_bytes_sent: 12, request_time: 1005, now: NOW, ..Outcome::default() };
+        assert_eq!(
+            String::from_utf8(log_line(&format, exchange, &outcome)).unwrap(),
+            "127.0.0.1 - bob \"GET /a\\x22b HTTP/1.1\" 000 12 \"-\" 1.005\n"
+        );
+    });
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_request_panics(target in "/[ -~]{0,40}", value in "[ -~]{0,40}", name in "(Host|Range|Authorization|Cookie|Via|X)") {
+        let settings = guarded(&Directory(std::env::temp_dir().join("pushstreamd-http-none")));
+        let bytes = format!("GET {target} HTTP/1.0\r\n{name}: {value}\r\n\r\n");
+        let peer = peer();
+        let limits = crate::request::head::HeadLimits::of(&settings.listeners[0].names.default, false);
+        if let Ok(Some((head, _))) = crate::request::head::parse(bytes.as_bytes(), &limits)
+            && let Ok(mut exchange) = Exchange::new(&settings, &peer, &head, NOW, 1)
+        {
+            let routed = route(&mut exchange);
+            if let Routed::Reply(reply) = routed {
+                let (text, _) = encode(&reply, &exchange);
+                proptest::prop_assert!(text.ends_with("\r\n\r\n"));
+            }
+            exchange.value(&complex("$remote_user$http_cookie$host"));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! A long-poll that waits on HTTP/1: its answers as bytes, head and all.
+
+use std::rc::{Rc, Weak};
+
+use bytes::Bytes;
+
+use super::waiting_head::WaitingHead;
+use crate::conf::settings::{Line, Location};
+use crate::delivery::{Connection, Waiting};
+use crate::hub::Fanout;
+use crate::model::{Now, Stamp};
+use crate::push::subscribe::{PollBodies, PollHeads};
+use crate::request::reply::Body;
+use crate::site::exchange::Exchange;
+use crate::wire::workbench::Workbench;
+
+/// The answers of one waiting long-poll.
+pub(super) struct Waiter {
+    bodies: PollBodies,
+    /// Head of an answer with a body.
+    full: Rc<WaitingHead>,
+    /// Head of the 304; `None` where a timeout has a body.
+    empty: Option<Rc<WaitingHead>>,
+    keep_alive: bool,
+    /// The connection, where an answer with a body ends it and one without does not (0.3.x).
+    ends: Option<Weak<Connection>>,
+}
+
+impl Waiter {
+    /// Prepares the heads; `keep`: the connection stays open after the answer.
+    pub(super) fn new(
+        bench: &Workbench,
+        connection: &Rc<Connection>,
+        exchange: &Exchange<'_>,
+        location: &Location,
+        heads: &PollHeads,
+        bodies: PollBodies,
+        keep: bool,
+    ) -> Self {
+        let shared = |body: Body, keep: bool| {
+            let head = heads.head(body, None, None);
+            bench.share(WaitingHead::new(head, exchange.settings.compat.line, exchange, location, keep))
+        };
+        let full = shared(Body::Stream, keep);
+        let keeps = full.framing.keep_alive;
+        // One answer decides for the other, except where chunks of the module's own making end the connection.
+        let old = exchange.settings.compat.line < Line::V040;
+        let empty = (!exchange.settings.zone.timeout_with_body)
+            .then(|| shared(Body::HeaderOnly, if old { keep } else { keeps }));
+        let keep_alive = empty.as_ref().map_or(keeps, |empty| empty.framing.keep_alive);
+        let ends = (keep_alive && !keeps).then(|| Rc::downgrade(connection));
+        Self { bodies, full, empty, keep_alive, ends }
+    }
+
+    /// Whether the connection stays open after the answer, if that does not end it.
+    pub(super) fn keeps_alive(&self) -> bool {
+        self.keep_alive
+    }
+
+    /// An answer with a body.
+    fn full(&self, now: Now, stamp: Stamp, body: &[u8]) -> Bytes {
+        if let Some(connection) = self.ends.as_ref().and_then(Weak::upgrade) {
+            connection.close_soon();
+        }
+        Self::answer(&self.full, now, stamp, body)
+    }
+
+    fn answer(head: &WaitingHead, now: Now, stamp: Stamp, body: &[u8]) -> Bytes {
+        let mut out = Vec::with_capacity(head.bytes().len() + 16 + body.len());
+        head.write(now, stamp, &mut out);
+        out.extend_from_slice(body);
+        out.into()
+    }
+}
+
+/// The stamp of an answer without a stored message: now, with tag 0, from where a client misses nothing.
+fn fresh(now: Now) -> Stamp {
+    Stamp { time: now.secs(), tag: 0 }
+}
+
+impl Waiting for Waiter {
+    fn message(&self, fanout: &Fanout, now: Now) -> Bytes {
+        self.full(now, fanout.message.stamp, &self.bodies.message(&fanout.id, &fanout.message))
+    }
+
+    fn deleted(&self, fanout: &Fanout, now: Now) -> Bytes {
+        self.full(now, fresh(now), &self.bodies.message(&fanout.id, &fanout.message))
+    }
+
+    fn timed_out(&self, now: Now, closing: bool) -> Bytes {
+        let (head, body) = match &self.empty {
+            Some(head) => (head, Vec::new()),
+            None => (&self.full, self.bodies.timeout().unwrap_or_default()),
+        };
+        let answer = Self::answer(head, now, fresh(now), &body);
+        if closing { closed(&answer) } else { answer }
+    }
+}
+
+/// The same answer on a connection that is closed after it.
+fn closed(answer: &[u8]) -> Bytes {
+    const KEPT: &[u8] = b"\r\nConnection: keep-alive\r\n";
+    match memchr::memmem::find(answer, KEPT) {
+        Some(at) => {
+            let (before, after) = answer.split_at(at);
+            [before, b"\r\nConnection: close\r\n", after.get(KEPT.len()..).unwrap_or_default()].concat().into()
+        }
+        None => Bytes::copy_from_slice(answer),
+    }
+}

@@ -1,0 +1,70 @@
+//! A websocket on a connection of HTTP/1: the head of the handshake, and reading frames until it ends.
+//!
+//! What frames mean is the business of `push::websocket`.
+
+use std::rc::Rc;
+
+use super::connection::{await_end, drained};
+use super::reply_head::field;
+use super::session::Session;
+use super::workbench::Workbench;
+use crate::delivery::{Connection, Event};
+use crate::push::fields::expires_headers;
+use crate::push::websocket::{self, Switching};
+
+/// Bytes that may wait for a client whose frames are still read.
+const UNREAD: usize = 256 * 1024;
+/// How long a client may take to answer a close frame, milliseconds.
+const CLOSE_WAIT: u64 = 2_000;
+
+/// Appends the head of a successful handshake: exactly this, neither Server nor `add_header`.
+pub(super) fn write_head(switching: &Switching, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    if switching.expires {
+        for (name, value) in expires_headers() {
+            field(&name, &value, out);
+        }
+    }
+    out.extend_from_slice(b"Upgrade: WebSocket\r\nConnection: Upgrade\r\n");
+    field("Sec-WebSocket-Accept", switching.accept.as_bytes(), out);
+    if let Some(extension) = switching.extension {
+        field("Sec-WebSocket-Extensions", extension.as_bytes(), out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Serves an open websocket until it ends.
+pub(super) async fn serve(
+    bench: &Workbench,
+    connection: &Rc<Connection>,
+    session: &mut Session,
+    mut socket: Box<websocket::Session>,
+) {
+    let context = &bench.context;
+    let first = std::mem::take(&mut session.ahead);
+    let mut open = socket.receive(context, connection, &first);
+    while open {
+        // Who does not read what it asked for is not read either.
+        let listen = connection.waiting() <= UNREAD;
+        match connection.event(listen, !listen).await {
+            Event::Readable => {
+                let mut input = bench.lend_input();
+                open = match connection.try_read(&mut input) {
+                    Ok(0) => false,
+                    Ok(read) => socket.receive(context, connection, input.get(..read).unwrap_or_default()),
+                    Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+                };
+                bench.return_input(input);
+            }
+            Event::Ended | Event::Broken => open = false,
+            Event::TimedOut | Event::Drained => {}
+        }
+    }
+    context.worker.unsubscribe(connection);
+    if drained(connection).await && socket.lets_client_close(connection.is_closing()) {
+        if socket.half_closes() {
+            connection.stream().shutdown_write();
+        }
+        await_end(bench, connection, CLOSE_WAIT).await;
+    }
+}

@@ -27,6 +27,8 @@ pub(crate) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Loca
     if exchange.method != b"GET" {
         return closing(Reply::header_only(405).with(cache_fields(line)).with([module::allow("GET")]), location);
     }
+    #[cfg(test)]
+    crate::model::provoked::reach("statistics");
     let ids = channels::ids(exchange, location);
     let reply = match choose(exchange, &ids) {
         Choice::Summary => summary(context, exchange).with(fields(line)),

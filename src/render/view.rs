@@ -124,6 +124,8 @@ impl View {
 
     /// A message of a channel, framed, with its padding; empty if it renders to nothing.
     pub fn message(&self, channel: &[u8], message: &Message) -> Bytes {
+        #[cfg(test)]
+        crate::model::provoked::reach("render");
         let values = Values::new(channel, message);
         let mut out = Vec::new();
         if self.kind == Kind::EventSource {

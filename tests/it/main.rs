@@ -12,6 +12,7 @@
 )]
 
 mod architecture;
+mod bodies;
 mod bytes;
 mod command_line;
 mod configuration;

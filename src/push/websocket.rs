@@ -113,7 +113,7 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
         Compat { line: Line::V05, .. } => Rules::Module,
         Compat { .. } => Rules::OldModule,
     };
-    let most = usize::try_from(location.core.client_max_body_size).unwrap_or(usize::MAX);
+    let most = usize::try_from(location.push.websocket_max_message_size).unwrap_or(usize::MAX);
     let decoder = Decoder::new(rules, if most == 0 { usize::MAX } else { most });
     let session = Session {
         decoder: if deflate { decoder.with_deflate() } else { decoder },

@@ -19,6 +19,7 @@ mod configuration;
 mod configuration_errors;
 mod defects;
 mod fuzz_entry;
+mod guards;
 mod leaks;
 mod migration;
 mod nginx_semantics;

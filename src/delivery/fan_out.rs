@@ -21,7 +21,7 @@ impl Worker {
     /// Takes all notes and appends what they bring.
     pub(super) fn deliver_notes(&self) {
         let mut notes = std::mem::take(&mut *self.notes.borrow_mut());
-        self.hub().take_notes(self.index(), &mut notes);
+        let seen = self.hub().take_notes(self.index(), &mut notes, self.now());
         for note in notes.drain(..) {
             match note {
                 Note::Message(fanout) => self.deliver(&fanout),
@@ -29,6 +29,7 @@ impl Worker {
             }
         }
         *self.notes.borrow_mut() = notes;
+        self.seen.set(seen);
     }
 
     fn deliver(&self, fanout: &Fanout) {

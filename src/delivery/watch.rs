@@ -82,7 +82,7 @@ impl Worker {
     fn say_farewell(&self, connection: &Rc<Connection>, subscriber: &mut Subscriber) {
         match &subscriber.manner {
             Manner::LongPoll(waiting) => {
-                self.hand(connection, waiting.timed_out(self.now(), connection.is_closing()));
+                self.hand(connection, waiting.timed_out(self.now(), self.seen.get(), connection.is_closing()));
             }
             _ => self.hand_end(connection, subscriber),
         }
@@ -90,6 +90,8 @@ impl Worker {
 
     /// Ends every subscription with the words its mode has for it, and has every connection closed.
     pub fn farewell(&self) {
+        // What was published before is delivered first, not taken for seen.
+        self.deliver_notes();
         let connections: Vec<_> =
             self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect();
         self.for_each(&connections, |connection| {

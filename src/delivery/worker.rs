@@ -19,7 +19,7 @@ use super::connection::{Connection, Flush};
 use super::deadlines::Deadlines;
 use super::subscribers::{Ending, Listeners, Manner, Subscriber};
 use crate::hub::{Hub, Note};
-use crate::model::Now;
+use crate::model::{Now, Stamp};
 use crate::render::View;
 
 /// What happens at all workers; but for `connections` only ever counted up.
@@ -58,6 +58,8 @@ pub struct Worker {
     pub(super) deadlines: RefCell<Deadlines>,
     pub(super) touched: RefCell<Vec<Rc<Connection>>>,
     pub(super) notes: RefCell<Vec<Note>>,
+    /// What clients of the worker have seen by the last delivery: all messages of their channels up to here, and none after.
+    pub(super) seen: Cell<Stamp>,
     bell: Arc<Notify>,
     /// Until when the worker's loop sleeps (monotonic milliseconds); 0 while it is awake.
     sleeps_until: Cell<u64>,
@@ -80,6 +82,7 @@ impl Worker {
             deadlines: RefCell::default(),
             touched: RefCell::default(),
             notes: RefCell::default(),
+            seen: Cell::default(),
             bell,
             sleeps_until: Cell::new(0),
         }

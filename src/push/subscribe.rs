@@ -116,14 +116,14 @@ pub(crate) fn plan(context: &Context, exchange: &Exchange<'_>, location: &Locati
         wildcard_limit: location.push.wildcard_channel_max_qtd,
         events_allowed: location.push.allow_connections_to_events_channel,
     };
-    let mut answer = match context.worker.hub().subscribe(&ask, exchange.now) {
+    let mut answer = match context.worker.hub().subscribe(&ask, context.worker.now()) {
         Ok(answer) => answer,
         Err(refusal) => return whole(refused(refusal, exchange, location)),
     };
     let admission = answer.subscription.take().map(|registration| Admission::new(&context.worker, registration));
     match mode {
-        Mode::Polling | Mode::LongPolling => poll(context, exchange, location, chunked, &answer, admission),
-        _ => stream(context, exchange, location, chunked, &answer, admission),
+        Mode::Polling | Mode::LongPolling => poll(context, exchange, location, chunked, &mut answer, admission),
+        _ => stream(context, exchange, location, chunked, &mut answer, admission),
     }
 }
 
@@ -153,7 +153,7 @@ fn stream(
     exchange: &Exchange<'_>,
     location: &Location,
     chunked: bool,
-    answer: &Answer,
+    answer: &mut Answer,
     admission: Option<Admission>,
 ) -> Plan {
     let eventsource = is_eventsource(location);
@@ -166,7 +166,8 @@ fn stream(
     let compression = compression(&mut head, exchange, location, chunked);
     let view = context.view(exchange, location, framing(chunked && compression.is_none()), true);
     let mut pieces = vec![view.header().clone()];
-    pieces.extend(answer.missed.iter().map(|missed| view.message(missed.channel.as_bytes(), &missed.message)));
+    let missed = context.worker.hub().pages(&mut answer.history).flatten();
+    pieces.extend(missed.map(|missed| view.message(missed.channel.as_bytes(), &missed.message)));
     let manner = match compression {
         None => Manner::Stream,
         Some(compression) => {
@@ -189,7 +190,7 @@ fn poll(
     exchange: &Exchange<'_>,
     location: &Location,
     chunked: bool,
-    answer: &Answer,
+    answer: &mut Answer,
     admission: Option<Admission>,
 ) -> Plan {
     let compat = exchange.settings.compat;
@@ -222,13 +223,14 @@ fn poll(
         return Plan::Wait(Box::new(Wait { heads, bodies, admission, ending }));
     }
     let (time, tag) = (Some(answer.resume.time).filter(|&time| time > 0), answer.resume.tag);
-    if answer.missed.is_empty() {
+    if answer.history.is_empty() {
         let mut head = heads.head(Body::HeaderOnly, time, tag);
         // 0.3.4 names no type where nothing is new; where it has waited in vain it does.
         head.content_type = head.content_type.filter(|_| compat.line > Line::V034);
         return whole(head);
     }
-    let messages = answer.missed.iter().map(|missed| (&missed.channel, &*missed.message));
+    let missed: Vec<_> = context.worker.hub().pages(&mut answer.history).flatten().collect();
+    let messages = missed.iter().map(|missed| (&missed.channel, &*missed.message));
     // Stored messages have a comma too many in old callbacks: a defect, kept for the strict.
     let origin = if compat.strict { Origin::Backlog } else { Origin::Live };
     let body = bodies.of(origin, messages);

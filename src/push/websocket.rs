@@ -93,7 +93,7 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
     }
     let deflate = agrees_on_deflate(exchange, location);
     let switching = switching(&key, compat.line, deflate);
-    let (answer, admission) = match answer {
+    let (mut answer, admission) = match answer {
         Ok(answer) => match admission {
             Some(admission) => (answer, admission),
             None => return Begun::Refused(switching, Bytes::new()),
@@ -105,7 +105,8 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
     };
     let framing = if deflate { Framing::WebSocketDeflate } else { Framing::WebSocket };
     let view = context.view(exchange, location, framing, false);
-    let missed = answer.missed.iter().map(|missed| view.message(missed.channel.as_bytes(), &missed.message));
+    let missed = context.worker.hub().pages(&mut answer.history).flatten();
+    let missed = missed.map(|missed| view.message(missed.channel.as_bytes(), &missed.message));
     let pieces = std::iter::once(view.header().clone()).chain(missed).collect();
     let ending = Ending { ttl: location.push.subscriber_connection_ttl, ping: location.push.ping_message_interval };
     let rules = match compat {
@@ -184,7 +185,7 @@ fn subscribe(context: &Context, exchange: &Exchange<'_>, location: &Location) ->
         wildcard_limit: location.push.wildcard_channel_max_qtd,
         events_allowed: location.push.allow_connections_to_events_channel,
     };
-    context.worker.hub().subscribe(&ask, exchange.now)
+    context.worker.hub().subscribe(&ask, context.worker.now())
 }
 
 impl Session {
@@ -249,7 +250,7 @@ impl Session {
             keys.truncate(1);
         }
         let draft = Draft { text: text.into(), event: None, store, binary };
-        if context.worker.hub().publish_to(&keys, draft, context.worker.now()).is_err() {
+        if context.worker.hub().publish_to(&keys, &draft, context.worker.now()).is_err() {
             tracing::error!("push stream module: unable to allocate message in shared memory");
         }
         // 0.3.5 and 0.4.0 follow each publish with a ping.

@@ -299,7 +299,7 @@ mod tests {
 
     fn message(text: &[u8], id: Option<&[u8]>, kind: Option<&[u8]>) -> Message {
         let mut message = Message::pseudo(1, text);
-        message.event = Some(Box::new(EventTags { id: id.map(Into::into), kind: kind.map(Into::into) }));
+        message.event = Some(std::sync::Arc::new(EventTags { id: id.map(Into::into), kind: kind.map(Into::into) }));
         message
     }
 

@@ -48,7 +48,7 @@ pub(crate) fn with_trial(locations: &str, test: impl AsyncFnOnce(&Trial)) {
     let settings = Arc::new(conf::load(&options).unwrap().settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
-        let hub = Arc::new(Hub::new(settings.zone.clone(), HubOptions::default(), 1, Now(1_795_373_031_000)));
+        let hub = Arc::new(Hub::new(settings.zone.clone(), HubOptions::default(), 1, Now(1_795_373_031_000), None));
         let tally = Arc::new(Tally::default());
         let worker = Rc::new(Worker::new(0, hub, Arc::clone(&tally), BUDGET));
         let serving = Rc::clone(&worker);
@@ -88,7 +88,7 @@ impl Trial {
         let now = self.worker.now();
         self.worker.hub().admit_publish(&ids, now).unwrap();
         let draft = Draft { text: text.to_vec().into(), event: None, store: true, binary: false };
-        self.worker.hub().publish(&ids, draft, now).unwrap();
+        self.worker.hub().publish(&ids, &draft, now).unwrap();
     }
 
     pub(crate) fn census(&self) -> Census {

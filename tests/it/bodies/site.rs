@@ -71,13 +71,13 @@ pub(super) const NGINX_TARGETS: [&str; 14] = [
 /// Targets of [`OF_PUSH`].
 pub(super) const PUSH_TARGETS: [&str; 13] = [
     "/pub?id=p",
-    "/pub?id=none",
+    "/pub?id=fresh",
     "/pub?id=ALL",
     "/admin?id=p",
     "/asked?id=p",
     "/slowly?id=p",
     "/stats",
-    "/stats?id=none",
+    "/stats?id=nothing",
     "/stream?id=s",
     "/poll?id=s",
     "/lp?id=s",

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod conf;
 pub mod delivery;
 pub mod hub;
+pub mod log;
 pub mod migrate;
 pub mod model;
 pub mod push;

@@ -60,7 +60,6 @@ pub enum Builtin {
     Host,
     Hostname,
     Https,
-    InvalidReferer,
     IsArgs,
     Msec,
     NginxVersion,

@@ -6,8 +6,6 @@
 pub mod chunked_body;
 mod connection;
 mod failed_turn;
-#[cfg(test)]
-mod fence_tests;
 mod http2;
 mod listener_place;
 mod overload;
@@ -16,8 +14,6 @@ mod reply_head;
 mod session;
 #[cfg(test)]
 mod site_tests;
-#[cfg(test)]
-mod trial;
 mod turn;
 mod waiting;
 mod waiting_head;

@@ -1,0 +1,196 @@
+//! The disk that is a directory: `NUMBER.log` files, a `lock` with the id of the process, `damaged/` with copies set aside.
+//!
+//! It does not know what stands in the files. The lock is the kernel's: it is free when its process is gone, however it went.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, Flock, FlockArg, fallocate};
+
+use super::LogError;
+use super::disk::{Disk, Growing};
+
+/// Copies of damaged files that are kept, the newest ones.
+const SET_ASIDE: usize = 2;
+
+/// A locked directory.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Directory {
+    /// Makes the directory if it is missing, and locks it.
+    pub(super) fn open(path: &Path) -> Result<Self, LogError> {
+        fs::create_dir_all(path).map_err(|error| LogError::Io { path: path.to_owned(), error })?;
+        let lock = path.join("lock");
+        let io = |error| LogError::Io { path: lock.clone(), error };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o640)
+            .open(&lock)
+            .map_err(io)?;
+        let mut holder = String::new();
+        file.read_to_string(&mut holder).map_err(io)?;
+        let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((_, Errno::EWOULDBLOCK)) => {
+                return Err(LogError::InUse { dir: path.to_owned(), pid: holder.trim().parse().unwrap_or(0) });
+            }
+            Err((_, error)) => return Err(io(error.into())),
+        };
+        // Only told to others: a disk that is full must not keep anybody from starting.
+        let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+/// The number in the name of a segment.
+fn number(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".log")?;
+    (digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+impl Disk for Directory {
+    fn list(&self) -> io::Result<Vec<(u64, u64)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if let Some(number) = entry.file_name().to_str().and_then(number) {
+                found.push((number, entry.metadata()?.blocks() * 512));
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn read(&self, number: u64) -> io::Result<Vec<u8>> {
+        fs::read(self.path(number))
+    }
+
+    fn create(&self, number: u64, room: u64) -> io::Result<Box<dyn Growing>> {
+        let path = self.path(number);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path)?;
+        // With its room a file has its place on the disk: a full disk shows here, not in the middle of a record.
+        let made = match fallocate(&file, FallocateFlags::empty(), 0, i64::try_from(room).unwrap_or(i64::MAX)) {
+            Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        match made.and_then(|()| file.sync_all()).and_then(|()| self.sync_names()) {
+            Ok(()) => Ok(Box::new(Segment(file))),
+            Err(error) => {
+                let _ = fs::remove_file(&path);
+                Err(error)
+            }
+        }
+    }
+
+    fn cut(&self, number: u64, length: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(self.path(number))?;
+        file.set_len(length)?;
+        file.sync_all()
+    }
+
+    fn remove(&self, number: u64) -> io::Result<()> {
+        fs::remove_file(self.path(number))
+    }
+
+    fn set_aside(&self, number: u64) -> io::Result<PathBuf> {
+        let dir = self.path.join("damaged");
+        fs::create_dir_all(&dir)?;
+        let mut kept: Vec<PathBuf> = fs::read_dir(&dir)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        kept.sort_unstable();
+        let aside = dir.join(format!("{number:016}.log"));
+        if kept.contains(&aside) {
+            return Ok(aside);
+        }
+        for old in kept.iter().rev().skip(SET_ASIDE - 1) {
+            fs::remove_file(old)?;
+        }
+        fs::copy(self.path(number), &aside)?;
+        Ok(aside)
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.path.join(format!("{number:016}.log"))
+    }
+}
+
+/// A file that was made by [`Directory::create`].
+struct Segment(File);
+
+impl Growing for Segment {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::temporary;
+    use super::*;
+
+    #[test]
+    fn a_directory_in_use_names_its_process() {
+        let dir = temporary("in-use");
+        let held = Directory::open(&dir).unwrap();
+        let refused = Directory::open(&dir).unwrap_err();
+        let text = format!("{} is in use by process {}", dir.display(), std::process::id());
+        assert_eq!(refused.to_string(), text);
+        drop(held);
+        Directory::open(&dir).unwrap();
+    }
+
+    #[test]
+    fn files_are_listed_in_order_and_strangers_are_left_alone() {
+        let dir = temporary("listed");
+        let disk = Directory::open(&dir).unwrap();
+        for number in [10, 2, 3] {
+            disk.create(number, 4096).unwrap().append(b"text").unwrap();
+        }
+        fs::write(dir.join("notes.log"), "x").unwrap();
+        fs::write(dir.join("5.log"), "x").unwrap();
+        disk.remove(3).unwrap();
+        let listed: Vec<u64> = disk.list().unwrap().into_iter().map(|(number, _)| number).collect();
+        assert_eq!(listed, [2, 10]);
+        disk.cut(10, 2).unwrap();
+        assert_eq!(disk.read(10).unwrap(), b"te");
+    }
+
+    #[test]
+    fn only_the_newest_damaged_files_are_kept() {
+        let dir = temporary("aside");
+        let disk = Directory::open(&dir).unwrap();
+        for number in 1..5 {
+            disk.create(number, 4096).unwrap();
+            disk.set_aside(number).unwrap();
+        }
+        let kept: Vec<_> = fs::read_dir(dir.join("damaged")).unwrap().collect();
+        assert_eq!(kept.len(), SET_ASIDE);
+        assert!(disk.set_aside(4).unwrap().exists());
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_an_error_and_not_overwritten() {
+        let dir = temporary("taken");
+        let disk = Directory::open(&dir).unwrap();
+        disk.create(1, 4096).unwrap().append(b"first").unwrap();
+        assert!(disk.create(1, 4096).is_err());
+        assert!(disk.read(1).unwrap().starts_with(b"first"));
+    }
+}

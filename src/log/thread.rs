@@ -1,0 +1,144 @@
+//! The log of a process: a directory opened and read at the start, then written by a thread of its own until the end.
+//!
+//! It does not know the hub beyond [`Memory`]. The thread is woken for nothing but a sync somebody waits for and the end;
+//! else it looks by itself, so that a publish costs no wake-up.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::directory::Directory;
+use super::entry::Entry;
+use super::health::Health;
+use super::queue::Memory;
+use super::restore::{self, Restored};
+use super::segments::Segments;
+use super::writer::Writer;
+use super::{LogError, Sync};
+
+/// A log that is open and not written yet.
+pub struct OpenLog {
+    pub(super) segments: Segments,
+    pub(super) health: Health,
+    pub(super) renew: Option<u64>,
+}
+
+impl OpenLog {
+    /// Takes a directory for this process.
+    pub fn open(dir: &Path) -> Result<Self, LogError> {
+        let disk = Directory::open(dir)?;
+        // Nobody outside can know it: see `frame`.
+        let seed = RandomState::new().hash_one(std::process::id()) as u32;
+        let segments =
+            Segments::new(Box::new(disk), seed).map_err(|error| LogError::Io { path: dir.to_owned(), error })?;
+        Ok(Self { segments, health: Health::default(), renew: None })
+    }
+
+    /// Reads all entries, in order.
+    pub fn restore(&mut self, apply: &mut dyn FnMut(Entry)) -> Result<Restored, LogError> {
+        let restored = restore::restore(&mut self.segments, apply)?;
+        self.renew = restored.renew;
+        self.health.update(|view| view.damaged = u64::from(restored.renew.is_some()));
+        Ok(restored)
+    }
+
+    /// Begins to write what `memory` queues from now on.
+    pub fn start(self, memory: Arc<dyn Memory>, sync: Sync) -> io::Result<Log> {
+        let bell = Arc::new(Bell::default());
+        let health = self.health.clone();
+        let mut writer = Writer::new(self.segments, memory, self.health, sync, self.renew);
+        let rung = Arc::clone(&bell);
+        let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
+            let start = Instant::now();
+            let now = || start.elapsed().as_millis() as u64;
+            let mut pause = 0;
+            while !rung.wait(Duration::from_millis(pause)) {
+                pause = writer.step(now());
+            }
+            if let Err(error) = writer.finish(now()) {
+                tracing::error!(target: "alert", "the log could not be written to its end: {error}");
+            }
+        })?;
+        Ok(Log { bell, health, sync, thread: Mutex::new(Some(thread)) })
+    }
+}
+
+/// A log that is being written.
+pub struct Log {
+    bell: Arc<Bell>,
+    health: Health,
+    sync: Sync,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Log {
+    /// Its state, at any time.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Whether publishers wait for a sync.
+    pub fn sync(&self) -> Sync {
+        self.sync
+    }
+
+    /// Calls back when all entries up to a position are on the medium (true), or when that will not be (false: the log has
+    /// a gap). The callback comes from the thread of the log, or at once.
+    pub fn when_synced(&self, position: u64, callback: impl FnOnce(bool) + Send + 'static) {
+        self.health.when_synced(position, Box::new(callback));
+        self.bell.ring(false);
+    }
+
+    /// Writes what is queued, ends the thread and gives the directory up. Later calls have no effect.
+    pub fn close(&self) {
+        self.bell.ring(true);
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            self.health.ended();
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// What wakes the thread.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<Rung>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Rung {
+    now: bool,
+    end: bool,
+}
+
+impl Bell {
+    fn ring(&self, end: bool) {
+        let mut rung = self.rung.lock();
+        rung.now = true;
+        rung.end |= end;
+        self.changed.notify_one();
+    }
+
+    /// Waits until it is rung, or so long; whether it is the end.
+    fn wait(&self, most: Duration) -> bool {
+        let mut rung = self.rung.lock();
+        if !rung.now {
+            self.changed.wait_for(&mut rung, most);
+        }
+        rung.now = false;
+        rung.end
+    }
+}

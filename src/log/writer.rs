@@ -1,0 +1,312 @@
+//! The writer: takes what the hub has queued and brings it to the disk, batch by batch; closes gaps; renews old segments.
+//!
+//! It is one step after the other on one thread and reads no clock: time is an argument. It does not know the hub beyond
+//! [`Memory`]. Whatever a disk does, the hub is never held up; what could not be written is told again from memory when the
+//! disk is back, and only then is the log said to be whole.
+
+use std::io;
+use std::sync::Arc;
+
+use super::Sync;
+use super::entry::{Entry, Marks};
+use super::frame;
+use super::health::Health;
+use super::queue::{Memory, Taken, WalkPlace};
+use super::renewal::Renewal;
+use super::segments::Segments;
+
+/// Milliseconds between two batches.
+pub(super) const BATCH: u64 = 50;
+/// Milliseconds within which what was written is synced, where it is at all; the rest of a second is for the sync itself.
+const SYNC: u64 = 800;
+/// Milliseconds between two attempts to write to a disk that failed.
+const RETRY: u64 = 1000;
+/// Seconds that marks are ahead of the hub's time when they are written, and how few may be left.
+const AHEAD: u32 = 5;
+const LEFT: u32 = 2;
+
+/// Target of log lines of the level `alert`.
+const ALERT: &str = "alert";
+/// Target of log lines of the level `notice`.
+const NOTICE: &str = "notice";
+
+/// The writer.
+pub(super) struct Writer {
+    segments: Segments,
+    memory: Arc<dyn Memory>,
+    health: Health,
+    sync: Sync,
+    /// The marks last written.
+    marks: Marks,
+    /// When something was first written that is not synced yet.
+    unsynced: Option<u64>,
+    /// Sequence number up to which all messages are where they are meant to be.
+    safe_seq: u64,
+    renewal: Renewal,
+    /// What is missing on the disk, if something is.
+    gap: Option<Gap>,
+    entries: Vec<Entry>,
+    buffer: Vec<u8>,
+}
+
+/// Something in memory is missing on the disk.
+#[derive(Clone, Copy)]
+struct Gap {
+    /// Messages from here on may be missing.
+    from_seq: u64,
+    /// When the disk is tried next; `None` while the gap is being closed.
+    retry_at: Option<u64>,
+    /// How far the walk that closes it is.
+    walk: Walk,
+}
+
+#[derive(Clone, Copy)]
+enum Walk {
+    Begin,
+    At(WalkPlace),
+    /// The last page is queued.
+    End,
+}
+
+impl Writer {
+    pub(super) fn new(
+        segments: Segments,
+        memory: Arc<dyn Memory>,
+        health: Health,
+        sync: Sync,
+        renew: Option<u64>,
+    ) -> Self {
+        let mut entries = Vec::new();
+        // All that memory holds now it has from these segments.
+        let restored = memory.take(&mut entries);
+        Self {
+            segments,
+            memory,
+            health,
+            sync,
+            marks: Marks::default(),
+            unsynced: None,
+            safe_seq: restored.marks.seq,
+            renewal: Renewal::new(renew),
+            gap: None,
+            entries,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Does what is to be done now; returns after how many milliseconds the next step is due.
+    pub(super) fn step(&mut self, now: u64) -> u64 {
+        if let Some(at) = self.gap.and_then(|gap| gap.retry_at)
+            && now < at
+        {
+            return at - now;
+        }
+        let next = self.try_step(now);
+        self.tell();
+        next.unwrap_or_else(|error| {
+            self.failed(&error, now);
+            RETRY
+        })
+    }
+
+    fn try_step(&mut self, now: u64) -> io::Result<u64> {
+        if let Some(gap) = self.gap.as_mut()
+            && gap.retry_at.take().is_some()
+        {
+            // A segment of its own shows whether the disk is back.
+            gap.walk = Walk::Begin;
+            self.segments.begin(0)?;
+            self.segments.sync()?;
+            self.marks = Marks::default();
+        }
+        let ended = self.walk_on();
+        let taken = self.write_batch(now)?;
+        if ended && taken.lost_from.is_none() {
+            self.record(&Entry::WalkEnded)?;
+            self.flush()?;
+        }
+        if let Some(lost) = taken.lost_from {
+            self.lost(lost);
+        }
+        let closed = ended && self.gap.is_some_and(|gap| matches!(gap.walk, Walk::End));
+        let due = match self.sync {
+            _ if closed || self.renewal.waits_for_sync() => self.unsynced.is_some(),
+            Sync::Always => self.unsynced.is_some(),
+            Sync::Second => self.unsynced.is_some_and(|since| now.saturating_sub(since) >= SYNC),
+            Sync::Off => false,
+        };
+        if due {
+            self.segments.sync()?;
+            self.unsynced = None;
+            self.health.update(|view| view.syncs += 1);
+        }
+        if due || self.sync == Sync::Off || self.unsynced.is_none() {
+            if self.gap.is_none() || closed {
+                self.safe_seq = taken.marks.seq;
+            }
+            if closed {
+                self.gap = None;
+                self.health.gap_closed();
+                tracing::info!(target: NOTICE, "the log is whole again");
+            }
+            if self.gap.is_none() {
+                self.health.synced(taken.position);
+            }
+        }
+        if self.gap.is_some() {
+            return Ok(1);
+        }
+        let renewed = self.renewal.step(&mut self.segments, &*self.memory, self.unsynced.is_none());
+        if let Some(reason) = renewed.damage {
+            self.health.update(|view| view.damaged += 1);
+            tracing::error!(target: ALERT, "{reason}; it is written anew from memory");
+            self.lost(0);
+        }
+        Ok(renewed.pause.unwrap_or(BATCH))
+    }
+
+    /// Writes what is queued. All of it, or an error.
+    fn write_batch(&mut self, now: u64) -> io::Result<Taken> {
+        let mut entries = std::mem::take(&mut self.entries);
+        let taken = self.memory.take(&mut entries);
+        let count = entries.len() as u64;
+        for entry in entries.drain(..) {
+            self.record(&entry)?;
+        }
+        // After the entries they count. The time is ahead, so that a crash cannot make it fall behind what was handed out.
+        let behind = taken.marks.time.saturating_add(LEFT) > self.marks.time;
+        if behind || self.renewal.waits_for_sync() {
+            self.marks = Marks { time: taken.marks.time.saturating_add(AHEAD), ..taken.marks };
+            self.record(&Entry::Marks(self.marks))?;
+        }
+        self.entries = entries;
+        if self.entries.capacity() > 4096 {
+            self.entries = Vec::new();
+        }
+        if !self.buffer.is_empty() {
+            self.flush()?;
+            self.unsynced.get_or_insert(now);
+            self.health.update(|view| view.entries += count);
+        }
+        Ok(taken)
+    }
+
+    /// Adds a record to the batch, beginning a segment where the present one is full.
+    fn record(&mut self, entry: &Entry) -> io::Result<()> {
+        let before = self.buffer.len();
+        if !frame::write(entry, self.segments.seed(), &mut self.buffer) {
+            tracing::error!(target: ALERT, "a message is too large for the log and will not survive a restart");
+            return Ok(());
+        }
+        if self.segments.fits(self.buffer.len()) {
+            return Ok(());
+        }
+        let record = self.buffer.split_off(before);
+        self.flush()?;
+        let mut first = Vec::new();
+        // Each segment begins with the marks, so that they never go with an old one.
+        frame::write(&Entry::Marks(self.marks), self.segments.seed(), &mut first);
+        first.extend_from_slice(&record);
+        self.segments.begin(first.len())?;
+        self.buffer = first;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.segments.append(&self.buffer)?;
+        let bytes = self.buffer.len() as u64;
+        self.health.update(|view| view.written += bytes);
+        self.buffer.clear();
+        if self.buffer.capacity() > 1 << 20 {
+            self.buffer = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Takes the walk that closes a gap one page further; whether its last page is queued now.
+    fn walk_on(&mut self) -> bool {
+        let Some(gap) = &mut self.gap else { return false };
+        let place = match gap.walk {
+            Walk::Begin => {
+                frame::write(&Entry::WalkBegan, self.segments.seed(), &mut self.buffer);
+                WalkPlace::default()
+            }
+            Walk::At(place) => place,
+            Walk::End => return true,
+        };
+        gap.walk = self.memory.walk(place, gap.from_seq).map_or(Walk::End, Walk::At);
+        matches!(gap.walk, Walk::End)
+    }
+
+    /// Entries were dropped before they were written.
+    fn lost(&mut self, from_seq: u64) {
+        let from_seq = self.gap.map_or(from_seq, |gap| gap.from_seq.min(from_seq));
+        self.gap = Some(Gap { from_seq, retry_at: None, walk: Walk::Begin });
+        // What memory was asked to keep may be among what was dropped.
+        self.renewal.interrupt();
+        let why = "the disk is slower than the publishers";
+        if self.health.gap_began(why) {
+            tracing::error!(target: ALERT, "the log has a gap: {why}; it is being written anew from memory");
+        }
+    }
+
+    fn failed(&mut self, error: &io::Error, now: u64) {
+        self.segments.abandon();
+        self.buffer.clear();
+        self.entries.clear();
+        self.unsynced = None;
+        self.renewal.interrupt();
+        let from_seq = self.gap.map_or(self.safe_seq + 1, |gap| gap.from_seq);
+        self.gap = Some(Gap { from_seq, retry_at: Some(now + RETRY), walk: Walk::Begin });
+        let why = format!("it cannot be written: {error}");
+        if self.health.gap_began(&why) {
+            let place = self.segments.place();
+            tracing::error!(target: ALERT, "the log in {place} has a gap: {why}; messages published now do not survive a restart");
+        }
+    }
+
+    /// Brings everything to the disk before the process ends, and says so there.
+    pub(super) fn finish(&mut self, now: u64) -> io::Result<()> {
+        // A gap that could be closed by now is.
+        let mut steps = 0;
+        while self.gap.is_some() && steps < 1_000_000 {
+            if self.gap.and_then(|gap| gap.retry_at).is_some() && steps > 0 {
+                break;
+            }
+            if let Some(gap) = &mut self.gap
+                && gap.retry_at.is_some()
+            {
+                gap.retry_at = Some(now);
+            }
+            self.step(now);
+            steps += 1;
+        }
+        let taken = self.write_batch(now)?;
+        if self.gap.is_none() && taken.lost_from.is_none() {
+            self.record(&Entry::Marks(Marks { clean: true, ..taken.marks }))?;
+        }
+        self.flush()?;
+        self.segments.sync()?;
+        self.segments.close()?;
+        if self.gap.is_none() {
+            self.health.synced(taken.position);
+        }
+        self.health.ended();
+        Ok(())
+    }
+
+    fn tell(&self) {
+        let (bytes, files) = (self.segments.bytes(), self.segments.count() as u64);
+        self.health.update(|view| (view.bytes, view.files) = (bytes, files));
+    }
+}
+
+#[cfg(test)]
+impl Writer {
+    pub(super) fn entries_written(&self) -> u64 {
+        self.health.view().entries
+    }
+}

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use pushstreamd::conf::settings::Zone;
 use pushstreamd::hub::{Ask, AskKind, Hub, HubOptions};
-use pushstreamd::model::{ChannelId, Draft, Now, Replay, parse_channel_path};
+use pushstreamd::model::{ChannelId, Draft, Now, Replay, Stamp, parse_channel_path};
 
 const START: Now = Now(1_700_000_000_000);
 const MILLION: usize = 1_000_000;
@@ -36,7 +36,7 @@ fn zone() -> Zone {
 }
 
 fn hub() -> Hub {
-    Hub::new(zone(), HubOptions::default(), 2, START)
+    Hub::new(zone(), HubOptions::default(), 2, START, Some(Stamp::default()))
 }
 
 fn draft(store: bool) -> Draft {
@@ -100,7 +100,7 @@ fn longest(name: &str, count: usize, mut act: impl FnMut(usize) -> bool) {
 fn costs() {
     let ids: Vec<[ChannelId; 1]> = (0..1000).map(|n| [id(n)]).collect();
     let hub = hub();
-    let publish = |n: usize, store| hub.publish(&ids[n % 1000], draft(store), START).unwrap();
+    let publish = |n: usize, store| hub.publish(&ids[n % 1000], &draft(store), START).unwrap();
     each("a draft of 200 B by itself", 300_000, |_| drop(black_box(draft(true))));
     each("publish, not stored, 1000 channels", 300_000, |n| publish(n, false));
     each("publish, stored, cap of 100 reached", 300_000, |n| publish(n, true));
@@ -109,9 +109,9 @@ fn costs() {
     let hot = [ChannelId::from("hot")];
     let mut notes = Vec::new();
     each("publish, not stored, two workers, notes taken", 300_000, |_| {
-        hub.publish(&hot, draft(false), START).unwrap();
+        hub.publish(&hot, &draft(false), START).unwrap();
         for worker in 0..2 {
-            hub.take_notes(worker, &mut notes);
+            hub.take_notes(worker, &mut notes, START);
             notes.clear();
         }
     });
@@ -120,7 +120,8 @@ fn costs() {
         hub.leave(0, &keys, START);
     });
     each("poll with 100 messages missed", 30_000, |_| {
-        black_box(subscribe(&hub, "00000000000000000000000000000001.b100", 0, AskKind::Poll));
+        let mut history = subscribe(&hub, "00000000000000000000000000000001.b100", 0, AskKind::Poll).history;
+        black_box(hub.history_page(&mut history));
     });
 }
 
@@ -135,7 +136,7 @@ fn contended() {
                 thread::spawn(move || {
                     let ids: Vec<[ChannelId; 1]> = (0..1000).map(|n| [id(thread * 1000 + n)]).collect();
                     for n in 0..each {
-                        hub.publish(&ids[n % 1000], draft(true), START).unwrap();
+                        hub.publish(&ids[n % 1000], &draft(true), START).unwrap();
                     }
                 })
             })
@@ -171,7 +172,7 @@ fn footprint() {
     (0..4000).for_each(|n| hub.admit_publish(&[id(n)], START).unwrap());
     let before = resident();
     for n in 0..400_000 {
-        hub.publish(&[id(n % 4000)], draft(true), START).unwrap();
+        hub.publish(&[id(n % 4000)], &draft(true), START).unwrap();
     }
     println!("stored message of 200 B: {} B", (resident() - before) / 400_000);
 }
@@ -180,7 +181,7 @@ fn million() {
     let hub = hub();
     let before = resident();
     longest("publish to a new channel", MILLION, |n| {
-        hub.publish(&[id(n)], draft(true), START).unwrap();
+        hub.publish(&[id(n)], &draft(true), START).unwrap();
         true
     });
     println!("channel with one message of 200 B: {} B", (resident() - before) / MILLION as u64);
@@ -198,7 +199,7 @@ fn million() {
     assert_eq!(hub.census(later).channels, 0);
     println!("left after that: {} MiB resident (the allocator keeps what is free)", (resident() - before) >> 20);
     for n in 0..MILLION {
-        hub.publish(&[id(n)], draft(true), later).unwrap();
+        hub.publish(&[id(n)], &draft(true), later).unwrap();
     }
     let ids: Vec<ChannelId> = (0..MILLION).map(id).collect();
     longest("delete", MILLION, |n| hub.delete(std::slice::from_ref(&ids[n]), None, later) == 1);

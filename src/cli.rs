@@ -88,6 +88,10 @@ pub struct Cli {
     #[arg(long)]
     pub take_over: bool,
 
+    /// Serve push locations although guards of theirs cannot be applied (lua, auth_jwt, ...); each is warned of
+    #[arg(long, global = true)]
+    pub accept_unguarded: bool,
+
     /// Tell counters and health as JSON on an address of their own (/status, /channels, /health); keep it private
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub status: Option<std::net::SocketAddr>,

@@ -6,8 +6,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::directives::{Directive, OURS};
+use super::directives::{self, Directive, OURS};
 use super::error::{Note, Place, shown};
+use super::guard::Guards;
 use super::namespace::Namespace;
 use super::settings::{Compat, LimitZone, Line, LogFormat, LogLevel, UpstreamServer, Zone};
 use super::tree::{Dialect, Node};
@@ -32,6 +33,12 @@ pub(super) struct Compiler {
     /// What is printed if the configuration can be used.
     pub(super) unapplied: Vec<Note>,
     noted: HashSet<String>,
+    /// Names of no row, with their first place and how often they stand.
+    unknown: Vec<(String, Place, usize)>,
+    /// Modules that are not nginx's own have left words here.
+    pub(super) foreign: bool,
+    /// What guards push locations and is not honoured.
+    pub(super) guards: Guards,
     /// Known before the first server is compiled.
     pub(super) zone: Zone,
     pub(super) zone_name: Box<str>,
@@ -68,6 +75,9 @@ impl Compiler {
             notes: Vec::new(),
             unapplied: Vec::new(),
             noted: HashSet::new(),
+            unknown: Vec::new(),
+            foreign: false,
+            guards: Guards::default(),
             zone: super::zone::defaults(compat.line),
             zone_name: "push_stream_module".into(),
             log_formats: HashMap::new(),
@@ -103,6 +113,26 @@ impl Compiler {
         let name = node.name();
         if self.noted.insert(name.to_string()) {
             let text = format!("the \"{name}\" directive is not applied by pushstreamd in {}", node.place);
+            self.unapplied.push(Note { level: LogLevel::Warn, text });
+        }
+    }
+
+    /// Counts a directive of a module that is not known.
+    pub(super) fn note_unknown(&mut self, node: &Node) {
+        let name = node.name();
+        match self.unknown.iter_mut().find(|(known, ..)| *known == name) {
+            Some((_, _, count)) => *count += 1,
+            None => self.unknown.push((name.into_owned(), node.place.clone(), 1)),
+        }
+    }
+
+    /// Says once for each name what is not known, how often it stands, and what may have been meant.
+    pub(super) fn tell_unknown(&mut self) {
+        for (name, place, count) in std::mem::take(&mut self.unknown) {
+            let times = if count == 1 { String::new() } else { format!(" ({count} times)") };
+            let meant = directives::nearest(&name).map(|near| format!(", did you mean \"{near}\"?"));
+            let meant = meant.unwrap_or_default();
+            let text = format!("unknown directive \"{name}\"{times} is not applied by pushstreamd{meant} in {place}");
             self.unapplied.push(Note { level: LogLevel::Warn, text });
         }
     }

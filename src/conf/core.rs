@@ -9,12 +9,16 @@ use super::compiler::{Compiler, Types, rooted};
 use super::complex;
 use super::error::{Fault, shown};
 use super::scope::{Entry, Scope, invalid_parameter, invalid_value, invalid_word};
-use super::settings::{AddHeader, Core, ErrorPage, Expires, Fallback, Gzip, PathTemplate, TryFiles};
+use super::settings::{AddHeader, Charset, Core, ErrorPage, Expires, Fallback, Gzip, PathTemplate, TryFiles};
 use super::units;
-use super::{access, limits, logs};
+use super::{access, limits, logs, referers};
 
 /// Content types where no `types` block applies.
 const BUILT_IN_TYPES: [(&str, &str); 3] = [("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg")];
+
+/// Types the charset is told for where `charset_types` says nothing.
+const CHARSET_TYPES: [&str; 5] =
+    ["text/xml", "text/plain", "text/vnd.wap.wml", "application/javascript", "application/rss+xml"];
 
 /// Compiles the values.
 pub(super) fn compile(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Core, Fault> {
@@ -37,6 +41,8 @@ pub(super) fn compile(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<
         auth_request: access::auth_request(scope, compiler)?,
         auth_request_set: access::auth_request_set(scope, compiler)?,
         secure_link: access::secure_link(scope),
+        valid_referers: referers::compile(scope, compiler)?,
+        charset: charset(scope, compiler)?,
         root: path_template(scope, compiler)?,
         internal: !scope.level.own("internal").is_empty(),
         client_max_body_size: scope.number("client_max_body_size").unwrap_or(1 << 20),
@@ -54,12 +60,9 @@ pub(super) fn compile(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<
         gzip: gzip(scope, compiler)?,
         access_log: logs::access_logs(scope, compiler)?,
         log_not_found: scope.flag("log_not_found", true),
-        error_log: logs::error_logs(scope, compiler)?,
         limit_conn: limits::connections(scope, compiler)?,
         limit_req: limits::requests(scope, compiler)?,
         realip: access::realip(scope, compiler)?,
-        tcp_nodelay: scope.flag("tcp_nodelay", true),
-        reset_timedout_connection: scope.flag("reset_timedout_connection", false),
         absolute_redirect: scope.flag("absolute_redirect", true),
         port_in_redirect: scope.flag("port_in_redirect", true),
         server_name_in_redirect: scope.flag("server_name_in_redirect", false),
@@ -227,15 +230,32 @@ pub(super) fn try_files(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Resul
     Ok(Some(TryFiles { candidates, last }))
 }
 
+/// All words of a directive that may be repeated.
+fn words(scope: &Scope<'_, '_>, name: &str) -> Vec<Box<str>> {
+    scope.list(name).iter().flat_map(|entry| entry.node.args()).map(|word| shown(word).into()).collect()
+}
+
+/// `charset NAME | off | $VARIABLE`, and the types it is told for.
+fn charset(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<Arc<Charset>>, Fault> {
+    let Some(Entry { node, .. }) = scope.entry("charset") else { return Ok(None) };
+    if node.arg(0) == b"off" {
+        return Ok(None);
+    }
+    let mut types = words(scope, "charset_types");
+    if types.is_empty() {
+        types.extend(CHARSET_TYPES.map(Into::into));
+    }
+    types.push("text/html".into());
+    let all_types = types.iter().any(|kind| &**kind == "*");
+    let name = complex::compile(node.arg(0), &mut compiler.namespace, &node.place)?;
+    Ok(Some(Arc::new(Charset { name, types, all_types })))
+}
+
 fn gzip(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<Arc<Gzip>>, Fault> {
     if !scope.flag("gzip", false) {
         return Ok(None);
     }
-    let words = |name: &str| -> Vec<Box<str>> {
-        let words = scope.entry(name).map_or(&[][..], |entry| entry.node.args());
-        words.iter().map(|word| shown(word).into()).collect()
-    };
-    let mut types = words("gzip_types");
+    let mut types = words(scope, "gzip_types");
     let all_types = types.iter().any(|kind| &**kind == "*");
     types.push("text/html".into());
     let mut disable = Vec::new();
@@ -267,7 +287,7 @@ fn gzip(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<Arc<Gzi
         comp_level: comp_level as u32,
         http_version_10,
         vary: scope.flag("gzip_vary", false),
-        proxied: words("gzip_proxied"),
+        proxied: words(scope, "gzip_proxied"),
         disable,
     })))
 }

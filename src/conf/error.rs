@@ -26,6 +26,9 @@ pub struct ConfError {
     pub notes: Vec<Note>,
 }
 
+/// What the module puts before its own words, since 0.4.0.
+pub(super) const MODULE: &str = "push stream module: ";
+
 /// A place in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -58,7 +61,7 @@ impl Fault {
 
     /// `[error] push stream module: TEXT in FILE:LINE`: the module's own words.
     pub(super) fn module(text: impl fmt::Display, place: &Place) -> Self {
-        Self::at(LogLevel::Error, format_args!("push stream module: {text}"), place)
+        Self::at(LogLevel::Error, format_args!("{MODULE}{text}"), place)
     }
 
     /// `[level] TEXT in FILE:LINE`

@@ -18,6 +18,12 @@ pub(super) fn zones(http: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<(),
     for Entry { node, .. } in http.level.own("limit_conn_zone") {
         zone(node, None, compiler)?;
     }
+    for Entry { node, .. } in http.level.own("limit_zone") {
+        let size = units::size(node.arg(2)).filter(|size| *size > 0).ok_or_else(|| {
+            Fault::emerg(format_args!("invalid size \"{}\" of limit_zone", shown(node.arg(2))), &node.place)
+        })?;
+        keep(node, shown(node.arg(0)).into_owned(), size, node.arg(1), None, compiler)?;
+    }
     for Entry { node, .. } in http.level.own("limit_req_zone") {
         let rate = node.args().iter().find_map(|word| word.strip_prefix(b"rate="));
         let rate = match rate {
@@ -50,11 +56,22 @@ fn zone(node: &Node, rate: Option<u64>, compiler: &mut Compiler) -> Result<(), F
     let Some((name, size)) = name else {
         return Err(Fault::emerg(format_args!("\"{}\" must have \"zone\" parameter", node.name()), &node.place));
     };
+    keep(node, name, size, node.arg(0), rate, compiler)
+}
+
+fn keep(
+    node: &Node,
+    name: String,
+    size: u64,
+    key: &[u8],
+    rate: Option<u64>,
+    compiler: &mut Compiler,
+) -> Result<(), Fault> {
     if compiler.limit_zones.iter().any(|zone| *zone.name == name) {
-        let text = format_args!("{} \"{name}\" is already bound to key \"{}\"", node.name(), shown(node.arg(0)));
+        let text = format_args!("{} \"{name}\" is already bound to key \"{}\"", node.name(), shown(key));
         return Err(Fault::emerg(text, &node.place));
     }
-    let key = complex::compile(node.arg(0), &mut compiler.namespace, &node.place)?;
+    let key = complex::compile(key, &mut compiler.namespace, &node.place)?;
     compiler.limit_zones.push(LimitZone { name: name.into(), key, rate, size });
     Ok(())
 }

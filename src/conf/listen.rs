@@ -28,11 +28,9 @@ pub(super) struct Listen {
     pub(super) http2: bool,
     proxy_protocol: bool,
     backlog: Option<i32>,
-    reuseport: bool,
     ipv6only: Option<bool>,
     rcvbuf: Option<usize>,
     sndbuf: Option<usize>,
-    fastopen: Option<i32>,
     so_keepalive: Option<bool>,
     origin: String,
 }
@@ -47,11 +45,9 @@ impl Listen {
             http2: false,
             proxy_protocol: false,
             backlog: None,
-            reuseport: false,
             ipv6only: None,
             rcvbuf: None,
             sndbuf: None,
-            fastopen: None,
             so_keepalive: None,
             origin,
         }
@@ -73,13 +69,13 @@ pub(super) fn read(node: &Node, compiler: &mut Compiler) -> Result<Vec<Listen>, 
             compiler.note_unapplied_part(node, word);
             return Ok(Vec::new());
         }
-        parameter(&mut listen, node, word)?;
+        parameter(&mut listen, node, word, compiler)?;
     }
     let addresses = addresses(node)?;
     Ok(addresses.into_iter().map(|address| Listen { address, ..listen.clone() }).collect())
 }
 
-fn parameter(listen: &mut Listen, node: &Node, word: &[u8]) -> Result<(), Fault> {
+fn parameter(listen: &mut Listen, node: &Node, word: &[u8], compiler: &mut Compiler) -> Result<(), Fault> {
     let text = shown(word);
     let invalid = |what: &str| Fault::emerg(format_args!("invalid {what} \"{text}\""), &node.place);
     let (name, value) = text.split_once('=').map_or((&*text, None), |(name, value)| (name, Some(value)));
@@ -102,14 +98,16 @@ fn parameter(listen: &mut Listen, node: &Node, word: &[u8]) -> Result<(), Fault>
             return Ok(());
         }
         ("spdy", None) => return Ok(()),
-        ("bind" | "deferred" | "multipath", None) | ("accept_filter" | "setfib", Some(_)) => {}
-        ("reuseport", None) => listen.reuseport = true,
+        // Each worker has a socket of its own in any case.
+        ("bind" | "deferred" | "reuseport", None) => {}
+        ("multipath", None) | ("accept_filter" | "setfib", Some(_)) => compiler.note_unapplied_part(node, word),
         ("backlog", Some(value)) => {
             let backlog = value.parse::<i32>().ok().filter(|backlog| *backlog > 0);
             listen.backlog = Some(backlog.ok_or_else(|| invalid("backlog"))?);
         }
         ("fastopen", Some(value)) => {
-            listen.fastopen = Some(value.parse().map_err(|_| invalid("fastopen"))?);
+            value.parse::<i32>().map_err(|_| invalid("fastopen"))?;
+            compiler.note_unapplied_part(node, word);
         }
         ("rcvbuf", Some(value)) => listen.rcvbuf = Some(size(value).ok_or_else(|| invalid("rcvbuf"))?),
         ("sndbuf", Some(value)) => listen.sndbuf = Some(size(value).ok_or_else(|| invalid("sndbuf"))?),
@@ -253,11 +251,9 @@ impl<'c> Socket<'c> {
             http2: self.listen.http2,
             proxy_protocol: self.listen.proxy_protocol,
             backlog: self.listen.backlog,
-            reuseport: self.listen.reuseport,
             ipv6only: self.listen.ipv6only,
             rcvbuf: self.listen.rcvbuf,
             sndbuf: self.listen.sndbuf,
-            fastopen: self.listen.fastopen,
             so_keepalive: self.listen.so_keepalive,
             names,
             origin: self.listen.origin,
@@ -300,7 +296,7 @@ mod tests {
     fn listen(word: &str) -> Result<Vec<String>, String> {
         let place = Place { file: None, line: 1 };
         let words = vec![b"listen".to_vec(), word.as_bytes().to_vec()];
-        let node = Node { row: None, words, place: place.clone(), children: Vec::new(), end: place };
+        let node = Node { row: None, unknown: false, words, place: place.clone(), children: Vec::new(), end: place };
         addresses(&node)
             .map(|addresses| addresses.iter().map(display).collect())
             .map_err(|fault| fault.notes[0].text.clone())

@@ -6,15 +6,15 @@
 use std::path::{Path, PathBuf};
 
 use super::compiler::Compiler;
-use super::directives::{ALWAYS, BEFORE_03, ONLY_03, SINCE_035};
-use super::error::{ConfError, Fault, Note, Place};
+use super::directives::{ALWAYS, BEFORE_03, HTTP, ONLY_03, SINCE_04, SINCE_05, SINCE_035};
+use super::error::{ConfError, Fault, MODULE, Note, Place, shown};
 use super::namespace::dollar_name;
 use super::push::OLD_VARIABLES;
 use super::scope::{Level, Scope};
 use super::settings::{Compat, Line, LogLevel, Settings};
 use super::tree::{Dialect, Node, Reader};
 use super::written::Written;
-use super::{backend, limits, listen, logs, process, server, tables, tls, zone};
+use super::{backend, guard, limits, listen, logs, process, server, tables, tls, zone};
 
 /// What to load, and how.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,8 @@ pub struct LoadOptions {
     pub compat: Option<Line>,
     /// Exactly the module: only the names of that version, and its defects.
     pub strict: bool,
+    /// Guards that cannot be applied are warned of and left out.
+    pub accept_unguarded: bool,
     /// A text to be read instead of the file.
     pub text: Option<String>,
 }
@@ -38,6 +40,8 @@ pub struct LoadOptions {
 pub struct Loaded {
     /// The compiled configuration.
     pub settings: Settings,
+    /// Whose wire is spoken, and which words of the configuration say so.
+    pub wire: String,
     /// What a person should know about it, in order.
     pub notes: Vec<Note>,
     /// The files it was read from, with what they held.
@@ -70,20 +74,35 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, ConfError> {
         notes.extend(fault.notes);
         return Err(ConfError { notes });
     }
-    let line = options.compat.unwrap_or_else(|| if options.strict { Line::V05 } else { detect(&tree) });
+    let (line, why) = match options.compat {
+        Some(line) => (line, "--compat".to_owned()),
+        None if options.strict => (Line::V05, "--strict".to_owned()),
+        None => detect(&tree),
+    };
     let compat = Compat { line, strict: options.strict };
     let mut compiler = Compiler::new(dialect, compat, options.compat, options.prefix.clone(), directory);
-    let outcome = compile(&tree, &mut compiler);
+    let outcome = compile(&tree, options.accept_unguarded, &mut compiler);
     notes.append(&mut compiler.notes);
     match outcome {
         Ok(settings) => {
             notes.append(&mut compiler.unapplied);
-            Ok(Loaded { settings, notes, files: reader.files })
+            let wire = format!("the wire is that of {}, by {why}", line.shown());
+            Ok(Loaded { settings, wire, notes, files: reader.files })
         }
-        Err(fault) => {
+        Err(mut fault) => {
+            if line < Line::V040 {
+                fault.notes.iter_mut().for_each(before_04);
+            }
             notes.extend(fault.notes);
             Err(ConfError { notes })
         }
+    }
+}
+
+/// Versions before 0.4.0 did not put the module's name before their complaints.
+fn before_04(note: &mut Note) {
+    if let Some(text) = note.text.strip_prefix(MODULE) {
+        note.text = text.to_owned();
     }
 }
 
@@ -100,27 +119,35 @@ fn read(reader: &mut Reader, options: &LoadOptions, path: &Path, nodes: &mut Vec
     }
 }
 
-/// The line a configuration was written for: 0.3.x if it uses names only that line had.
-fn detect(nodes: &[Node]) -> Line {
+/// The line a configuration was written for, and why: the newest words decide, since an old word may be a left-over and a
+/// new one cannot be.
+fn detect(nodes: &[Node]) -> (Line, String) {
     let mut found = Found::default();
     found.walk(nodes);
-    let by_variable = found.old_variables.iter().any(|name| !found.paths.iter().any(|path| path.contains(name)));
-    match (found.old_names || by_variable, found.since_035) {
-        (false, _) => Line::V05,
-        (true, false) => Line::V034,
-        (true, true) => Line::V035,
+    let variable = found.variables.iter().find(|(name, _)| !found.paths.iter().any(|path| path.contains(name)));
+    let variable = variable.map(|(name, place)| (format!("set ${name}"), place));
+    let old = found.old.as_ref().map(|(name, place)| (name.clone(), place)).or(variable);
+    let by = |(name, place): &(String, &Place)| format!("\"{name}\" in {place}");
+    let since_04 = found.since_04.as_ref().map(|(name, place)| (name.clone(), place));
+    match (old, since_04, found.since_035) {
+        (None, _, _) => (Line::V05, "no word of an older version".to_owned()),
+        (Some(old), Some(new), _) => (Line::V05, format!("{}, which is newer than {}", by(&new), by(&old))),
+        (Some(old), None, Some((name, place))) => (Line::V035, format!("{} and {}", by(&old), by(&(name, &place)))),
+        (Some(old), None, None) => (Line::V034, by(&old)),
     }
 }
 
-/// Names that tell the line.
+/// Words that tell the line, each with its first place.
 #[derive(Default)]
 struct Found {
     /// A name only 0.3.x or older versions had.
-    old_names: bool,
+    old: Option<(String, Place)>,
     /// A name 0.3.4 did not have.
-    since_035: bool,
+    since_035: Option<(String, Place)>,
+    /// A name or word 0.3.x did not have.
+    since_04: Option<(String, Place)>,
     /// Variables of 0.3.x that are set.
-    old_variables: Vec<String>,
+    variables: Vec<(String, Place)>,
     /// Values of `push_stream_channels_path`: a variable read there is an ordinary one.
     paths: Vec<String>,
 }
@@ -128,18 +155,31 @@ struct Found {
 impl Found {
     fn walk(&mut self, nodes: &[Node]) {
         for node in nodes {
+            let told = || Some((node.name().into_owned(), node.place.clone()));
             if let Some(row) = node.row {
-                self.old_names |= row.lines == ONLY_03 || row.lines == BEFORE_03;
-                self.since_035 |= row.lines == SINCE_035;
+                let slot = match row.lines {
+                    ONLY_03 | BEFORE_03 => Some(&mut self.old),
+                    SINCE_035 => Some(&mut self.since_035),
+                    SINCE_04 | SINCE_05 => Some(&mut self.since_04),
+                    _ => None,
+                };
+                if let Some(slot @ None) = slot {
+                    *slot = told();
+                }
                 debug_assert!(row.lines == ALWAYS || row.name.starts_with("push_stream_"));
             }
             match &*node.name() {
                 "set" => {
                     let name = dollar_name(node.arg(0)).map(|name| name.to_ascii_lowercase());
-                    self.old_variables.extend(name.filter(|name| OLD_VARIABLES.contains(&name.as_str())));
+                    let name = name.filter(|name| OLD_VARIABLES.contains(&name.as_str()));
+                    self.variables.extend(name.map(|name| (name, node.place.clone())));
                 }
                 "push_stream_channels_path" => {
                     self.paths.push(String::from_utf8_lossy(node.arg(0)).to_ascii_lowercase());
+                }
+                "push_stream_subscriber" if is_mode_of_04(node.arg(0)) && self.since_04.is_none() => {
+                    self.since_04 =
+                        Some((format!("push_stream_subscriber {}", shown(node.arg(0))), node.place.clone()));
                 }
                 _ => {}
             }
@@ -148,10 +188,36 @@ impl Found {
     }
 }
 
-fn compile(nodes: &[Node], compiler: &mut Compiler) -> Result<Settings, Fault> {
+/// Modes that were directives of their own before.
+fn is_mode_of_04(word: &[u8]) -> bool {
+    [&b"eventsource"[..], b"websocket"].iter().any(|mode| word.eq_ignore_ascii_case(mode))
+}
+
+/// Whether a name of 0.1 or 0.2 stands anywhere.
+fn is_before_03(nodes: &[Node]) -> bool {
+    nodes.iter().any(|node| node.row.is_some_and(|row| row.lines == BEFORE_03) || is_before_03(&node.children))
+}
+
+/// The lines of 0.1 and 0.2 read values of the zone in servers and locations; elsewhere they may not stand there.
+fn refuse_misplaced(nodes: &[Node], in_http: bool) -> Result<(), Fault> {
+    for node in nodes {
+        if !in_http && node.row.is_some_and(|row| row.contexts == HTTP && row.name.starts_with("push_stream_")) {
+            return Err(Fault::emerg(format_args!("\"{}\" directive is not allowed here", node.name()), &node.place));
+        }
+        refuse_misplaced(&node.children, node.name() == "http")?;
+    }
+    Ok(())
+}
+
+fn compile(nodes: &[Node], accept_unguarded: bool, compiler: &mut Compiler) -> Result<Settings, Fault> {
+    if compiler.dialect.only.is_none() && !is_before_03(nodes) {
+        refuse_misplaced(nodes, false)?;
+    }
     compiler.namespace.claim(nodes);
     check_dhparam(nodes, compiler)?;
-    let main = Level::collect(None, nodes, compiler)?;
+    let mut main = Level::collect(None, nodes, compiler)?;
+    main.raise_zone_values(compiler);
+    let main = main;
     let scope = Scope { level: &main, outer: None };
     logs::combined(compiler)?;
     let servers = match main.blocks_named("http").next() {
@@ -161,9 +227,16 @@ fn compile(nodes: &[Node], compiler: &mut Compiler) -> Result<Settings, Fault> {
     let Some(events) = main.blocks_named("events").next() else {
         return Err(Fault::anywhere("no \"events\" section in configuration"));
     };
-    let process = process::compile(&scope, Some(&Scope { level: events, outer: None }), compiler)?;
-    compiler.namespace.check()?;
+    let events = Scope { level: events, outer: None };
+    let process = process::compile(&scope, Some(&events), main.blocks_named("http").next(), compiler)?;
+    if compiler.dialect.strict || !compiler.foreign {
+        compiler.namespace.check()?;
+    } else {
+        note_foreign_variables(compiler);
+    }
     let listeners = listen::listeners(&servers, compiler)?;
+    compiler.tell_unknown();
+    guard::judge(accept_unguarded, compiler)?;
     Ok(Settings {
         process,
         zone: compiler.zone.clone(),
@@ -177,6 +250,14 @@ fn compile(nodes: &[Node], compiler: &mut Compiler) -> Result<Settings, Fault> {
         largest_padding: compiler.largest_padding,
         uses_module: compiler.uses_module,
     })
+}
+
+/// Where there are words of other modules, variables that nobody defines may be theirs: they are empty.
+fn note_foreign_variables(compiler: &mut Compiler) {
+    for name in compiler.namespace.settle_unknown() {
+        let text = format!("unknown \"{name}\" variable is always empty");
+        compiler.unapplied.push(Note { level: LogLevel::Warn, text });
+    }
 }
 
 /// Compiles the `http` block. The module's complaints name its last line.

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use super::compiler::Compiler;
 use super::complex;
 use super::error::{Fault, Place, shown};
-use super::scope::{Level, Scope};
+use super::scope::{Level, Scope, Step};
 use super::settings::{Backend, Handler, Location, Locations, Match};
 use super::tree::Node;
-use super::{backend, core, push, rewrite};
+use super::{backend, core, guard, push, rewrite, server};
 
 /// What an `if` block takes from the block around it.
 pub(super) struct Parent<'a> {
@@ -20,6 +20,8 @@ pub(super) struct Parent<'a> {
     handler: Handler,
     backend: Option<Arc<Backend>>,
     has_mode: bool,
+    /// The push location, or what leads to one, as written.
+    pub(super) pushes: Option<String>,
     /// Place of the `}` of `http`, for the module's complaints.
     pub(super) end: &'a Place,
 }
@@ -80,7 +82,19 @@ pub(super) fn if_block(
     let push = push::compile(scope, &mut handler, None, compiler)?;
     let core = core::compile(scope, compiler)?;
     let backend = parent.backend.clone();
-    let me = Parent { number: parent.number, handler, backend, has_mode: parent.has_mode, end: parent.end };
+    if let Some(pushes) = &parent.pushes
+        && parent.has_mode
+    {
+        guard::inspect(scope, pushes, compiler);
+    }
+    let me = Parent {
+        number: parent.number,
+        handler,
+        backend,
+        has_mode: parent.has_mode,
+        pushes: parent.pushes.clone(),
+        end: parent.end,
+    };
     let rewrite = rewrite::compile(scope, &me, compiler)?;
     Ok(Arc::new(Location {
         matched: Match::None,
@@ -107,11 +121,43 @@ fn build(
     let push = push::compile(scope, &mut handler, has_mode.then_some(end), compiler)?;
     let core = core::compile(scope, compiler)?;
     let backend = backend::compile(scope, &matched, compiler)?;
-    let me = Parent { number: compiler.location_number(), handler, backend, has_mode, end };
+    let pushes = pushes(scope, &matched, compiler);
+    let me = Parent { number: compiler.location_number(), handler, backend, has_mode, pushes, end };
     let rewrite = rewrite::compile(scope, &me, compiler)?;
     let try_files = core::try_files(scope, compiler)?;
     let (number, handler, backend) = (me.number, me.handler, me.backend);
     Ok(Arc::new(Location { matched, number, rewrite, nested, handler, push, core, backend, try_files }))
+}
+
+/// What of this block decides about push requests: those of a location with a mode, of its server, of what `auth_request`
+/// asks, and of what leads to push locations that nobody reaches from outside.
+fn pushes(scope: &Scope<'_, '_>, matched: &Match, compiler: &mut Compiler) -> Option<String> {
+    let level = scope.level;
+    let described = guard::described(level);
+    let is_server = level.node.is_some_and(|node| node.name() == "server");
+    if is_server {
+        return server::uses_module(level).then_some(described);
+    }
+    let asked = matches!(matched, Match::Exact(uri) | Match::Prefix(uri) if compiler.asked.iter().any(|asked| **asked == **uri));
+    if level.has_mode || asked || (leads_on(level) && scope.server().is_some_and(has_inner_push)) {
+        guard::inspect(scope, &described, compiler);
+        return Some(described);
+    }
+    None
+}
+
+/// Whether requests may go from here to another location.
+fn leads_on(level: &Level<'_>) -> bool {
+    let rewrites = level.steps.iter().any(|step| matches!(step, Step::Plain(node) if node.name() == "rewrite"));
+    rewrites || ["try_files", "error_page"].iter().any(|name| !level.own(name).is_empty())
+}
+
+/// Whether a push location is reached only from other locations.
+fn has_inner_push(level: &Level<'_>) -> bool {
+    level.blocks_named("location").any(|location| {
+        let named = location.node.is_some_and(|node| node.arg(0).starts_with(b"@"));
+        (location.has_mode && (named || !location.own("internal").is_empty())) || has_inner_push(location)
+    })
 }
 
 fn prefix_of(location: &Location) -> &[u8] {

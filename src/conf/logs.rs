@@ -107,15 +107,6 @@ fn access_log(node: &Node, compiler: &mut Compiler) -> Result<Option<AccessLog>,
     Ok(Some(AccessLog { target: target(node.arg(0), compiler), format, condition }))
 }
 
-/// The `error_log` directives in effect; `None`: those of the main level.
-pub(super) fn error_logs(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<Arc<[ErrorLog]>>, Fault> {
-    let entries = scope.list("error_log");
-    if entries.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(read_error_logs(entries, compiler)?.into()))
-}
-
 /// `error_log TARGET [LEVEL...]`
 pub(super) fn read_error_logs(entries: &[Entry<'_>], compiler: &mut Compiler) -> Result<Vec<ErrorLog>, Fault> {
     let mut logs = Vec::new();

@@ -17,6 +17,10 @@ pub(super) struct Namespace {
     by_name: HashMap<String, usize>,
     /// Names the configuration defines somewhere, which go before nginx's own.
     claimed: HashSet<String>,
+    /// Variables that pushstreamd cannot fill in.
+    unmade: HashSet<usize>,
+    /// Values that `set` gives.
+    assigned: Vec<(usize, Complex)>,
 }
 
 impl Namespace {
@@ -62,13 +66,69 @@ impl Namespace {
         let lower = name.to_ascii_lowercase();
         if !self.claimed.contains(&lower) {
             if let Some(builtin) = builtin(&lower) {
-                return Variable::Builtin(builtin);
+                return self.known(builtin, &lower);
             }
-            if let Some(variable) = prefixed(name, &lower) {
-                return variable;
+            match prefixed(name, &lower) {
+                Some(Variable::Builtin(builtin)) => return self.known(builtin, &lower),
+                Some(variable) => return variable,
+                None => {}
             }
         }
         Variable::Defined(self.index(&lower))
+    }
+
+    /// A variable of nginx. One that is always empty here and not in nginx is remembered by its name.
+    fn known(&mut self, builtin: Builtin, name: &str) -> Variable {
+        if builtin != Builtin::Empty || is_empty_in_nginx_too(name) {
+            return Variable::Builtin(builtin);
+        }
+        let index = self.index(name);
+        if let Some(defined) = self.defined.get_mut(index) {
+            *defined = true;
+        }
+        self.unmade.insert(index);
+        Variable::Defined(index)
+    }
+
+    /// Notes that a variable cannot be filled in.
+    pub(super) fn mark_unmade(&mut self, index: usize) {
+        self.unmade.insert(index);
+    }
+
+    /// Notes a value that `set` gives.
+    pub(super) fn assigns(&mut self, index: usize, value: &Complex) {
+        self.assigned.push((index, value.clone()));
+    }
+
+    /// The variable that a value depends on and that cannot be filled in, if there is one.
+    pub(super) fn unmade_in(&self, value: &Complex) -> Option<String> {
+        let mut seen = HashSet::new();
+        let mut values = vec![value];
+        while let Some(value) = values.pop() {
+            for part in &value.parts {
+                let Part::Variable(Variable::Defined(index)) = part else { continue };
+                if !seen.insert(*index) {
+                    continue;
+                }
+                let Some(definition) = self.definitions.get(*index) else { continue };
+                if self.unmade.contains(index) {
+                    return Some(definition.name.to_string());
+                }
+                values.extend(self.assigned.iter().filter(|(assigned, _)| assigned == index).map(|(_, value)| value));
+                match &definition.source {
+                    Source::Assigned => {}
+                    Source::Map(map) => {
+                        values.extend([&map.key, &map.default]);
+                        values.extend(map.exact.values());
+                        values.extend(map.masks.iter().map(|(_, value)| value));
+                        values.extend(map.regexes.iter().map(|(_, value)| value));
+                    }
+                    Source::Geo(geo) => values.push(&geo.key),
+                    Source::Split(split) => values.push(&split.key),
+                }
+            }
+        }
+        None
     }
 
     fn index(&mut self, name: &str) -> usize {
@@ -88,6 +148,19 @@ impl Namespace {
             Some((definition, _)) => Err(Fault::anywhere(format_args!("unknown \"{}\" variable", definition.name))),
             None => Ok(()),
         }
+    }
+
+    /// Takes names that were used and never defined for variables of modules that are not known; the names.
+    pub(super) fn settle_unknown(&mut self) -> Vec<String> {
+        let mut names = Vec::new();
+        for (index, defined) in self.defined.iter_mut().enumerate() {
+            if !*defined && let Some(definition) = self.definitions.get(index) {
+                names.push(definition.name.to_string());
+                self.unmade.insert(index);
+                *defined = true;
+            }
+        }
+        names
     }
 
     /// The definitions, by index.
@@ -113,6 +186,10 @@ fn defined_by(node: &Node) -> Vec<String> {
         "geo" => vec![node.args().last().map_or(&[][..], Vec::as_slice)],
         "geoip2" => node.children.iter().filter_map(|row| row.words.first().map(Vec::as_slice)).collect(),
         _ if name.starts_with("set_by_lua") => vec![node.arg(0)],
+        _ if node.unknown => {
+            let first = node.args().iter().find(|word| dollar_name(word).is_some_and(|name| is_free(&name)));
+            first.map(Vec::as_slice).into_iter().collect()
+        }
         _ => Vec::new(),
     };
     words.iter().filter_map(|word| dollar_name(word)).collect()
@@ -121,7 +198,8 @@ fn defined_by(node: &Node) -> Vec<String> {
 /// Defines the variables of a directive that is not applied: they are always empty.
 pub(super) fn define_unapplied(node: &Node, namespace: &mut Namespace) -> Result<(), Fault> {
     for name in defined_by(node) {
-        namespace.define(&name, &node.place)?;
+        let index = namespace.define(&name, &node.place)?;
+        namespace.mark_unmade(index);
     }
     Ok(())
 }
@@ -144,6 +222,39 @@ fn fallback(name: &str) -> Source {
         })),
         _ => Source::Assigned,
     }
+}
+
+/// Whether nginx itself has no variable of this name.
+fn is_free(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let word = lower.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    word && !lower.starts_with(|first: char| first.is_ascii_digit())
+        && builtin(&lower).is_none()
+        && prefixed(name, &lower).is_none()
+}
+
+/// Variables that nginx has no value for before a request is answered, or without a proxy.
+fn is_empty_in_nginx_too(name: &str) -> bool {
+    const FAMILIES: [&str; 8] =
+        ["upstream_", "sent_trailer_", "trailer_", "fastcgi_", "session_", "proxy_internal_", "connections_", "spdy"];
+    const NAMES: [&str; 15] = [
+        "brotli_ratio",
+        "gzip_ratio",
+        "zstd_ratio",
+        "limit_conn_status",
+        "limit_req_status",
+        "memcached_key",
+        "proxy_host",
+        "proxy_port",
+        "request_body",
+        "request_body_file",
+        "slice_range",
+        "status_zone",
+        "internal_ctx",
+        "pipe",
+        "limit_rate",
+    ];
+    NAMES.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
 /// Families of other modules: always empty.
@@ -202,6 +313,7 @@ fn builtin(name: &str) -> Option<Builtin> {
         "host" => Builtin::Host,
         "hostname" => Builtin::Hostname,
         "https" => Builtin::Https,
+        "invalid_referer" => Builtin::InvalidReferer,
         "is_args" => Builtin::IsArgs,
         "msec" => Builtin::Msec,
         "nginx_version" => Builtin::NginxVersion,
@@ -248,7 +360,6 @@ fn builtin(name: &str) -> Option<Builtin> {
         | "http2"
         | "http3"
         | "internal_ctx"
-        | "invalid_referer"
         | "limit_conn_status"
         | "limit_rate"
         | "limit_req_status"

@@ -7,15 +7,15 @@ use std::path::PathBuf;
 use super::compiler::Compiler;
 use super::error::{Fault, shown};
 use super::logs;
-use super::scope::{Scope, invalid_value};
-use super::settings::Process;
-use super::tree::Node;
+use super::scope::{Level, Scope, invalid_value};
+use super::settings::{ErrorLog, Process};
 use super::units;
 
 /// Compiles the values of the main level and of `events`.
 pub(super) fn compile(
     main: &Scope<'_, '_>,
     events: Option<&Scope<'_, '_>>,
+    http: Option<&Level<'_>>,
     compiler: &mut Compiler,
 ) -> Result<Process, Fault> {
     let connections = events.and_then(|events| events.number("worker_connections")).unwrap_or(512);
@@ -28,8 +28,7 @@ pub(super) fn compile(
         worker_connections: usize::try_from(connections).unwrap_or(usize::MAX),
         worker_rlimit_nofile: main.number("worker_rlimit_nofile"),
         worker_shutdown_timeout: main.number("worker_shutdown_timeout"),
-        error_log: logs::read_error_logs(main.list("error_log"), compiler)?,
-        env: main.list("env").iter().map(|entry| env(entry.node)).collect(),
+        error_log: error_logs(main, http, compiler)?,
     })
 }
 
@@ -37,13 +36,17 @@ fn pid(main: &Scope<'_, '_>, compiler: &Compiler) -> PathBuf {
     compiler.in_prefix(main.text("pid").unwrap_or(b"logs/nginx.pid"))
 }
 
-/// `NAME` or `NAME=VALUE`
-fn env(node: &Node) -> (String, Option<String>) {
-    let text = shown(node.arg(0));
-    match text.split_once('=') {
-        Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-        None => (text.into_owned(), None),
+/// There is one log for all: where main names none, that of `http`, as distributions have it.
+fn error_logs(main: &Scope<'_, '_>, http: Option<&Level<'_>>, compiler: &mut Compiler) -> Result<Vec<ErrorLog>, Fault> {
+    let own = main.list("error_log");
+    let of_http = http.map_or(&[][..], |http| http.own("error_log"));
+    if own.is_empty() {
+        return logs::read_error_logs(of_http, compiler);
     }
+    for entry in of_http {
+        compiler.note_unapplied(entry.node);
+    }
+    logs::read_error_logs(own, compiler)
 }
 
 fn worker_processes(main: &Scope<'_, '_>) -> Result<Option<usize>, Fault> {

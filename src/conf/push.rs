@@ -48,6 +48,7 @@ pub(super) fn compile(
             .or_else(|| scope.number("push_stream_subscriber_connection_ttl")),
         websocket_allow_publish: scope.flag("push_stream_websocket_allow_publish", false),
         websocket_deflate: scope.flag("push_stream_websocket_deflate", false),
+        websocket_max_message_size: scope.number("push_stream_websocket_max_message_size").unwrap_or(1 << 20),
         last_received_message_time: scope.complex("push_stream_last_received_message_time").cloned(),
         last_received_message_tag: scope.complex("push_stream_last_received_message_tag").cloned(),
         last_event_id: scope.complex("push_stream_last_event_id").cloned(),

@@ -53,6 +53,7 @@ fn set(node: &Node, compiler: &mut Compiler) -> Result<Option<Operation>, Fault>
         }
         name => {
             let index = compiler.namespace.define(name, &node.place)?;
+            compiler.namespace.assigns(index, &value);
             Ok(Some(Operation::Set(index, value)))
         }
     }
@@ -103,6 +104,14 @@ fn if_block(
 ) -> Result<Operation, Fault> {
     let Some(node) = level.node else { return Ok(Operation::Break) };
     let condition = condition(node, compiler)?;
+    if let Some(pushes) = &parent.pushes {
+        let values = match &condition {
+            Condition::True(value) | Condition::Matches { value, .. } => vec![value.clone()],
+            Condition::Equal { value, text, .. } => vec![value.clone(), text.clone()],
+            Condition::File { path, .. } => vec![path.clone()],
+        };
+        compiler.guards.reads(&node.place, "if", values, pushes.clone());
+    }
     let scope = Scope { level, outer: Some(outer) };
     let location = location::if_block(&scope, parent, compiler)?;
     Ok(Operation::If { condition, location })

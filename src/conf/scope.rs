@@ -8,9 +8,9 @@ use std::collections::HashMap;
 
 use super::compiler::Compiler;
 use super::complex;
-use super::directives::{Contents, Kind};
-use super::error::{Fault, shown};
-use super::settings::Handler;
+use super::directives::{self, Contents, Effect, Kind};
+use super::error::{Fault, Note, os_error, shown};
+use super::settings::{Handler, LogLevel};
 use super::tree::Node;
 use super::units;
 use super::variable::Complex;
@@ -46,6 +46,8 @@ pub(super) struct Level<'t> {
     pub(super) steps: Vec<Step<'t>>,
     /// Blocks within, other than `if`, in order.
     pub(super) blocks: Vec<Level<'t>>,
+    /// Directives that are not applied, known or not.
+    pub(super) unapplied: Vec<&'t Node>,
     /// What answers here, and the directive that said so.
     pub(super) handler: Option<(Handler, &'t Node)>,
     /// A mode of the module is set here.
@@ -81,13 +83,17 @@ impl<'t> Level<'t> {
     }
 
     fn add(&mut self, node: &'t Node, compiler: &mut Compiler) -> Result<(), Fault> {
-        let Some(row) = node.row else { return Ok(()) };
+        let Some(row) = node.row else { return self.add_unknown(node, compiler) };
         compiler.note_spelling(node, row);
         let value = match row.kind {
-            Kind::Silent => return Ok(()),
+            Kind::Silent => {
+                note_missing_part(node, compiler);
+                return Ok(());
+            }
+            Kind::NotApplied if is_default(node) => return Ok(()),
             Kind::NotApplied | Kind::Skipped(_) => {
                 compiler.note_unapplied(node);
-                return namespace::define_unapplied(node, &mut compiler.namespace);
+                return self.leave(node, compiler);
             }
             Kind::Step => {
                 self.steps.push(Step::Plain(node));
@@ -114,6 +120,23 @@ impl<'t> Level<'t> {
         Ok(())
     }
 
+    fn add_unknown(&mut self, node: &'t Node, compiler: &mut Compiler) -> Result<(), Fault> {
+        compiler.note_unknown(node);
+        self.leave(node, compiler)
+    }
+
+    /// Keeps what is not applied: it may give a variable, answer the location, or have guarded it.
+    fn leave(&mut self, node: &'t Node, compiler: &mut Compiler) -> Result<(), Fault> {
+        self.unapplied.push(node);
+        compiler.foreign |= node.unknown || directives::is_foreign(&node.name());
+        let in_location = self.node.is_some_and(|block| block.name() == "location");
+        let name = node.name();
+        if in_location && directives::family_of(&name).is_some_and(|family| family.effect == Effect::Answers) {
+            self.handler = Some((Handler::Foreign((&*name).into()), node));
+        }
+        namespace::define_unapplied(node, &mut compiler.namespace)
+    }
+
     fn refuse_duplicate(&self, node: &Node, meaning: &str) -> Result<(), Fault> {
         if !self.values.contains_key(meaning) {
             return Ok(());
@@ -134,6 +157,44 @@ impl<'t> Level<'t> {
             return Err(duplicate(node));
         }
         Ok(())
+    }
+
+    /// Takes values of the zone that stand in servers and locations up into `http`: there is one zone for all.
+    pub(super) fn raise_zone_values(&mut self, compiler: &mut Compiler) {
+        for http in self.blocks.iter_mut().filter(|block| block.node.is_some_and(|node| node.name() == "http")) {
+            let mut raised = Vec::new();
+            http.blocks.iter_mut().for_each(|block| block.take_zone_values(&mut raised));
+            for (meaning, entry) in raised {
+                let own = http.values.entry(meaning).or_default();
+                match own.first() {
+                    None => own.push(entry),
+                    Some(first) if first.node.args() == entry.node.args() => {}
+                    Some(first) => {
+                        let text = format!(
+                            "\"{}\" counts for all locations, that in {} is used",
+                            entry.node.name(),
+                            first.node.place
+                        );
+                        compiler.warn(text, &entry.node.place);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_zone_values(&mut self, raised: &mut Vec<(&'static str, Entry<'t>)>) {
+        let is_of_zone = |entry: &Entry<'_>| entry.node.row.is_some_and(|row| row.contexts == directives::HTTP);
+        let names: Vec<&'static str> = self
+            .values
+            .iter()
+            .filter(|(name, entries)| name.starts_with("push_stream_") && entries.iter().any(is_of_zone))
+            .map(|(name, _)| *name)
+            .collect();
+        for name in names {
+            let entries = self.values.remove(name).unwrap_or_default();
+            raised.extend(entries.into_iter().map(|entry| (name, entry)));
+        }
+        self.blocks.iter_mut().for_each(|block| block.take_zone_values(raised));
     }
 
     /// The directives of this level alone.
@@ -190,10 +251,33 @@ impl<'a, 't> Scope<'a, 't> {
         }
     }
 
+    /// The server around.
+    pub(super) fn server(&self) -> Option<&'a Level<'t>> {
+        if self.level.node.is_some_and(|node| node.name() == "server") {
+            return Some(self.level);
+        }
+        self.outer.and_then(Scope::server)
+    }
+
     /// First word of the innermost directive of this name.
     pub(super) fn word(&self, name: &str) -> Option<&'a [u8]> {
         self.entry(name).map(|entry| entry.node.arg(0))
     }
+}
+
+/// Directives that are as good as applied but for one of their words.
+fn note_missing_part(node: &Node, compiler: &mut Compiler) {
+    match &*node.name() {
+        "tcp_nodelay" if node.arg(0) == b"off" => compiler.note_unapplied_part(node, b"off"),
+        "load_module" => compiler.foreign |= !node.arg(0).windows(11).any(|part| part == b"push_stream"),
+        "env" if node.arg(0).contains(&b'=') => compiler.note_unapplied_part(node, node.arg(0)),
+        _ => {}
+    }
+}
+
+/// Whether a directive that is not applied asks for nothing.
+fn is_default(node: &Node) -> bool {
+    node.name() == "reset_timedout_connection" && node.arg(0) == b"off"
 }
 
 /// Reads the single word of a directive.
@@ -239,7 +323,10 @@ fn header_file(node: &Node) -> Result<Vec<u8>, Fault> {
         |what: &str| Fault::module(format_args!("unable to {what} \"{name}\" for header template"), &node.place);
     let mut file = std::fs::File::open(&*name).map_err(|_| failed("open file"))?;
     let mut text = Vec::new();
-    std::io::Read::read_to_end(&mut file, &mut text).map_err(|_| failed("read data from file"))?;
+    std::io::Read::read_to_end(&mut file, &mut text).map_err(|error| {
+        let text = format!("pread() \"{name}\" failed {}", os_error(&error));
+        Fault { notes: vec![Note { level: LogLevel::Crit, text }] }.then(failed("read data from file"))
+    })?;
     Ok(text)
 }
 

@@ -16,7 +16,7 @@ use super::tables::host_mask;
 use super::tree::Node;
 use super::units;
 use super::variable::HostMask;
-use super::{access, tls};
+use super::{access, guard, tls};
 
 /// A server and what its sockets need of it.
 pub(super) struct Compiled {
@@ -56,6 +56,7 @@ pub(super) fn compile(scope: &Scope<'_, '_>, end: &Place, compiler: &mut Compile
         pushes: uses_module(scope.level),
         foreign: foreign(scope.level, scope).map(Into::into),
     };
+    guard::follow_asks(&server, compiler);
     Ok(Compiled { server: Arc::new(server), names, listens })
 }
 
@@ -117,7 +118,7 @@ fn server_names(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<(Box<s
     Ok((first.unwrap_or_default(), names))
 }
 
-fn server_name(node: &Node, word: &[u8], compiler: &mut Compiler) -> Result<(Box<str>, Name), Fault> {
+pub(super) fn server_name(node: &Node, word: &[u8], compiler: &mut Compiler) -> Result<(Box<str>, Name), Fault> {
     let text = shown(word);
     if let Some(pattern) = word.strip_prefix(b"~") {
         if pattern.is_empty() {

@@ -4,14 +4,16 @@
 //! [`Location`] and never upwards.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use access::{AccessRule, AuthBasic, Cidr, LimitExcept, RealIp, Referers, SecureLink, Who};
 pub use backend::{Backend, UpstreamServer};
 
 use super::variable::{Complex, Definition};
 
+mod access;
 mod backend;
 
 /// A whole configuration.
@@ -63,6 +65,18 @@ pub enum Line {
     V05,
 }
 
+impl Line {
+    /// Its versions, for readers.
+    pub fn shown(self) -> &'static str {
+        match self {
+            Self::V034 => "0.3.4",
+            Self::V035 => "0.3.5",
+            Self::V040 => "0.4.0",
+            Self::V05 => "0.5 and 0.6",
+        }
+    }
+}
+
 /// Values of the main context and of `events`.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "each is nginx's directive of the same name")]
@@ -77,7 +91,6 @@ pub struct Process {
     pub worker_rlimit_nofile: Option<u64>,
     pub worker_shutdown_timeout: Option<u64>,
     pub error_log: Vec<ErrorLog>,
-    pub env: Vec<(String, Option<String>)>,
 }
 
 /// An `error_log` directive.
@@ -154,11 +167,9 @@ pub struct Listener {
     pub http2: bool,
     pub proxy_protocol: bool,
     pub backlog: Option<i32>,
-    pub reuseport: bool,
     pub ipv6only: Option<bool>,
     pub rcvbuf: Option<usize>,
     pub sndbuf: Option<usize>,
-    pub fastopen: Option<i32>,
     pub so_keepalive: Option<bool>,
     /// Choice of the server by name.
     pub names: ServerNames,
@@ -386,6 +397,8 @@ pub struct Push {
     pub websocket_allow_publish: bool,
     /// `push_stream_websocket_deflate`
     pub websocket_deflate: bool,
+    /// `push_stream_websocket_max_message_size`; 0: any.
+    pub websocket_max_message_size: u64,
     /// `push_stream_last_received_message_time`
     pub last_received_message_time: Option<Complex>,
     /// `push_stream_last_received_message_tag`
@@ -543,6 +556,8 @@ pub struct Core {
     /// `auth_request_set`: index of a defined variable, and its value once the backend has answered.
     pub auth_request_set: Arc<[(usize, Complex)]>,
     pub secure_link: Option<Arc<SecureLink>>,
+    pub valid_referers: Option<Arc<Referers>>,
+    pub charset: Option<Arc<Charset>>,
     pub root: PathTemplate,
     pub internal: bool,
     pub client_max_body_size: u64,
@@ -557,12 +572,9 @@ pub struct Core {
     pub gzip: Option<Arc<Gzip>>,
     pub access_log: Arc<[AccessLog]>,
     pub log_not_found: bool,
-    pub error_log: Option<Arc<[ErrorLog]>>,
     pub limit_conn: Arc<[LimitConn]>,
     pub limit_req: Arc<[LimitReq]>,
     pub realip: Option<Arc<RealIp>>,
-    pub tcp_nodelay: bool,
-    pub reset_timedout_connection: bool,
     pub absolute_redirect: bool,
     pub port_in_redirect: bool,
     pub server_name_in_redirect: bool,
@@ -614,67 +626,22 @@ pub struct ErrorPage {
     pub target: Complex,
 }
 
-/// `allow` / `deny`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AccessRule {
-    /// `allow`
-    pub allow: bool,
-    /// Whom.
-    pub who: Who,
-}
-
-/// Whom an access rule names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
-    /// `all`
-    All,
-    /// `unix:`
-    Unix,
-    /// An address or network.
-    Network(Cidr),
-}
-
-/// A network: address and prefix length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr {
-    /// First address.
-    pub address: IpAddr,
-    /// Prefix length in bits.
-    pub prefix: u8,
-}
-
-/// `limit_except`.
+/// `charset`, told behind the content types it is for.
 #[derive(Debug)]
-pub struct LimitExcept {
-    /// Methods that are not limited (GET includes HEAD).
-    pub methods: Vec<Box<str>>,
-    /// Rules for all others.
-    pub access: Vec<AccessRule>,
-    /// Password protection for all others.
-    pub auth_basic: Option<Arc<AuthBasic>>,
+pub struct Charset {
+    /// Its name; nothing is told where it comes out empty.
+    pub name: Complex,
+    /// `charset_types`, lower-cased.
+    pub types: Vec<Box<str>>,
+    /// `charset_types *`
+    pub all_types: bool,
 }
 
-/// `auth_basic` + `auth_basic_user_file`.
-#[derive(Debug)]
-pub struct AuthBasic {
-    /// Realm; `off` disables.
-    pub realm: Complex,
-    /// The password file, read for each request that needs it.
-    pub user_file: Complex,
-}
-
-/// How links are protected.
-#[derive(Debug)]
-pub enum SecureLink {
-    /// `secure_link` + `secure_link_md5`.
-    Hashed {
-        /// `secure_link`: `hash[,expires]`.
-        value: Complex,
-        /// `secure_link_md5`: what is hashed.
-        hashed: Complex,
-    },
-    /// `secure_link_secret`: `/PREFIX/HASH/LINK`, HASH being that of LINK and this word.
-    Secret(Box<[u8]>),
+impl Charset {
+    /// Whether the charset is told behind this content type.
+    pub fn is_for(&self, content_type: &str) -> bool {
+        self.all_types || self.types.iter().any(|listed| listed.eq_ignore_ascii_case(content_type))
+    }
 }
 
 /// `gzip on` and its parameters.
@@ -755,17 +722,6 @@ pub struct LimitReq {
     pub nodelay: u32,
     /// `limit_req_status`
     pub status: u16,
-}
-
-/// `set_real_ip_from`, `real_ip_header`, `real_ip_recursive`.
-#[derive(Debug)]
-pub struct RealIp {
-    /// Trusted peers.
-    pub from: Vec<Who>,
-    /// Header that names the client, lower-cased; `proxy_protocol` for the PROXY header.
-    pub header: Box<str>,
-    /// `real_ip_recursive`
-    pub recursive: bool,
 }
 
 /// TLS of a server.

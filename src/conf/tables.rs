@@ -32,6 +32,11 @@ pub(super) fn compile(http: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<(
                 _ => Source::Split(Arc::new(split(node, compiler)?)),
             };
             compiler.namespace.define_as(&variable, source, &node.place)?;
+            if name == "geo" && node.children.iter().any(|row| row.name() == "proxy") {
+                // The address would be another one.
+                let index = compiler.namespace.define(&variable, &node.place)?;
+                compiler.namespace.mark_unmade(index);
+            }
         }
     }
     Ok(())

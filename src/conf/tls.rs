@@ -63,7 +63,7 @@ fn try_file(what: &str, path: &Path) -> Result<(), Fault> {
 /// Versions before 1.2 are not spoken; where nothing else is asked for, 1.2 and 1.3 are.
 fn protocols(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Vec<TlsVersion>, Fault> {
     let mut versions = Vec::new();
-    if let Some(entry) = scope.entry("ssl_protocols") {
+    for entry in scope.list("ssl_protocols") {
         for word in entry.node.args() {
             match word.as_slice() {
                 b"TLSv1.2" => versions.push(TlsVersion::V12),

@@ -18,8 +18,10 @@ const DEEPEST: usize = 100;
 /// One directive.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// Its row; `None` for a row of words.
+    /// Its row; `None` for a row of words and for what is not known.
     pub(super) row: Option<&'static Directive>,
+    /// A directive that no row knows.
+    pub(super) unknown: bool,
     /// Name and words.
     pub(super) words: Vec<Vec<u8>>,
     /// Where its `;` or `{` is.
@@ -119,16 +121,20 @@ impl Reader {
         if words.first().is_some_and(|name| name == b"include") {
             return self.include(&words, end, &place, contents, nodes);
         }
-        let mut node = Node { row: None, words, end: place.clone(), place, children: Vec::new() };
+        let mut node = Node { row: None, unknown: false, words, end: place.clone(), place, children: Vec::new() };
         let inner = match contents {
             Contents::Words if end == End::Open => return Err(Fault::emerg("unexpected \"{\"", &node.place)),
             Contents::Words => None,
             Contents::Opaque if node.name().ends_with("_by_lua_block") => Some(Contents::Lua),
             Contents::Opaque | Contents::Lua => (end == End::Open).then_some(Contents::Opaque),
             Contents::Directives(context) => {
-                let row = self.row(&node, context, end)?;
-                node.row = Some(row);
-                inside(row, context)
+                node.row = self.row(&node, context, end)?;
+                node.unknown = node.row.is_none();
+                match node.row {
+                    Some(row) => inside(row, context),
+                    None if node.name().ends_with("_by_lua_block") => Some(Contents::Lua),
+                    None => Some(Contents::Opaque),
+                }
             }
         };
         match inner {
@@ -145,16 +151,21 @@ impl Reader {
         Ok(())
     }
 
-    /// The row of a directive, if it may stand here as it does.
-    fn row(&self, node: &Node, context: Contexts, end: End) -> Result<&'static Directive, Fault> {
+    /// The row of a directive, if it may stand here as it does; none for what belongs to a module that is not known, which
+    /// is somebody else's business.
+    fn row(&self, node: &Node, context: Contexts, end: End) -> Result<Option<&'static Directive>, Fault> {
         let name = node.name();
+        // Tables of other modules are written from what they say; where they disagree with a file, the file is right.
+        let foreign = directives::is_foreign(&name);
         let mut known = false;
         for row in directives::named(&name) {
             if self.dialect.only.is_some_and(|line| !row.lines.know(line)) {
                 continue;
             }
-            known = true;
-            if !row.contexts.meets(context) {
+            let is_left = foreign && matches!(row.kind, Kind::NotApplied | Kind::Skipped(_));
+            known |= !is_left;
+            let misplaced = !row.contexts.meets(context) && !self.may_be_raised(row, context);
+            if misplaced || (is_left && !fits(row, node, end)) {
                 continue;
             }
             if !row.is_block() && end == End::Open {
@@ -166,14 +177,27 @@ impl Reader {
             if !row.args.allow(node.args().len()) {
                 return Err(wrong_count(&name, &node.place));
             }
-            return Ok(row);
+            return Ok(Some(row));
         }
-        let text = if known {
-            format!("\"{name}\" directive is not allowed here")
-        } else {
-            format!("unknown directive \"{name}\"")
-        };
-        Err(Fault::emerg(text, &node.place))
+        if known {
+            return Err(Fault::emerg(format_args!("\"{name}\" directive is not allowed here"), &node.place));
+        }
+        if !name.starts_with("push_stream_") {
+            return Ok(None);
+        }
+        let meant = directives::nearest(&name).filter(|_| self.dialect.only.is_none());
+        let meant = meant.map(|near| format!(", did you mean \"{near}\"?")).unwrap_or_default();
+        Err(Fault::emerg(format_args!("unknown directive \"{name}\"{meant}"), &node.place))
+    }
+
+    /// Lines before 0.3 had values of the zone in servers and locations too. Whether the file is of such a line is known
+    /// when it has been read.
+    fn may_be_raised(&self, row: &Directive, context: Contexts) -> bool {
+        let in_http = directives::SERVER.meets(context) || directives::LOCATION.meets(context);
+        self.dialect.only.is_none()
+            && row.contexts == directives::HTTP
+            && row.name.starts_with("push_stream_")
+            && in_http
     }
 
     fn include(
@@ -225,6 +249,11 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// Whether a directive is as its row says.
+fn fits(row: &Directive, node: &Node, end: End) -> bool {
+    row.is_block() == (end == End::Open) && row.args.allow(node.args().len())
 }
 
 /// What stands in the block of `row`.

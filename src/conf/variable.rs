@@ -60,6 +60,7 @@ pub enum Builtin {
     Host,
     Hostname,
     Https,
+    InvalidReferer,
     IsArgs,
     Msec,
     NginxVersion,

@@ -54,6 +54,7 @@ impl Written {
                 Kind::Silent | Kind::NotApplied | Kind::Skipped(_) => Part::Ignored,
                 _ => Part::Applied,
             },
+            None if node.unknown => Part::Ignored,
             None => Part::Applied,
         };
         let has_block = node.row.is_some_and(|row| matches!(row.kind, Kind::Block(_) | Kind::Skipped(_)));

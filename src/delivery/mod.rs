@@ -4,14 +4,19 @@
 //! channels, but no HTTP: what a long-poll is answered with is asked of a [`Waiting`] that the floor above hands in.
 //! A waiting subscriber costs no timer, no buffer and no wake-up.
 
+mod admission;
 mod connection;
 mod deadlines;
+mod fan_out;
+mod fence;
 mod outbox;
 mod stream;
 mod subscribers;
 mod tls_stream;
+mod watch;
 mod worker;
 
+pub use admission::Admission;
 pub use connection::{Connection, Event, Flush};
 pub use stream::Stream;
 pub use subscribers::{Encoding, Ending, Manner, Subscriber, Waiting};

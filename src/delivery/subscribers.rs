@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use super::connection::Connection;
 use crate::hub::{ChannelKey, Fanout, Registration};
-use crate::model::Now;
+use crate::model::{Now, Stamp};
 use crate::render::View;
 
 /// What a waiting long-poll is answered with: complete answers, head and all, made by the floor that knows HTTP.
@@ -21,8 +21,9 @@ pub trait Waiting {
     fn message(&self, fanout: &Fanout, now: Now) -> Bytes;
     /// The answer that tells that a channel was deleted.
     fn deleted(&self, fanout: &Fanout, now: Now) -> Bytes;
-    /// The answer when the time is over, or (`closing`) the server says farewell and closes the connection.
-    fn timed_out(&self, now: Now, closing: bool) -> Bytes;
+    /// The answer when the time is over, or (`closing`) the server says farewell and closes the connection; what the client has
+    /// seen ends with `seen`.
+    fn timed_out(&self, now: Now, seen: Stamp, closing: bool) -> Bytes;
 }
 
 /// A body whose bytes are a subscriber's own (compressed), made from the rendered ones piece by piece.
@@ -204,7 +205,7 @@ mod tests {
             wildcard_prefix: Box::default(),
             events_channel_id: Box::default(),
         };
-        let hub = Hub::new(zone, HubOptions::default(), 1, Now(0));
+        let hub = Hub::new(zone, HubOptions::default(), 1, Now(0), None);
         let path = (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join("/");
         let ask = Ask {
             worker: 0,

@@ -1,4 +1,5 @@
-//! A worker: its connections, its subscribers, and the two things that happen to them from outside: notes and time.
+//! A worker: its connections, its subscribers, and the loop that serves the two things that happen to them from outside:
+//! notes (`fan_out`) and time (`watch`).
 //!
 //! A publish posts a note to each worker that has subscribers of the channel. The worker takes ALL its notes, appends the
 //! rendered bytes to each outbox, and only then writes to each touched connection once: many messages in flight cost one
@@ -10,19 +11,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use slab::Slab;
 use tokio::sync::Notify;
 
+use super::admission::Admission;
 use super::connection::{Connection, Flush};
 use super::deadlines::Deadlines;
 use super::subscribers::{Ending, Listeners, Manner, Subscriber};
-use crate::hub::{Fanout, Hub, Note, Registration};
-use crate::model::Now;
+use crate::hub::{Hub, Note};
+use crate::model::{Now, Stamp};
 use crate::render::View;
-
-/// Connections flushed before others get their turn.
-const SLICE: usize = 128;
 
 /// What happens at all workers; but for `connections` only ever counted up.
 #[derive(Debug, Default)]
@@ -35,21 +33,33 @@ pub struct Tally {
     pub send_timeouts: AtomicU64,
     /// Messages handed to subscribers.
     pub deliveries: AtomicU64,
+    /// Connections that ended by a panic below them: mistakes of ours.
+    pub panics: AtomicU64,
+}
+
+impl Tally {
+    /// Counts a connection that a panic has ended. What it was has been told by whoever hears of panics first.
+    pub fn count_panic(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+        tracing::error!("push stream module: a connection was ended by a mistake of the server");
+    }
 }
 
 /// The state of one worker thread.
 pub struct Worker {
     index: usize,
     hub: Arc<Hub>,
-    tally: Arc<Tally>,
+    pub(super) tally: Arc<Tally>,
     /// Most bytes that may wait for one subscriber when another message is added.
-    budget: usize,
+    pub(super) budget: usize,
     started: Instant,
-    connections: RefCell<Slab<Rc<Connection>>>,
-    listeners: RefCell<Listeners>,
-    deadlines: RefCell<Deadlines>,
-    touched: RefCell<Vec<Rc<Connection>>>,
-    notes: RefCell<Vec<Note>>,
+    pub(super) connections: RefCell<Slab<Rc<Connection>>>,
+    pub(super) listeners: RefCell<Listeners>,
+    pub(super) deadlines: RefCell<Deadlines>,
+    pub(super) touched: RefCell<Vec<Rc<Connection>>>,
+    pub(super) notes: RefCell<Vec<Note>>,
+    /// What clients of the worker have seen by the last delivery: all messages of their channels up to here, and none after.
+    pub(super) seen: Cell<Stamp>,
     bell: Arc<Notify>,
     /// Until when the worker's loop sleeps (monotonic milliseconds); 0 while it is awake.
     sleeps_until: Cell<u64>,
@@ -72,6 +82,7 @@ impl Worker {
             deadlines: RefCell::default(),
             touched: RefCell::default(),
             notes: RefCell::default(),
+            seen: Cell::default(),
             bell,
             sleeps_until: Cell::new(0),
         }
@@ -85,6 +96,11 @@ impl Worker {
     /// The hub.
     pub fn hub(&self) -> &Arc<Hub> {
         &self.hub
+    }
+
+    /// What happens at all workers.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Wall-clock time.
@@ -158,11 +174,12 @@ impl Worker {
         connection: &Rc<Connection>,
         view: Arc<View>,
         manner: Manner,
-        registration: &Registration,
+        admission: Admission,
         ending: &Ending,
     ) {
+        let Some(registration) = admission.take() else { return };
         connection.deadline.set(0);
-        let mut subscriber = Subscriber::new(view, manner, registration, ending, self.clock());
+        let mut subscriber = Subscriber::new(view, manner, &registration, ending, self.clock());
         self.listeners.borrow_mut().join(connection, &mut subscriber);
         let due = subscriber.due();
         *connection.subscriber.borrow_mut() = Some(subscriber);
@@ -181,7 +198,7 @@ impl Worker {
     }
 
     /// Ends a subscription whose last bytes are in the outbox.
-    fn end(&self, connection: &Rc<Connection>) {
+    pub(super) fn end(&self, connection: &Rc<Connection>) {
         if self.unsubscribe(connection) {
             connection.signal_ended();
         }
@@ -215,228 +232,7 @@ impl Worker {
         }
     }
 
-    fn deliver_notes(&self) {
-        let mut notes = std::mem::take(&mut *self.notes.borrow_mut());
-        self.hub.take_notes(self.index, &mut notes);
-        for note in notes.drain(..) {
-            match note {
-                Note::Message(fanout) => self.deliver(&fanout),
-                Note::Deleted(fanout) => self.deliver_deleted(&fanout),
-            }
-        }
-        *self.notes.borrow_mut() = notes;
-    }
-
-    fn deliver(&self, fanout: &Fanout) {
-        let (clock, now) = (self.clock(), self.now());
-        let mut answered = Vec::new();
-        let mut rendered = Rendered::default();
-        let listeners = self.listeners.borrow();
-        let list = listeners.of(fanout.channel);
-        self.tally.deliveries.fetch_add(list.len() as u64, Ordering::Relaxed);
-        for connection in list {
-            let mut subscriber = connection.subscriber.borrow_mut();
-            let Some(subscriber) = subscriber.as_mut().filter(|subscriber| fanout.message.seq > subscriber.seq) else {
-                continue;
-            };
-            match &mut subscriber.manner {
-                Manner::Stream => {
-                    subscriber.last_sent = clock;
-                    self.hand(connection, rendered.of(&subscriber.view, fanout));
-                }
-                Manner::Encoded(encoding) => {
-                    subscriber.last_sent = clock;
-                    self.hand(connection, encoding.piece(&rendered.of(&subscriber.view, fanout)));
-                }
-                Manner::LongPoll(waiting) => {
-                    let answer = waiting.message(fanout, now);
-                    // Never a second answer, even if the connection stands in the list twice.
-                    subscriber.seq = u64::MAX;
-                    self.hand(connection, answer);
-                    answered.push(Rc::clone(connection));
-                }
-            }
-        }
-        drop(listeners);
-        for connection in answered {
-            self.end(&connection);
-        }
-    }
-
-    fn deliver_deleted(&self, fanout: &Fanout) {
-        let now = self.now();
-        let list = self.listeners.borrow_mut().take(fanout.channel);
-        let mut rendered = Rendered::default();
-        for connection in &list {
-            let mut guard = connection.subscriber.borrow_mut();
-            let Some(subscriber) = guard.as_mut() else { continue };
-            let last = subscriber.forget(fanout.channel);
-            let over = last || matches!(subscriber.manner, Manner::LongPoll(_));
-            match &mut subscriber.manner {
-                Manner::Stream => self.hand(connection, rendered.of(&subscriber.view, fanout)),
-                Manner::Encoded(encoding) => {
-                    self.hand(connection, encoding.piece(&rendered.of(&subscriber.view, fanout)));
-                }
-                Manner::LongPoll(waiting) => self.hand(connection, waiting.deleted(fanout, now)),
-            }
-            if last {
-                self.hand_end(connection, subscriber);
-            }
-            drop(guard);
-            if over {
-                self.end(connection);
-            }
-        }
-    }
-
-    /// Appends bytes for a connection; one that does not read is given up.
-    fn hand(&self, connection: &Rc<Connection>, bytes: Bytes) {
-        if bytes.is_empty() || connection.is_broken() {
-            return;
-        }
-        let waiting = connection.waiting();
-        if waiting > self.budget {
-            self.tally.too_slow.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(waiting, budget = self.budget, "push stream module: subscriber does not read, disconnected");
-            connection.give_up();
-            return;
-        }
-        connection.push(bytes);
-        if connection.touch() {
-            self.touched.borrow_mut().push(Rc::clone(connection));
-        }
-    }
-
-    /// Appends what ends a stream: footer and end of the body.
-    fn hand_end(&self, connection: &Rc<Connection>, subscriber: &mut Subscriber) {
-        let view = &subscriber.view;
-        match &mut subscriber.manner {
-            Manner::Stream => {
-                self.hand(connection, view.footer().clone());
-                self.hand(connection, Bytes::from_static(view.end()));
-            }
-            Manner::Encoded(encoding) => {
-                let footer = encoding.piece(view.footer());
-                self.hand(connection, footer);
-                self.hand(connection, encoding.end());
-            }
-            Manner::LongPoll(_) => {}
-        }
-    }
-
-    /// Flushes some of the touched connections; true if there are more.
-    fn flush_slice(&self) -> bool {
-        let mut slice = {
-            let mut touched = self.touched.borrow_mut();
-            let keep = touched.len().saturating_sub(SLICE);
-            touched.split_off(keep)
-        };
-        for connection in slice.drain(..) {
-            connection.untouch();
-            match self.flush(&connection) {
-                Flush::Done => {}
-                // The task must wait for the socket.
-                Flush::Pending => connection.wake(),
-                Flush::Broken => connection.give_up(),
-            }
-        }
-        !self.touched.borrow().is_empty()
-    }
-
-    fn look_at_deadlines(&self) {
-        let clock = self.clock();
-        loop {
-            let slot = self.deadlines.borrow_mut().pop(clock);
-            let Some(slot) = slot else { return };
-            let connection = self.connections.borrow().get(slot as usize).cloned();
-            if let Some(connection) = connection {
-                connection.armed.set(0);
-                self.look_at(&connection, clock);
-            }
-        }
-    }
-
-    /// Does what is due on a connection and sets its next deadline.
-    fn look_at(&self, connection: &Rc<Connection>, clock: u64) {
-        let mut next = u64::MAX;
-        if connection.waiting() > 0 {
-            match connection.progress.get() {
-                0 => connection.progress.set(clock),
-                since if clock >= since + u64::from(connection.send_timeout.get()) => {
-                    self.tally.send_timeouts.fetch_add(1, Ordering::Relaxed);
-                    tracing::info!("push stream module: client timed out");
-                    connection.give_up();
-                    return;
-                }
-                _ => {}
-            }
-            next = connection.progress.get() + u64::from(connection.send_timeout.get());
-        }
-        match self.look_at_subscriber(connection, clock) {
-            Some(at) => next = next.min(at),
-            None if connection.deadline.get() != 0 => {
-                if connection.deadline.get() <= clock {
-                    connection.deadline.set(0);
-                    connection.signal_timeout();
-                } else {
-                    next = next.min(connection.deadline.get());
-                }
-            }
-            None => {}
-        }
-        if next != u64::MAX {
-            self.arm(connection, next);
-        }
-    }
-
-    /// Ping or end, as is due; returns when the subscriber is due again.
-    fn look_at_subscriber(&self, connection: &Rc<Connection>, clock: u64) -> Option<u64> {
-        let mut guard = connection.subscriber.borrow_mut();
-        let subscriber = guard.as_mut()?;
-        if subscriber.ends_at != 0 && subscriber.ends_at <= clock {
-            self.say_farewell(connection, subscriber);
-            drop(guard);
-            self.end(connection);
-            return None;
-        }
-        if subscriber.ping != 0 && subscriber.last_sent + subscriber.ping <= clock {
-            subscriber.last_sent = clock;
-            let ping = match &mut subscriber.manner {
-                Manner::Encoded(encoding) => encoding.piece(subscriber.view.ping()),
-                _ => subscriber.view.ping().clone(),
-            };
-            self.hand(connection, ping);
-        }
-        subscriber.due()
-    }
-
-    fn say_farewell(&self, connection: &Rc<Connection>, subscriber: &mut Subscriber) {
-        match &subscriber.manner {
-            Manner::LongPoll(waiting) => {
-                self.hand(connection, waiting.timed_out(self.now(), connection.is_closing()));
-            }
-            _ => self.hand_end(connection, subscriber),
-        }
-    }
-
-    /// Ends every subscription with the words its mode has for it, and has every connection closed.
-    pub fn farewell(&self) {
-        let connections: Vec<_> =
-            self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect();
-        for connection in connections {
-            connection.close_soon();
-            let mut guard = connection.subscriber.borrow_mut();
-            if let Some(subscriber) = guard.as_mut() {
-                self.say_farewell(&connection, subscriber);
-            }
-            drop(guard);
-            self.end(&connection);
-            connection.wake();
-        }
-        while self.flush_slice() {}
-    }
-
-    fn arm(&self, connection: &Rc<Connection>, at: u64) {
+    pub(super) fn arm(&self, connection: &Rc<Connection>, at: u64) {
         let armed = connection.armed.get();
         if armed != 0 && armed <= at {
             return;
@@ -453,22 +249,5 @@ impl Worker {
         if connection.armed.get() != 0 {
             self.deadlines.borrow_mut().disarm(connection.armed.replace(0), connection.slot.get());
         }
-    }
-}
-
-/// The bytes of one fan-out for the view that was used last: most lists hold one view only.
-#[derive(Default)]
-struct Rendered(Option<(u32, Bytes)>);
-
-impl Rendered {
-    fn of(&mut self, view: &View, fanout: &Fanout) -> Bytes {
-        if let Some((number, bytes)) = &self.0
-            && *number == view.number()
-        {
-            return bytes.clone();
-        }
-        let bytes = fanout.rendered(view.number(), || view.message(fanout.id.as_bytes(), &fanout.message));
-        self.0 = Some((view.number(), bytes.clone()));
-        bytes
     }
 }

@@ -1,39 +1,67 @@
 //! The stored messages of one channel, oldest first, and the choice of those a subscriber has missed.
 //!
-//! It does not know caps, budgets or the time. Sequence numbers and stamps grow from front to back; expiry times do too
-//! unless a reload made the ttl shorter, which `disordered` tells.
+//! It does not know caps, budgets or the time. Sequence numbers and stamps grow from front to back. Expiry times do too within a
+//! run; a ttl that a reload made shorter begins a new run. Nothing here takes time in proportion to the messages stored.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use crate::model::{Message, Replay};
+use crate::model::{EventTags, Message, Replay};
 
 /// Bytes one stored message takes besides its text and event names: the message, its count of references, its place in
 /// the backlog and what the allocator adds to each.
-pub(super) const MESSAGE_OVERHEAD: u64 = 120;
+pub(super) const MESSAGE_OVERHEAD: u64 = 136;
 
-/// Bytes a stored message is taken to occupy.
-pub(super) fn message_cost(text: usize, event_bytes: usize) -> u64 {
-    MESSAGE_OVERHEAD + text as u64 + event_bytes as u64
+/// Most runs of one channel: as many reloads with a shorter ttl each, while messages of the longer ones live.
+const MOST_RUNS: usize = 8;
+
+/// Bytes an event id takes besides itself: its place in the index.
+const EVENT_OVERHEAD: u64 = 32;
+
+/// Bytes a stored message is taken to occupy. Text that several messages share counts with each.
+pub(super) fn message_cost(text: usize, event: Option<&EventTags>) -> u64 {
+    let length = |name: Option<&Box<[u8]>>| name.map_or(0, |name| name.len() as u64);
+    let id = event.and_then(|event| event.id.as_ref());
+    let kind = event.and_then(|event| event.kind.as_ref());
+    MESSAGE_OVERHEAD + text as u64 + length(kind) + length(id) + id.map_or(0, |_| EVENT_OVERHEAD)
 }
 
 fn cost(message: &Message) -> u64 {
-    let event = message.event_id().map_or(0, <[u8]>::len) + message.event_type().map_or(0, <[u8]>::len);
-    message_cost(message.text.len(), event)
+    message_cost(message.text.len(), message.event.as_deref())
 }
+
+/// Messages whose sequence numbers, stamps and expiry times all grow.
+type Run = VecDeque<Arc<Message>>;
 
 /// The stored messages of a channel.
 #[derive(Default)]
 pub(super) struct Backlog {
-    messages: VecDeque<Arc<Message>>,
+    /// The oldest run; all there is, for most channels.
+    oldest: Run,
     bytes: u64,
-    /// Whether a message may expire before an older one.
-    disordered: bool,
+    rare: Option<Box<Rare>>,
+}
+
+/// What most channels do without.
+#[derive(Default)]
+struct Rare {
+    /// The runs after the oldest one, none of them empty.
+    later: VecDeque<Run>,
+    /// Where event ids stand.
+    events: Option<EventIndex>,
+}
+
+/// Hash of event id and sequence number of each message that has one: the first message of an id is found whatever is stored.
+#[derive(Default)]
+struct EventIndex {
+    entries: BTreeSet<(u64, u64)>,
+    hasher: RandomState,
 }
 
 impl Backlog {
     pub(super) fn len(&self) -> usize {
-        self.messages.len()
+        self.runs().map(VecDeque::len).sum()
     }
 
     /// Bytes the stored messages are taken to occupy.
@@ -41,94 +69,196 @@ impl Backlog {
         self.bytes
     }
 
+    /// When a message that should expire at `expires` will, if it is pushed next: later only after very many reloads.
+    pub(super) fn settled(&self, expires: u32) -> u32 {
+        let runs = 1 + self.rare.as_ref().map_or(0, |rare| rare.later.len());
+        if runs < MOST_RUNS { expires } else { expires.max(self.newest().map_or(0, |newest| newest.expires)) }
+    }
+
     pub(super) fn push(&mut self, message: Arc<Message>) {
-        self.disordered |= self.messages.back().is_some_and(|last| last.expires > message.expires);
         self.bytes += cost(&message);
-        self.messages.push_back(message);
+        if let Some(id) = message.event_id() {
+            self.rare.get_or_insert_default().events.get_or_insert_default().add(id, message.seq);
+        }
+        let begins = self.newest().is_some_and(|newest| newest.expires > message.expires);
+        let rare = self.rare.as_mut().map(|rare| &mut rare.later);
+        match (begins, rare.and_then(VecDeque::back_mut)) {
+            (true, _) => self.rare.get_or_insert_default().later.push_back(Run::from([message])),
+            (false, Some(run)) => run.push_back(message),
+            (false, None) => self.oldest.push_back(message),
+        }
     }
 
     /// Takes the oldest message out.
     pub(super) fn pop_oldest(&mut self) -> Option<Arc<Message>> {
-        self.remove(0)
+        self.pop(0)
     }
 
     /// Takes out the message that expires first (of several, the oldest).
     pub(super) fn pop_earliest(&mut self) -> Option<Arc<Message>> {
-        self.remove(self.earliest_index()?)
+        self.pop(self.earliest_run()?)
     }
 
     /// Expiry second and sequence number of the message that expires first.
     pub(super) fn earliest(&self) -> Option<(u32, u64)> {
-        let message = self.messages.get(self.earliest_index()?)?;
+        let message = self.runs().nth(self.earliest_run()?)?.front()?;
         Some((message.expires, message.seq))
     }
 
-    fn earliest_index(&self) -> Option<usize> {
-        if !self.disordered {
-            return (!self.messages.is_empty()).then_some(0);
+    fn earliest_run(&self) -> Option<usize> {
+        if self.rare.is_none() {
+            return (!self.oldest.is_empty()).then_some(0);
         }
-        (0..self.messages.len()).min_by_key(|&index| self.messages.get(index).map(|m| (m.expires, m.seq)))
+        let fronts = self.runs().enumerate().filter_map(|(place, run)| Some((run.front()?, place)));
+        fronts.min_by_key(|(message, _)| (message.expires, message.seq)).map(|(_, place)| place)
     }
 
-    fn remove(&mut self, index: usize) -> Option<Arc<Message>> {
-        let message = self.messages.remove(index)?;
-        self.bytes = self.bytes.saturating_sub(cost(&message));
-        if self.messages.is_empty() {
-            self.disordered = false;
-        }
+    /// Takes out the first message of a run.
+    fn pop(&mut self, place: usize) -> Option<Arc<Message>> {
+        let later = self.rare.as_mut().map(|rare| &mut rare.later);
+        let run = match place.checked_sub(1) {
+            None => &mut self.oldest,
+            Some(place) => later?.get_mut(place)?,
+        };
+        let message = run.pop_front()?;
         // A channel that was busy once must not keep the room of its busiest hour.
-        if self.messages.capacity() > 16 && self.messages.len() * 4 < self.messages.capacity() {
-            self.messages.shrink_to(self.messages.len() * 2);
+        if run.capacity() > 16 && run.len() * 4 < run.capacity() {
+            run.shrink_to(run.len() * 2);
+        }
+        let emptied = run.is_empty();
+        self.bytes = self.bytes.saturating_sub(cost(&message));
+        if let Some(rare) = &mut self.rare {
+            if let (Some(id), Some(events)) = (message.event_id(), &mut rare.events) {
+                events.remove(id, message.seq);
+            }
+            if emptied {
+                match place.checked_sub(1) {
+                    None => self.oldest = rare.later.pop_front().unwrap_or_default(),
+                    Some(place) => drop(rare.later.remove(place)),
+                }
+            }
+            if rare.later.is_empty() && rare.events.as_ref().is_none_or(|events| events.entries.is_empty()) {
+                self.rare = None;
+            }
         }
         Some(message)
     }
 
-    /// The messages a subscriber of this channel has missed, oldest first.
+    fn runs(&self) -> impl Iterator<Item = &Run> {
+        std::iter::once(&self.oldest).chain(self.rare.iter().flat_map(|rare| &rare.later))
+    }
+
+    fn newest(&self) -> Option<&Arc<Message>> {
+        let later = self.rare.as_ref().and_then(|rare| rare.later.back());
+        later.unwrap_or(&self.oldest).back()
+    }
+
+    /// The messages from a sequence number on.
+    pub(super) fn starting_at(&self, seq: u64) -> impl Iterator<Item = &Arc<Message>> {
+        self.runs().flat_map(move |run| run.range(run.partition_point(|message| message.seq < seq)..))
+    }
+
+    /// The last message up to a sequence number.
+    pub(super) fn last_until(&self, until: u64) -> Option<&Arc<Message>> {
+        self.at(self.count_until(until).checked_sub(1)?)
+    }
+
+    /// Sequence number of the first message up to `until` that a subscriber of this channel has missed; all after it were
+    /// missed too.
     ///
     /// A backtrack goes before the replay values; without either nothing is missed.
-    pub(super) fn missed(&self, backtrack: u32, replay: &Replay) -> impl Iterator<Item = &Arc<Message>> {
-        let start = if backtrack > 0 {
-            self.messages.len().saturating_sub(backtrack as usize)
+    pub(super) fn first_missed(&self, backtrack: u32, replay: &Replay, until: u64) -> Option<u64> {
+        let first = if backtrack > 0 {
+            self.at(self.count_until(until).saturating_sub(backtrack as usize))
         } else {
-            self.resume_index(replay)
+            self.after_what_was_received(replay)
         };
-        self.messages.range(start.min(self.messages.len())..)
+        first.map(|message| message.seq).filter(|seq| *seq <= until)
     }
 
-    /// Index of the first message after the one the client names; the length of the backlog if it names none.
-    fn resume_index(&self, replay: &Replay) -> usize {
-        let by_stamp = replay.time.filter(|time| *time >= 0).map(|time| self.at_or_after(time, replay.tag));
-        let first = by_stamp.unwrap_or(self.messages.len());
-        if let Some(wanted) = &replay.event_id {
-            let named = |message: &Arc<Message>| message.event_id() == Some(wanted);
-            if let Some(found) = self.messages.iter().take(first.saturating_add(1)).position(named) {
-                return found + 1;
+    /// The first message after the one the client names.
+    fn after_what_was_received(&self, replay: &Replay) -> Option<&Arc<Message>> {
+        let by_stamp = replay.time.filter(|time| *time >= 0).and_then(|time| self.at_or_after(time, replay.tag));
+        let events = self.rare.as_ref().and_then(|rare| rare.events.as_ref());
+        if let (Some(wanted), Some(events)) = (&replay.event_id, events) {
+            let mut named = events.seqs(wanted);
+            let found = named.find(|seq| self.with_seq(*seq).is_some_and(|m| m.event_id() == Some(wanted)));
+            if let Some(seq) = found.filter(|seq| by_stamp.is_none_or(|first| *seq <= first.seq)) {
+                return self.starting_at(seq + 1).next();
             }
         }
-        let last_received = |message: &&Arc<Message>| {
-            replay.time == Some(i64::from(message.stamp.time)) && replay.tag == Some(i64::from(message.stamp.tag))
-        };
-        if self.messages.get(first).as_ref().is_some_and(last_received) { first + 1 } else { first }
+        let first = by_stamp?;
+        let (time, tag) = (i64::from(first.stamp.time), i64::from(first.stamp.tag));
+        let last_received = replay.time == Some(time) && replay.tag == Some(tag);
+        if last_received { self.starting_at(first.seq + 1).next() } else { by_stamp }
     }
 
-    /// Index of the first message at or after a stamp; without a tag the messages of that second count as received.
-    fn at_or_after(&self, time: i64, tag: Option<i64>) -> usize {
+    /// The first message at or after a stamp; without a tag the messages of that second count as received.
+    fn at_or_after(&self, time: i64, tag: Option<i64>) -> Option<&Arc<Message>> {
         let tag = tag.filter(|tag| *tag >= 0);
-        self.messages.partition_point(|message| {
+        self.at(self.count(|message| {
             let at = i64::from(message.stamp.time);
             at < time || (at == time && tag.is_none_or(|tag| i64::from(message.stamp.tag) < tag))
-        })
+        }))
+    }
+
+    fn with_seq(&self, seq: u64) -> Option<&Arc<Message>> {
+        self.starting_at(seq).next().filter(|message| message.seq == seq)
+    }
+
+    /// How many messages there are up to a sequence number.
+    fn count_until(&self, until: u64) -> usize {
+        self.count(|message| message.seq <= until)
+    }
+
+    /// How many messages come before the first that is not `early`; as messages go, early ones stand before all others.
+    fn count(&self, early: impl Fn(&Message) -> bool) -> usize {
+        let mut count = 0;
+        for run in self.runs() {
+            if run.back().is_some_and(|last| !early(last)) {
+                return count + run.partition_point(|message| early(message));
+            }
+            count += run.len();
+        }
+        count
+    }
+
+    /// The message at a place, counted from the oldest.
+    fn at(&self, mut place: usize) -> Option<&Arc<Message>> {
+        for run in self.runs() {
+            match run.get(place) {
+                Some(message) => return Some(message),
+                None => place -= run.len(),
+            }
+        }
+        None
+    }
+}
+
+impl EventIndex {
+    fn add(&mut self, id: &[u8], seq: u64) {
+        self.entries.insert((self.hasher.hash_one(id), seq));
+    }
+
+    fn remove(&mut self, id: &[u8], seq: u64) {
+        self.entries.remove(&(self.hasher.hash_one(id), seq));
+    }
+
+    /// Where an id may stand, the oldest place first.
+    fn seqs(&self, id: &[u8]) -> impl Iterator<Item = u64> {
+        let hash = self.hasher.hash_one(id);
+        self.entries.range((hash, 0)..=(hash, u64::MAX)).map(|&(_, seq)| seq)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{EventTags, Stamp};
+    use crate::model::Stamp;
     use proptest::prelude::*;
 
     fn message(seq: u64, time: u32, tag: u32, event: Option<&str>, expires: u32) -> Arc<Message> {
-        let event = event.map(|id| Box::new(EventTags { id: Some(id.as_bytes().into()), kind: None }));
+        let event = event.map(|id| Arc::new(EventTags { id: Some(id.as_bytes().into()), kind: None }));
         let stamp = Stamp { time, tag };
         Arc::new(Message { id: seq as i64, seq, stamp, expires, binary: false, text: (*b"x").into(), event })
     }
@@ -142,7 +272,8 @@ mod tests {
     }
 
     fn missed(backlog: &Backlog, backtrack: u32, replay: &Replay) -> Vec<i64> {
-        backlog.missed(backtrack, replay).map(|m| m.id).collect()
+        let first = backlog.first_missed(backtrack, replay, u64::MAX);
+        first.into_iter().flat_map(|seq| backlog.starting_at(seq)).map(|m| m.id).collect()
     }
 
     fn since(time: i64, tag: Option<i64>) -> Replay {

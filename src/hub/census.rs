@@ -9,6 +9,8 @@ use crate::model::{ChannelId, Now};
 /// The numbers of a zone.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Census {
+    /// When all this was so, seconds since the epoch by the hub's clock.
+    pub time: u32,
     /// Live channels that are not wildcard channels; the events channel is one of them.
     pub channels: u32,
     /// Live wildcard channels.
@@ -67,6 +69,7 @@ pub(super) struct Page {
 impl ZoneState {
     pub(super) fn census(&self, now: Now) -> Census {
         Census {
+            time: now.secs(),
             channels: self.counters.channels,
             wildcard_channels: self.counters.wildcard_channels,
             published: self.counters.published,

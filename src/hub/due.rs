@@ -44,7 +44,7 @@ impl DueIndex {
             channel.filed = Filed { seq, expires, ..filed };
         }
         let idle_at = channel.expires.saturating_add(1);
-        // A later time is found out when the earlier one comes; an earlier one (a reload, a clock set back) is not.
+        // A later time is found out when the earlier one comes; an earlier one (a reload) is not.
         let must_move = channel.filed.idle_at == 0 || channel.filed.idle_at > idle_at;
         if must_move && channel.is_idle() {
             self.idle.remove(&(channel.filed.idle_at, channel.key));

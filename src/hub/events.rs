@@ -3,6 +3,8 @@
 //! It does not know when something happens; whoever makes it happen says so. Events are ordinary messages of an ordinary
 //! channel, always stored, and nothing is told about the events channel itself.
 
+use std::sync::Arc;
+
 use super::zone::ZoneState;
 use crate::model::{ChannelId, Draft, EventTags, Now, write_json_text};
 
@@ -39,15 +41,15 @@ impl ZoneState {
         }
         let tags = EventTags { id: None, kind: Some(kind.name().as_bytes().into()) };
         let mut draft =
-            Draft { text: event_text(kind, channel), event: Some(Box::new(tags)), store: true, binary: false };
+            Draft { text: event_text(kind, channel), event: Some(Arc::new(tags)), store: true, binary: false };
         // Where full memory refuses, an event that cannot be kept is still told.
-        draft.store = self.admit_drafts([&draft]).is_ok();
+        draft.store = self.admit_copies(&draft, 1).is_ok();
         self.append(slot, draft, now);
     }
 }
 
 /// `{"type": "TYPE", "channel": "C"}`, C escaped only where JSON demands it.
-fn event_text(kind: EventKind, channel: &ChannelId) -> Box<[u8]> {
+fn event_text(kind: EventKind, channel: &ChannelId) -> Arc<[u8]> {
     let mut text = format!("{{\"type\": \"{}\", \"channel\": \"", kind.name()).into_bytes();
     write_json_text(channel.as_bytes(), &mut text);
     text.extend_from_slice(b"\"}");

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::registry::ChannelKey;
-use crate::model::{ChannelId, Message};
+use crate::model::{ChannelId, Message, Stamp};
 
 /// News for the subscribers of one worker.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct Fanout {
     pub id: ChannelId,
     /// The message.
     pub message: Arc<Message>,
+    /// What a client has seen that is told this as its last news: everything on its channels up to here.
+    pub seen: Stamp,
     renderings: OnceLock<Rendering>,
 }
 
@@ -41,8 +43,8 @@ struct Rendering {
 
 impl Fanout {
     /// A fan-out nothing was rendered for yet.
-    pub fn new(channel: ChannelKey, id: ChannelId, message: Arc<Message>) -> Self {
-        Self { channel, id, message, renderings: OnceLock::new() }
+    pub fn new(channel: ChannelKey, id: ChannelId, message: Arc<Message>, seen: Stamp) -> Self {
+        Self { channel, id, message, seen, renderings: OnceLock::new() }
     }
 
     /// The bytes of the message in a view; `render` is called if no worker has asked for this view before.
@@ -68,7 +70,8 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     fn fanout() -> Fanout {
-        Fanout::new(Registry::new().next_key(), "a".into(), Arc::new(Message::pseudo(Message::PING, b"x")))
+        let message = Arc::new(Message::pseudo(Message::PING, b"x"));
+        Fanout::new(Registry::new().next_key(), "a".into(), message, Stamp::default())
     }
 
     #[test]

@@ -9,16 +9,18 @@ mod backlog;
 mod budget;
 mod census;
 mod channel;
+mod clock;
 mod due;
 mod events;
 mod fanout;
+mod history;
 mod notes;
+mod parts;
 mod publisher;
 mod registry;
 #[cfg(test)]
 mod simulation;
 mod slab;
-mod stamps;
 mod subscriber;
 mod sweep;
 #[cfg(test)]
@@ -32,23 +34,25 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
 use crate::conf::settings::Zone;
-use crate::model::{ChannelId, Draft, Now, Refusal};
+use crate::model::{ChannelId, Draft, Now, Refusal, Stamp};
 
 pub use census::{Census, ChannelInfo};
 pub use fanout::{Fanout, Note};
+pub use history::{History, Missed};
 pub use registry::ChannelKey;
-pub use subscriber::{Answer, Ask, AskKind, Missed, Registration, Resume};
+pub use subscriber::{Answer, Ask, AskKind, Registration, Resume};
 
-use publisher::Drafts;
-use zone::ZoneState;
+use parts::CHANNELS;
+use publisher::Created;
+use zone::{Garbage, ZoneState};
 
-/// Channels looked at per lock while a listing is made.
-const LIST_BATCH: usize = 1024;
+/// Messages of which an act frees the memory itself; the janitor frees what is more.
+const FREED_AT_ONCE: usize = 1024;
 
 /// What differs between versions of the module, and between following it to the letter and doing better.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HubOptions {
-    /// Tag of the first message in a second: 1, or 0 as in 0.3.x.
+    /// Tag of the first message in a second: 1, or 0 as in 0.3.x, where answers without a message always have that tag.
     pub first_tag: u32,
     /// Whether the message of a deletion bears the time of it (0.3.x) or none.
     pub deletion_has_time: bool,
@@ -59,6 +63,8 @@ pub struct HubOptions {
     /// Whether a refused request leaves no channel behind and a repeated id counts against the limit of subscribers
     /// (the module: neither).
     pub exact_admission: bool,
+    /// Whether the messages of a deleted channel count as stored until the janitor comes, or (before 0.5.0) are trash at once.
+    pub deleted_stay_stored: bool,
 }
 
 impl Default for HubOptions {
@@ -69,6 +75,7 @@ impl Default for HubOptions {
             refuse_when_full: false,
             merge_replay: true,
             exact_admission: true,
+            deleted_stay_stored: true,
         }
     }
 }
@@ -77,23 +84,29 @@ impl Default for HubOptions {
 type Waker = Box<dyn Fn() + Send + Sync>;
 
 /// One zone, shared by all workers.
+///
+/// `wall` is what the wall clock shows when a call is made; the hub makes its own time of it, which never goes back.
 pub struct Hub {
     state: Mutex<ZoneState>,
+    /// What took too long to be freed by those who let go of it.
+    graveyard: Mutex<Vec<Garbage>>,
     wakers: Box<[ArcSwapOption<Waker>]>,
 }
 
 impl Hub {
-    /// A hub without channels, but for the events channel if the zone has one.
-    pub fn new(zone: Zone, options: HubOptions, workers: usize, now: Now) -> Self {
+    /// A hub without channels, but for the events channel if the zone has one. Its stamps are greater than `floor`, the last
+    /// one of the process before; where that is not known it begins with the next second.
+    pub fn new(zone: Zone, options: HubOptions, workers: usize, wall: Now, floor: Option<Stamp>) -> Self {
         Self {
-            state: Mutex::new(ZoneState::new(zone, options, workers, now)),
+            state: Mutex::new(ZoneState::new(zone, options, workers, wall, floor)),
+            graveyard: Mutex::default(),
             wakers: (0..workers).map(|_| ArcSwapOption::empty()).collect(),
         }
     }
 
     /// Takes the settings of a reload. Channels, messages and counters stay; another memory size is ignored.
-    pub fn reconfigure(&self, zone: Zone, options: HubOptions, now: Now) {
-        self.locked(|state| state.reconfigure(zone, options, now));
+    pub fn reconfigure(&self, zone: Zone, options: HubOptions, wall: Now) {
+        self.locked(wall, |state, now| state.reconfigure(zone, options, now));
     }
 
     /// Sets what is called, without the lock, when the first note for a worker is posted.
@@ -104,52 +117,123 @@ impl Hub {
     }
 
     /// Checks the channels of a publish, in order, and creates the missing ones. Comes before the body is read.
-    pub fn admit_publish(&self, ids: &[ChannelId], now: Now) -> Result<(), Refusal> {
-        self.locked(|state| state.admit_publish(ids, now))
+    pub fn admit_publish(&self, ids: &[ChannelId], wall: Now) -> Result<(), Refusal> {
+        if ids.is_empty() {
+            return Err(Refusal::NoChannelId);
+        }
+        if ids.len() > CHANNELS {
+            return parts::admit_publish(self, ids, wall);
+        }
+        self.locked(wall, |state, now| {
+            let mut created = Created::new();
+            let admitted = state.admit_publish(ids, &mut created, now);
+            state.conclude(&created, admitted.is_err(), now);
+            admitted
+        })
     }
 
     /// Checks the channels of a delete.
     pub fn admit_delete(&self, ids: &[ChannelId]) -> Result<(), Refusal> {
-        self.state.lock().check_delete(ids)
+        if ids.is_empty() {
+            return Err(Refusal::NoChannelId);
+        }
+        ids.chunks(CHANNELS).try_for_each(|part| self.state.lock().check_delete(part))
     }
 
     /// Checks the channels of a question.
     pub fn admit_info(&self, ids: &[ChannelId]) -> Result<(), Refusal> {
-        self.state.lock().check_ids(ids)
+        if ids.is_empty() {
+            return Err(Refusal::NoChannelId);
+        }
+        ids.chunks(CHANNELS).try_for_each(|part| self.state.lock().check_ids(part))
     }
 
-    /// Publishes one message per id. A channel that went since it was admitted is created again; the only refusal is
-    /// [`Refusal::MemoryFull`], and then nothing was published.
-    pub fn publish(&self, ids: &[ChannelId], draft: Draft, now: Now) -> Result<(), Refusal> {
-        let drafts = copies(draft, ids.len());
-        self.locked(|state| state.publish(ids, drafts, now))
+    /// Publishes one message per id; they share the text. A channel that went since it was admitted is created again; the only
+    /// refusal is [`Refusal::MemoryFull`], and then nothing was published.
+    pub fn publish(&self, ids: &[ChannelId], draft: &Draft, wall: Now) -> Result<(), Refusal> {
+        self.publish_in_parts(ids, draft, wall, ZoneState::publish)
     }
 
     /// Publishes one message per subscription of a connection; the events channel and deleted channels are skipped.
-    pub fn publish_to(&self, keys: &[ChannelKey], draft: Draft, now: Now) -> Result<(), Refusal> {
-        let drafts = copies(draft, keys.len());
-        self.locked(|state| state.publish_to(keys, drafts, now))
+    pub fn publish_to(&self, keys: &[ChannelKey], draft: &Draft, wall: Now) -> Result<(), Refusal> {
+        self.publish_in_parts(keys, draft, wall, ZoneState::publish_to)
+    }
+
+    fn publish_in_parts<T>(
+        &self,
+        channels: &[T],
+        draft: &Draft,
+        wall: Now,
+        publish: impl Fn(&mut ZoneState, &[T], &Draft, Now),
+    ) -> Result<(), Refusal> {
+        let (first, rest) = channels.split_at(channels.len().min(CHANNELS));
+        self.locked(wall, |state, now| {
+            state.admit_copies(draft, channels.len())?;
+            state.reserve_copies(draft, rest.len());
+            publish(state, first, draft, now);
+            Ok(())
+        })?;
+        for part in rest.chunks(CHANNELS) {
+            self.locked(wall, |state, now| {
+                state.unreserve_copies(draft, part.len());
+                publish(state, part, draft, now);
+            });
+        }
+        Ok(())
     }
 
     /// Deletes the channels that exist and tells their subscribers, with `text` or the configured one; returns how many
     /// existed.
-    pub fn delete(&self, ids: &[ChannelId], text: Option<&[u8]>, now: Now) -> usize {
-        self.locked(|state| state.delete(ids, text, now))
+    pub fn delete(&self, ids: &[ChannelId], text: Option<&[u8]>, wall: Now) -> usize {
+        ids.chunks(CHANNELS).map(|part| self.locked(wall, |state, now| state.delete(part, text, now))).sum()
     }
 
     /// Checks a subscribe request, creates the missing channels, reads what was missed and registers, all in one step.
-    pub fn subscribe(&self, ask: &Ask<'_>, now: Now) -> Result<Answer, Refusal> {
-        self.locked(|state| state.subscribe(ask, now))
+    pub fn subscribe(&self, ask: &Ask<'_>, wall: Now) -> Result<Answer, Refusal> {
+        match ask.path.len() {
+            0 => Err(Refusal::NoChannelId),
+            1..=CHANNELS => self.locked(wall, |state, now| state.subscribe(ask, now)),
+            _ => parts::subscribe(self, ask, wall),
+        }
+    }
+
+    /// The next page of what was missed; empty when there is no more. Of several channels too, pages come in the order in which
+    /// they are to be sent. Messages that were dropped meanwhile are left out.
+    pub fn history_page(&self, history: &mut History) -> Vec<Missed> {
+        loop {
+            if let Some(page) = history.take_page() {
+                return page;
+            }
+            self.state.lock().read_page(history);
+        }
+    }
+
+    /// All pages of what was missed.
+    pub fn pages<'a>(&'a self, history: &'a mut History) -> impl Iterator<Item = Vec<Missed>> {
+        std::iter::from_fn(|| Some(self.history_page(history)).filter(|page| !page.is_empty()))
     }
 
     /// Ends the subscriptions of one connection of the worker; keys of channels deleted meanwhile are ignored.
-    pub fn leave(&self, worker: usize, keys: &[ChannelKey], now: Now) {
-        self.locked(|state| state.leave(worker, keys, now));
+    pub fn leave(&self, worker: usize, keys: &[ChannelKey], wall: Now) {
+        let (first, rest) = keys.split_at(keys.len().min(CHANNELS));
+        self.locked(wall, |state, now| {
+            state.exit(worker);
+            state.leave(worker, first, now);
+        });
+        for part in rest.chunks(CHANNELS) {
+            self.locked(wall, |state, now| state.leave(worker, part, now));
+        }
     }
 
     /// Moves the notes for a worker behind those in `into`. A worker that was woken must call this.
-    pub fn take_notes(&self, worker: usize, into: &mut Vec<Note>) {
-        self.state.lock().notes.take(worker, into);
+    ///
+    /// Returns what a client of the worker has seen once these notes are delivered: on its channels every message up to this
+    /// stamp, and any that is still to come bears a greater one. It is where a client goes on that is told nothing else.
+    pub fn take_notes(&self, worker: usize, into: &mut Vec<Note>, wall: Now) -> Stamp {
+        let mut state = self.state.lock();
+        state.clock.tick(wall);
+        state.notes.take(worker, into);
+        state.seen()
     }
 
     /// Whether a worker is so far behind with its notes that whoever publishes should wait before the next message: the
@@ -159,13 +243,15 @@ impl Hub {
     }
 
     /// The numbers of the zone.
-    pub fn census(&self, now: Now) -> Census {
-        self.state.lock().census(now)
+    pub fn census(&self, wall: Now) -> Census {
+        let mut state = self.state.lock();
+        let now = state.clock.tick(wall);
+        state.census(now)
     }
 
     /// The numbers of the channels that exist, in the order asked for.
     pub fn find(&self, ids: &[ChannelId]) -> Vec<ChannelInfo> {
-        self.state.lock().find(ids)
+        ids.chunks(CHANNELS).flat_map(|part| self.state.lock().find(part)).collect()
     }
 
     /// Up to `most` channels whose id begins with `prefix`, in order of creation, from the one after `after` on. Fewer
@@ -174,7 +260,7 @@ impl Hub {
         let mut found = Vec::new();
         let mut after = after;
         loop {
-            let page = self.state.lock().page(prefix, after, LIST_BATCH, most - found.len());
+            let page = self.state.lock().page(prefix, after, CHANNELS, most - found.len());
             found.extend(page.found);
             after = page.last;
             if after.is_none() || found.len() >= most {
@@ -185,8 +271,11 @@ impl Hub {
 
     /// Does a batch of what the janitor has to do; to be called a few times a second, and again at once while it returns
     /// true.
-    pub fn sweep(&self, now: Now) -> bool {
-        self.locked(|state| state.sweep(now))
+    pub fn sweep(&self, wall: Now) -> bool {
+        // Freed by the caller, which has no clients.
+        let freed = std::mem::take(&mut *self.graveyard.lock());
+        drop(freed);
+        self.locked(wall, ZoneState::sweep)
     }
 
     /// How many workers share the hub.
@@ -194,20 +283,29 @@ impl Hub {
         self.wakers.len()
     }
 
-    /// Acts under the lock; wakes workers and frees memory after it.
-    fn locked<R>(&self, act: impl FnOnce(&mut ZoneState) -> R) -> R {
+    /// Acts under the lock, and settles what that leaves to do in batches; wakes workers and frees memory without it.
+    fn locked<R>(&self, wall: Now, act: impl FnOnce(&mut ZoneState, Now) -> R) -> R {
         let mut state = self.state.lock();
-        let result = act(&mut state);
-        let woken = state.notes.take_woken();
-        let garbage = std::mem::take(&mut state.garbage);
-        drop(state);
-        for worker in woken {
-            if let Some(waker) = self.wakers.get(worker).and_then(ArcSwapOption::load_full) {
-                waker();
+        let now = state.clock.tick(wall);
+        let result = act(&mut state, now);
+        loop {
+            let more = state.settle(now);
+            let woken = state.notes.take_woken();
+            let garbage = std::mem::take(&mut state.garbage);
+            drop(state);
+            for worker in woken {
+                if let Some(waker) = self.wakers.get(worker).and_then(ArcSwapOption::load_full) {
+                    waker();
+                }
             }
+            if garbage.len() > FREED_AT_ONCE {
+                self.graveyard.lock().push(garbage);
+            }
+            if !more {
+                return result;
+            }
+            state = self.state.lock();
         }
-        drop(garbage);
-        result
     }
 }
 
@@ -215,16 +313,4 @@ impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hub").field("workers", &self.wakers.len()).finish_non_exhaustive()
     }
-}
-
-/// `count` equal drafts, made before the lock is taken.
-fn copies(draft: Draft, count: usize) -> Drafts {
-    let mut drafts = Drafts::new();
-    for _ in 1..count {
-        drafts.push(draft.clone());
-    }
-    if count > 0 {
-        drafts.push(draft);
-    }
-    drafts
 }

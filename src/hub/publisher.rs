@@ -14,8 +14,8 @@ use crate::model::{ChannelId, Draft, Now, Refusal};
 /// The channels of one request.
 pub(super) type Slots = SmallVec<[Slot; 4]>;
 
-/// The messages of one publish, one per channel.
-pub(super) type Drafts = SmallVec<[Draft; 1]>;
+/// The channels that were created for one request.
+pub(super) type Created = SmallVec<[(ChannelKey, ChannelId); 1]>;
 
 impl ZoneState {
     /// The checks of an id that need no channel.
@@ -31,16 +31,10 @@ impl ZoneState {
     }
 
     pub(super) fn check_ids(&self, ids: &[ChannelId]) -> Result<(), Refusal> {
-        if ids.is_empty() {
-            return Err(Refusal::NoChannelId);
-        }
         ids.iter().try_for_each(|id| self.check_id(id))
     }
 
     pub(super) fn check_delete(&self, ids: &[ChannelId]) -> Result<(), Refusal> {
-        if ids.is_empty() {
-            return Err(Refusal::NoChannelId);
-        }
         ids.iter().try_for_each(|id| {
             self.check_id(id)?;
             self.check_not_events_channel(id)
@@ -55,90 +49,66 @@ impl ZoneState {
         self.events.is_some() && *id.as_bytes() == *self.settings.events_channel_id
     }
 
-    /// Checks the ids of a publish and creates the channels that are missing.
-    pub(super) fn admit_publish(&mut self, ids: &[ChannelId], now: Now) -> Result<(), Refusal> {
-        if ids.is_empty() {
-            return Err(Refusal::NoChannelId);
-        }
-        let admit = |zone: &mut Self, id: &ChannelId| {
-            zone.check_id(id)?;
-            let opened = zone.open_channel(id, now)?;
-            zone.check_not_events_channel(id)?;
-            Ok(opened)
-        };
-        self.open_channels(ids.iter(), now, admit).map(drop)
+    /// Checks ids of a publish and creates the channels that are missing.
+    pub(super) fn admit_publish(&mut self, ids: &[ChannelId], created: &mut Created, now: Now) -> Result<(), Refusal> {
+        ids.iter().try_for_each(|id| {
+            self.check_id(id)?;
+            self.open_channel(id, created, now)?;
+            self.check_not_events_channel(id)
+        })
     }
 
-    /// The channel with this id, created if it is missing, and whether it was.
-    pub(super) fn open_channel(&mut self, id: &ChannelId, now: Now) -> Result<(Slot, bool), Refusal> {
-        match self.registry.find(id) {
-            Some(slot) => Ok((slot, false)),
-            None => Ok((self.admit_channel(id, now)?, true)),
+    /// The channel with this id, created if it is missing.
+    pub(super) fn open_channel(&mut self, id: &ChannelId, created: &mut Created, now: Now) -> Result<Slot, Refusal> {
+        if let Some(slot) = self.registry.find(id) {
+            return Ok(slot);
         }
+        let slot = self.admit_channel(id, now)?;
+        if let Some(channel) = self.registry.get(slot) {
+            created.push((channel.key, id.clone()));
+        }
+        Ok(slot)
     }
 
-    /// Opens channel after channel until one is refused. A refusal undoes what was created for the request, unless the
-    /// options ask for the module's way.
-    pub(super) fn open_channels<'a>(
-        &mut self,
-        ids: impl Iterator<Item = &'a ChannelId>,
-        now: Now,
-        open: impl Fn(&mut Self, &ChannelId) -> Result<(Slot, bool), Refusal>,
-    ) -> Result<Slots, Refusal> {
-        let mut slots = Slots::new();
-        let mut created: SmallVec<[(Slot, ChannelId); 1]> = SmallVec::new();
-        let mut outcome = Ok(());
-        for id in ids {
-            match open(self, id) {
-                Ok((slot, new)) => {
-                    slots.push(slot);
-                    if new {
-                        created.push((slot, id.clone()));
-                    }
-                }
-                Err(refusal) => {
-                    outcome = Err(refusal);
-                    break;
-                }
-            }
-        }
-        let undo = outcome.is_err() && self.options.exact_admission;
-        for (slot, id) in created {
-            if undo {
-                self.undo_create(slot);
-            } else {
-                self.emit(EventKind::ChannelCreated, &id, now);
-            }
-        }
-        outcome.map(|()| slots)
-    }
-
-    /// One message per id, in this order.
-    pub(super) fn publish(&mut self, ids: &[ChannelId], drafts: Drafts, now: Now) -> Result<(), Refusal> {
-        self.admit_drafts(&drafts)?;
-        for (id, draft) in ids.iter().zip(drafts) {
-            let slot = self.registry.find(id).unwrap_or_else(|| {
-                let slot = self.create(id, now);
+    /// Tells of the channels created for a request, or, where it was refused, undoes their creation unless the options ask for
+    /// the module's way.
+    pub(super) fn conclude(&mut self, created: &[(ChannelKey, ChannelId)], refused: bool, now: Now) {
+        for (key, id) in created {
+            if !(refused && self.options.exact_admission) {
                 self.emit(EventKind::ChannelCreated, id, now);
-                slot
-            });
-            if Some(slot) != self.events {
-                self.append(slot, draft, now);
+            } else if let Some(slot) = self.registry.find_key(*key) {
+                self.undo_create(slot);
             }
         }
-        Ok(())
+    }
+
+    /// One message per id, in this order; memory has been asked.
+    pub(super) fn publish(&mut self, ids: &[ChannelId], draft: &Draft, now: Now) {
+        for id in ids {
+            let slot = self.find_or_create(id, now);
+            if Some(slot) != self.events {
+                self.append(slot, draft.clone(), now);
+            }
+        }
+    }
+
+    /// The channel with this id, whatever the limits say: it was admitted a moment ago.
+    pub(super) fn find_or_create(&mut self, id: &ChannelId, now: Now) -> Slot {
+        self.registry.find(id).unwrap_or_else(|| {
+            let slot = self.create(id, now);
+            self.emit(EventKind::ChannelCreated, id, now);
+            slot
+        })
     }
 
     /// One message per channel that still exists; none for the events channel.
-    pub(super) fn publish_to(&mut self, keys: &[ChannelKey], drafts: Drafts, now: Now) -> Result<(), Refusal> {
-        self.admit_drafts(&drafts)?;
-        for (&key, draft) in keys.iter().zip(drafts) {
+    pub(super) fn publish_to(&mut self, keys: &[ChannelKey], draft: &Draft, now: Now) {
+        for &key in keys {
             match self.registry.find_key(key) {
-                Some(slot) if Some(slot) != self.events => self.append(slot, draft, now),
+                Some(slot) if Some(slot) != self.events => self.append(slot, draft.clone(), now),
                 _ => {}
             }
         }
-        Ok(())
     }
 
     /// Deletes the channels that exist; returns how many.

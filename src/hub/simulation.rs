@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
-use super::tests::{START, strict, zone};
+use super::tests::{FLOOR, START, strict, zone};
 use super::*;
 use crate::model::{Replay, Requested};
 
@@ -114,7 +114,7 @@ impl World {
             pending: VecDeque::new(),
         };
         Self {
-            hub: Hub::new(settings.clone(), options.clone(), WORKERS, Now(now)),
+            hub: Hub::new(settings.clone(), options.clone(), WORKERS, Now(now), FLOOR),
             settings,
             options,
             now,
@@ -140,15 +140,15 @@ impl World {
     fn publish(&mut self, channels: &[usize], store: bool) {
         let ids: Vec<ChannelId> = channels.iter().map(|&c| NAMES[c].into()).collect();
         let draft = Draft { text: vec![b'x'; 40].into(), event: None, store, ..Draft::default() };
-        let events = self.hub.state.lock().stamps.last_seq();
+        let events = self.hub.state.lock().clock.last().seq;
         self.hub.admit_publish(&ids, Now(self.now)).unwrap();
-        self.hub.publish(&ids, draft, Now(self.now)).unwrap();
-        let last = self.hub.state.lock().stamps.last_seq();
+        self.hub.publish(&ids, &draft, Now(self.now)).unwrap();
+        let last = self.hub.state.lock().clock.last().seq;
         let first = last + 1 - channels.len() as u64;
         assert!(first > events);
         self.seq = last;
         let ttl = self.settings.message_ttl;
-        let second = self.hub.state.lock().stamps.next_time(Now(self.now));
+        let second = self.hub.state.lock().clock.last().stamp.time;
         for (&channel, seq) in channels.iter().zip(first..) {
             if store {
                 self.stored[channel].push_back((seq, second + ttl));
@@ -220,8 +220,9 @@ impl World {
             wildcard_limit: None,
             events_allowed: false,
         };
-        let answer = self.hub.subscribe(&ask, Now(self.now)).unwrap();
-        let mut seen: Vec<u64> = answer.missed.iter().map(|missed| missed.message.seq).collect();
+        let mut answer = self.hub.subscribe(&ask, Now(self.now)).unwrap();
+        let mut seen: Vec<u64> =
+            self.hub.pages(&mut answer.history).flatten().map(|missed| missed.message.seq).collect();
         if self.options.merge_replay {
             assert!(seen.is_sorted(), "merged replay is in order of publish: {seen:?}");
         }
@@ -247,7 +248,7 @@ impl World {
     fn receive(&mut self, client: usize) {
         let worker = self.clients[client].worker;
         let mut notes = Vec::new();
-        self.hub.take_notes(worker, &mut notes);
+        self.hub.take_notes(worker, &mut notes, Now(self.now));
         for note in notes {
             for client in 0..self.clients.len() {
                 if self.clients[client].worker == worker {

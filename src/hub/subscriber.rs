@@ -4,15 +4,17 @@
 //! the lock, so that no message falls between or comes twice.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::clock::Moment;
 use super::events::EventKind;
+use super::history::History;
+use super::publisher::{Created, Slots};
 use super::registry::ChannelKey;
 use super::slab::Slot;
 use super::zone::ZoneState;
-use crate::model::{ChannelId, Message, Now, Refusal, Replay, Requested};
+use crate::model::{ChannelId, Now, Refusal, Replay, Requested, Stamp};
 
 /// A subscribe request.
 #[derive(Clone, Copy, Debug)]
@@ -48,20 +50,11 @@ pub enum AskKind {
 #[derive(Debug)]
 pub struct Answer {
     /// What was missed, in the order it is to be sent.
-    pub missed: Vec<Missed>,
+    pub history: History,
     /// Where the next request should go on after these messages.
     pub resume: Resume,
     /// The subscriptions, if any were made.
     pub subscription: Option<Registration>,
-}
-
-/// A message that was missed and its channel.
-#[derive(Clone, Debug)]
-pub struct Missed {
-    /// The channel.
-    pub channel: ChannelId,
-    /// The message.
-    pub message: Arc<Message>,
 }
 
 /// The values for `Last-Modified` and `Etag` of a polling answer.
@@ -82,9 +75,17 @@ pub struct Registration {
     pub seq: u64,
 }
 
+/// What the checks of several channels add up to.
+#[derive(Default)]
+pub(super) struct Checked {
+    wildcards: usize,
+    /// How often an id came, where that counts.
+    repeated: HashMap<ChannelId, u32>,
+}
+
 /// A registration in the making.
 #[derive(Default)]
-struct Entry {
+pub(super) struct Entry {
     keys: SmallVec<[ChannelKey; 1]>,
     /// Set by the events channel, from which on the events of the other subscriptions are news.
     seq: Option<u64>,
@@ -104,51 +105,67 @@ impl Resume {
     }
 }
 
+impl Answer {
+    pub(super) fn new(ask: &Ask<'_>, merged: bool) -> Self {
+        Self { history: History::new(merged), resume: Resume::new(ask.replay), subscription: None }
+    }
+}
+
 impl ZoneState {
+    /// Answers a request all at once.
     pub(super) fn subscribe(&mut self, ask: &Ask<'_>, now: Now) -> Result<Answer, Refusal> {
-        self.check_subscriber(ask)?;
-        let ids = ask.path.iter().map(|requested| &requested.id);
-        let slots = self.open_channels(ids, now, |zone, id| zone.open_channel(id, now))?;
-        let mut answer = Answer { missed: Vec::new(), resume: Resume::new(ask.replay), subscription: None };
-        if ask.kind == AskKind::Stream {
-            // Channel after channel: the event of a subscription is history or news for the events channel, by its place
-            // in the path.
-            let mut entry = Entry::default();
-            for (requested, &slot) in ask.path.iter().zip(&slots) {
-                self.collect_missed(slot, requested, ask.replay, &mut answer);
+        let mut checked = Checked::default();
+        self.check_subscriber(ask, ask.path, &mut checked)?;
+        self.check_wildcards(ask, &checked)?;
+        let mut created = Created::new();
+        let slots = self.open_requested(ask.path, &mut created, now);
+        self.conclude(&created, slots.is_err(), now);
+        let slots = slots?;
+        let mut answer = Answer::new(ask, self.options.merge_replay);
+        let mut entry = Entry::default();
+        for (place, (requested, &slot)) in ask.path.iter().zip(&slots).enumerate() {
+            let until = self.clock.last();
+            self.collect_missed(slot, (place, requested), ask.replay, until, &mut answer);
+            if ask.kind == AskKind::Stream {
+                // Channel after channel: the event of a subscription is history or news for the events channel, by its place
+                // in the path.
                 self.register(slot, ask.worker, &mut entry, now);
             }
+        }
+        if ask.kind == AskKind::LongPoll && answer.history.is_empty() {
+            for &slot in &slots {
+                self.register(slot, ask.worker, &mut entry, now);
+            }
+        }
+        if !entry.keys.is_empty() {
             answer.subscription = Some(self.enter(ask.worker, entry));
-        } else {
-            for (requested, &slot) in ask.path.iter().zip(&slots) {
-                self.collect_missed(slot, requested, ask.replay, &mut answer);
-            }
-            if ask.kind == AskKind::LongPoll && answer.missed.is_empty() {
-                let mut entry = Entry::default();
-                for &slot in &slots {
-                    self.register(slot, ask.worker, &mut entry, now);
-                }
-                answer.subscription = Some(self.enter(ask.worker, entry));
-            }
         }
-        if self.options.merge_replay && slots.len() > 1 {
-            answer.missed.sort_by_key(|missed| missed.message.seq);
-        }
+        self.read_page(&mut answer.history);
         Ok(answer)
     }
 
-    /// The checks before anything is created.
-    fn check_subscriber(&self, ask: &Ask<'_>) -> Result<(), Refusal> {
-        if ask.path.is_empty() {
-            return Err(Refusal::NoChannelId);
-        }
+    /// Opens the channels of a request.
+    pub(super) fn open_requested(
+        &mut self,
+        path: &[Requested],
+        created: &mut Created,
+        now: Now,
+    ) -> Result<Slots, Refusal> {
+        path.iter().map(|requested| self.open_channel(&requested.id, created, now)).collect()
+    }
+
+    /// The checks of channels before anything is created.
+    pub(super) fn check_subscriber(
+        &self,
+        ask: &Ask<'_>,
+        path: &[Requested],
+        checked: &mut Checked,
+    ) -> Result<(), Refusal> {
         let count_repeated = self.options.exact_admission && ask.kind != AskKind::Poll && ask.path.len() > 1;
-        let mut repeated: HashMap<&ChannelId, u32> = HashMap::new();
-        let mut wildcards = 0;
-        for Requested { id, .. } in ask.path {
+        for Requested { id, .. } in path {
             self.check_id(id)?;
             let wildcard = self.is_wildcard(id);
-            wildcards += usize::from(wildcard);
+            checked.wildcards += usize::from(wildcard);
             let channel = self.registry.find(id).and_then(|slot| self.registry.get(slot));
             if ask.authorized_only && !wildcard && channel.is_none_or(|channel| channel.backlog.len() == 0) {
                 return Err(Refusal::NotAuthorized);
@@ -156,7 +173,7 @@ impl ZoneState {
             if let Some(most) = self.settings.max_subscribers_per_channel {
                 let mut subscriptions = channel.map_or(0, |channel| channel.subscriptions.total());
                 if count_repeated {
-                    let earlier = repeated.entry(id).or_default();
+                    let earlier = checked.repeated.entry(id.clone()).or_default();
                     subscriptions = subscriptions.saturating_add(*earlier);
                     *earlier += 1;
                 }
@@ -168,49 +185,68 @@ impl ZoneState {
                 return Err(Refusal::EventsChannelForbidden);
             }
         }
+        Ok(())
+    }
+
+    /// The check of all channels together, which comes after those of each.
+    pub(super) fn check_wildcards(&self, ask: &Ask<'_>, checked: &Checked) -> Result<(), Refusal> {
         let limit = ask.wildcard_limit.or(self.settings.max_wildcard_channels);
+        let wildcards = checked.wildcards;
         let too_many = limit.is_some_and(|limit| wildcards > limit as usize || wildcards == ask.path.len());
         if wildcards > 0 && too_many { Err(Refusal::TooManyWildcards) } else { Ok(()) }
     }
 
-    fn collect_missed(&self, slot: Slot, requested: &Requested, replay: &Replay, answer: &mut Answer) {
+    /// Adds what was missed of a channel up to a moment.
+    pub(super) fn collect_missed(
+        &self,
+        slot: Slot,
+        (place, requested): (usize, &Requested),
+        replay: &Replay,
+        until: Moment,
+        answer: &mut Answer,
+    ) {
         let Some(channel) = self.registry.get(slot) else { return };
-        let before = answer.missed.len();
-        let missed = channel.backlog.missed(requested.backtrack, replay);
-        answer
-            .missed
-            .extend(missed.map(|message| Missed { channel: channel.id.clone(), message: Arc::clone(message) }));
-        if answer.missed.len() > before {
-            answer.resume.advance(channel.last.time, channel.last.tag);
-        }
+        let backlog = &channel.backlog;
+        let Some(first) = backlog.first_missed(requested.backtrack, replay, until.seq) else { return };
+        answer.history.add((slot, channel.key), &channel.id, place, first, until.seq);
+        let last = if channel.last <= until.stamp {
+            channel.last
+        } else {
+            backlog.last_until(until.seq).map_or(Stamp::default(), |message| message.stamp)
+        };
+        answer.resume.advance(last.time, last.tag);
     }
 
     /// Adds one subscription to the channel and to the entry.
-    fn register(&mut self, slot: Slot, worker: usize, entry: &mut Entry, now: Now) {
+    pub(super) fn register(&mut self, slot: Slot, worker: usize, entry: &mut Entry, now: Now) {
         let Some(channel) = self.registry.get_mut(slot) else { return };
         channel.expires = now.secs().saturating_add(self.settings.inactivity);
         channel.subscriptions.add(worker);
         entry.keys.push(channel.key);
         if channel.for_events {
-            entry.seq.get_or_insert(self.stamps.last_seq());
+            entry.seq.get_or_insert(self.clock.last().seq);
         }
         let id = channel.id.clone();
         self.emit(EventKind::ClientSubscribed, &id, now);
     }
 
     /// Counts the connection whose subscriptions were all made.
-    fn enter(&mut self, worker: usize, entry: Entry) -> Registration {
+    pub(super) fn enter(&mut self, worker: usize, entry: Entry) -> Registration {
         if let Some(count) = self.connections.get_mut(worker) {
             *count += 1;
         }
-        Registration { keys: entry.keys, seq: entry.seq.unwrap_or(self.stamps.last_seq()) }
+        Registration { keys: entry.keys, seq: entry.seq.unwrap_or(self.clock.last().seq) }
     }
 
-    /// Ends the subscriptions of one connection.
-    pub(super) fn leave(&mut self, worker: usize, keys: &[ChannelKey], now: Now) {
+    /// Counts a connection off.
+    pub(super) fn exit(&mut self, worker: usize) {
         if let Some(count) = self.connections.get_mut(worker) {
             *count = count.saturating_sub(1);
         }
+    }
+
+    /// Ends subscriptions of one connection.
+    pub(super) fn leave(&mut self, worker: usize, keys: &[ChannelKey], now: Now) {
         for &key in keys {
             let Some(slot) = self.registry.find_key(key) else { continue };
             let Some(channel) = self.registry.get_mut(slot) else { continue };

@@ -13,7 +13,7 @@ const PASS: u64 = 4000;
 /// Milliseconds between two passes over the messages alone.
 const MESSAGE_PASS: u64 = 5000;
 /// Messages and channels looked at in one batch: well under a millisecond under the lock.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 
 /// When passes start and how far the present one is.
 pub(super) struct Janitor {
@@ -51,10 +51,6 @@ impl Timer {
 
     /// Whether the time has come; points missed since count as one.
     fn comes(&mut self, now: Now) -> bool {
-        if now.0.saturating_add(self.period) < self.at {
-            // The clock went back.
-            *self = Self::new(now, self.period);
-        }
         let due = now.0 >= self.at;
         if due {
             let periods = (now.0 - self.at) / self.period + 1;
@@ -121,8 +117,7 @@ impl ZoneState {
     fn bury_deleted(&mut self, left: &mut usize, now: Now) -> bool {
         while take_one(left) {
             let Some(deleted) = self.trash.deleted.pop() else { return true };
-            self.counters.stored = self.counters.stored.saturating_sub(deleted.stored as u64);
-            self.trash.messages.add(deleted.stored, now);
+            self.forget_stored(deleted.stored, now);
             self.trash.channels.add(1, now);
             self.emit(EventKind::ChannelDestroyed, &deleted.id, now);
         }
@@ -154,7 +149,8 @@ impl ZoneState {
     }
 }
 
-fn take_one(left: &mut usize) -> bool {
+/// Takes one of what is left; false if nothing is.
+pub(super) fn take_one(left: &mut usize) -> bool {
     let some = *left > 0;
     *left = left.saturating_sub(1);
     some

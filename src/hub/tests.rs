@@ -16,6 +16,9 @@ use crate::model::{EventTags, Replay, Requested, parse_channel_path};
 /// The second at which scripts begin.
 pub(super) const START: u64 = 1_000_000;
 
+/// No process before had a hub.
+pub(super) const FLOOR: Option<Stamp> = Some(Stamp { time: 0, tag: 0 });
+
 /// A zone with the module's defaults and plenty of memory.
 pub(super) fn zone() -> Zone {
     Zone {
@@ -62,7 +65,7 @@ impl Script {
     fn new(settings: Zone, options: HubOptions) -> Self {
         let now = START * 1000;
         Self {
-            hub: Hub::new(settings.clone(), options.clone(), 2, Now(now)),
+            hub: Hub::new(settings.clone(), options.clone(), 2, Now(now), FLOOR),
             settings,
             options,
             now,
@@ -111,7 +114,7 @@ impl Script {
             ["says", name, body] => {
                 let keys = self.connections[name].1.keys.clone();
                 let draft = Draft { text: body.as_bytes().into(), event: None, store: true, binary: false };
-                refused(self.hub.publish_to(&keys, draft, now))
+                refused(self.hub.publish_to(&keys, &draft, now))
             }
             ["leave", name] => {
                 let (worker, registration) = self.connections.remove(name).unwrap();
@@ -134,10 +137,10 @@ impl Script {
     }
 
     fn publish(&mut self, path: &str, body: &str, event: Option<&str>, store: bool) -> String {
-        let event = event.map(|id| Box::new(EventTags { id: Some(id.as_bytes().into()), kind: None }));
+        let event = event.map(|id| Arc::new(EventTags { id: Some(id.as_bytes().into()), kind: None }));
         let draft = Draft { text: body.as_bytes().into(), event, store, binary: false };
         let admitted = self.hub.admit_publish(&ids(path), Now(self.now));
-        refused(admitted.and_then(|()| self.hub.publish(&ids(path), draft, Now(self.now))))
+        refused(admitted.and_then(|()| self.hub.publish(&ids(path), &draft, Now(self.now))))
     }
 
     /// Arguments: `time=+SECONDS`, `tag=N`, `event=ID`, and `worker=N`.
@@ -163,13 +166,12 @@ impl Script {
             wildcard_limit: self.wildcard_limit,
             events_allowed: self.events_allowed,
         };
-        let answer = match self.hub.subscribe(&ask, Now(self.now)) {
+        let mut answer = match self.hub.subscribe(&ask, Now(self.now)) {
             Ok(answer) => answer,
             Err(refusal) => return format!("{refusal:?}"),
         };
-        let mut out: Vec<String> = answer
-            .missed
-            .iter()
+        let missed = self.hub.pages(&mut answer.history).flatten();
+        let mut out: Vec<String> = missed
             .map(|m| format!("{}:{}:{}", text(m.channel.as_bytes()), m.message.id, text(&m.message.text)))
             .collect();
         if kind != AskKind::Stream {
@@ -188,7 +190,7 @@ impl Script {
 
     fn notes(&mut self, worker: usize) -> String {
         let mut notes = Vec::new();
-        self.hub.take_notes(worker, &mut notes);
+        self.hub.take_notes(worker, &mut notes, Now(self.now));
         notes.iter().map(show_note).collect::<Vec<_>>().join(" ")
     }
 
@@ -196,7 +198,7 @@ impl Script {
     fn news(&mut self, name: &str) -> String {
         let (worker, registration) = &self.connections[name];
         let mut notes = Vec::new();
-        self.hub.take_notes(*worker, &mut notes);
+        self.hub.take_notes(*worker, &mut notes, Now(self.now));
         let mine = |note: &&Note| match note {
             Note::Message(f) => registration.keys.contains(&f.channel) && f.message.seq > registration.seq,
             Note::Deleted(f) => registration.keys.contains(&f.channel),

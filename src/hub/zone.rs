@@ -3,23 +3,24 @@
 //! It does not know who asks: the rules for publishers stand in `publisher`, those for subscribers in `subscriber`.
 //! Counters, budget and index agree with the channels whenever a move is done.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::HubOptions;
 use super::backlog::{Backlog, message_cost};
 use super::budget::Budget;
 use super::channel::Channel;
+use super::clock::Clock;
 use super::due::DueIndex;
 use super::events::EventKind;
 use super::fanout::{Fanout, Note};
 use super::notes::Notes;
 use super::registry::Registry;
 use super::slab::Slot;
-use super::stamps::Stamps;
-use super::sweep::Janitor;
+use super::sweep::{BATCH, Janitor, take_one};
 use super::trash::{DeletedChannel, Trash};
 use crate::conf::settings::Zone;
-use crate::model::{ChannelId, Draft, Message, Now, Refusal};
+use crate::model::{ChannelId, Draft, Message, Now, Refusal, Stamp};
 
 /// The state of a zone.
 pub(super) struct ZoneState {
@@ -28,7 +29,7 @@ pub(super) struct ZoneState {
     pub(super) registry: Registry,
     pub(super) due: DueIndex,
     pub(super) budget: Budget,
-    pub(super) stamps: Stamps,
+    pub(super) clock: Clock,
     pub(super) counters: Counters,
     pub(super) trash: Trash,
     pub(super) notes: Notes,
@@ -36,6 +37,8 @@ pub(super) struct ZoneState {
     /// Subscriber connections per worker.
     pub(super) connections: Box<[u64]>,
     pub(super) events: Option<Slot>,
+    /// Channels that went with so many subscriptions of which the events channel has yet to tell.
+    untold: VecDeque<(ChannelId, u32)>,
     pub(super) started: Now,
     pub(super) garbage: Garbage,
 }
@@ -63,21 +66,31 @@ pub(super) struct Garbage {
     channels: Vec<Channel>,
 }
 
+impl Garbage {
+    /// Messages in it, about: what it takes to free it.
+    pub(super) fn len(&self) -> usize {
+        self.messages.len() + self.channels.iter().map(|channel| channel.backlog.len()).sum::<usize>()
+    }
+}
+
 impl ZoneState {
-    pub(super) fn new(settings: Zone, options: HubOptions, workers: usize, now: Now) -> Self {
+    pub(super) fn new(settings: Zone, options: HubOptions, workers: usize, wall: Now, floor: Option<Stamp>) -> Self {
+        let mut clock = Clock::new(wall, floor);
+        let now = clock.tick(wall);
         let mut state = Self {
             budget: Budget::new(settings.memory),
             settings,
             options,
             registry: Registry::new(),
             due: DueIndex::default(),
-            stamps: Stamps::default(),
+            clock,
             counters: Counters::default(),
             trash: Trash::default(),
             notes: Notes::new(workers),
             janitor: Janitor::new(now),
             connections: vec![0; workers].into(),
             events: None,
+            untold: VecDeque::new(),
             started: now,
             garbage: Garbage::default(),
         };
@@ -127,9 +140,7 @@ impl ZoneState {
             return Err(Refusal::TooManyChannels);
         }
         self.budget.admit_channel(id.as_bytes().len(), self.options.refuse_when_full)?;
-        let slot = self.create(id, now);
-        self.evict(now);
-        Ok(slot)
+        Ok(self.create(id, now))
     }
 
     /// Creates a channel that does not exist, without a look at limits.
@@ -161,7 +172,7 @@ impl ZoneState {
     /// there is room.
     pub(super) fn append(&mut self, slot: Slot, draft: Draft, now: Now) {
         let Some(channel) = self.registry.get_mut(slot) else { return };
-        let (seq, stamp) = self.stamps.next(now, self.options.first_tag);
+        let (seq, stamp) = self.clock.next(self.options.first_tag);
         channel.published += 1;
         channel.last = stamp;
         channel.expires = now.secs().saturating_add(self.settings.inactivity);
@@ -169,7 +180,7 @@ impl ZoneState {
             id: channel.published as i64,
             seq,
             stamp,
-            expires: stamp.time.saturating_add(self.settings.message_ttl),
+            expires: channel.backlog.settled(stamp.time.saturating_add(self.settings.message_ttl)),
             binary: draft.binary,
             text: draft.text,
             event: draft.event,
@@ -187,19 +198,22 @@ impl ZoneState {
             self.trash.messages.add(1, now);
         }
         if channel.subscriptions.total() > 0 {
-            let fanout = Arc::new(Fanout::new(channel.key, channel.id.clone(), message));
+            let fanout = Arc::new(Fanout::new(channel.key, channel.id.clone(), message, stamp));
             for worker in channel.subscriptions.workers() {
                 self.notes.post(worker, Note::Message(Arc::clone(&fanout)));
             }
         }
         self.trim(slot, now);
-        self.evict(now);
     }
 
-    /// Drops the oldest messages of a channel above the cap.
+    /// Drops the oldest messages of a channel above the cap; a batch of them, after a reload with a much smaller one.
     fn trim(&mut self, slot: Slot, now: Now) {
         let cap = self.settings.max_messages_per_channel.map_or(usize::MAX, |cap| cap as usize);
-        self.drop_messages(slot, now, |backlog| if backlog.len() > cap { backlog.pop_oldest() } else { None });
+        let mut left = BATCH;
+        self.drop_messages(slot, now, |backlog| {
+            let one = backlog.len() > cap && take_one(&mut left);
+            one.then(|| backlog.pop_oldest()).flatten()
+        });
     }
 
     /// Drops the message of the channel that expires first.
@@ -225,18 +239,47 @@ impl ZoneState {
         self.due.file(slot, channel);
     }
 
-    /// Drops messages, those that expire first (without a change of ttl: the oldest) first, until memory suffices.
-    fn evict(&mut self, now: Now) {
+    /// Does a batch of what an act has left to do; whether there is more. Tells of the subscriptions that ended with a channel,
+    /// and drops messages, those that expire first (without a change of ttl: the oldest) first, until memory suffices.
+    pub(super) fn settle(&mut self, now: Now) -> bool {
+        let mut left = BATCH;
+        while let Some((id, count)) = self.untold.front_mut() {
+            if !take_one(&mut left) {
+                return true;
+            }
+            *count = count.saturating_sub(1);
+            let (id, last) = (id.clone(), *count == 0);
+            if last {
+                self.untold.pop_front();
+            }
+            self.emit(EventKind::ClientUnsubscribed, &id, now);
+        }
         while !self.options.refuse_when_full && self.budget.is_exceeded() {
-            let Some((_, slot)) = self.due.first_expiring() else { return };
+            let Some((_, slot)) = self.due.first_expiring() else { return false };
+            if !take_one(&mut left) {
+                return true;
+            }
             self.drop_earliest(slot, now);
+        }
+        false
+    }
+
+    /// Whether that many messages of a draft may be stored.
+    pub(super) fn admit_copies(&self, draft: &Draft, copies: usize) -> Result<(), Refusal> {
+        match copies_cost(draft, copies) {
+            0 => Ok(()),
+            bytes => self.budget.admit_messages(bytes, self.options.refuse_when_full),
         }
     }
 
-    /// Whether the drafts may be stored.
-    pub(super) fn admit_drafts<'a>(&self, drafts: impl IntoIterator<Item = &'a Draft>) -> Result<(), Refusal> {
-        let bytes = drafts.into_iter().filter(|draft| draft.store).map(draft_cost).sum();
-        if bytes == 0 { Ok(()) } else { self.budget.admit_messages(bytes, self.options.refuse_when_full) }
+    /// Keeps memory for that many messages that were admitted and come later.
+    pub(super) fn reserve_copies(&mut self, draft: &Draft, copies: usize) {
+        self.budget.add_messages(copies_cost(draft, copies));
+    }
+
+    /// Gives back what was kept for messages that come now.
+    pub(super) fn unreserve_copies(&mut self, draft: &Draft, copies: usize) {
+        self.budget.remove_messages(copies_cost(draft, copies));
     }
 
     /// Lets go of a channel that the janitor found idle.
@@ -256,27 +299,44 @@ impl ZoneState {
             if self.options.deletion_has_time {
                 message.stamp.time = now.secs();
             }
-            let fanout = Arc::new(Fanout::new(channel.key, channel.id.clone(), Arc::new(message)));
+            let seen = self.seen();
+            let fanout = Arc::new(Fanout::new(channel.key, channel.id.clone(), Arc::new(message), seen));
             for worker in channel.subscriptions.workers() {
                 self.notes.post(worker, Note::Deleted(Arc::clone(&fanout)));
             }
         }
-        self.trash.deleted.push(DeletedChannel { id: channel.id.clone(), stored: channel.backlog.len() });
-        for _ in 0..subscriptions {
-            self.emit(EventKind::ClientUnsubscribed, &channel.id, now);
+        let stored = channel.backlog.len();
+        let waits = if self.options.deleted_stay_stored { stored } else { 0 };
+        self.forget_stored(stored - waits, now);
+        self.trash.deleted.push(DeletedChannel { id: channel.id.clone(), stored: waits });
+        if subscriptions > 0 && self.events.is_some() {
+            self.untold.push_back((channel.id.clone(), subscriptions));
         }
         self.garbage.channels.push(channel);
     }
 
-    /// Undoes a creation nobody has seen yet.
+    /// What a client has seen that is told of nothing but this moment; with tag 0 in any case where 0.3.x is followed.
+    pub(super) fn seen(&self) -> Stamp {
+        let seen = self.clock.seen();
+        if self.options.first_tag == 0 { Stamp { tag: 0, ..seen } } else { seen }
+    }
+
+    /// Counts messages that are stored no longer as trash.
+    pub(super) fn forget_stored(&mut self, count: usize, now: Now) {
+        self.counters.stored = self.counters.stored.saturating_sub(count as u64);
+        self.trash.messages.add(count, now);
+    }
+
+    /// Undoes a creation, unless the channel is used meanwhile.
     pub(super) fn undo_create(&mut self, slot: Slot) {
-        self.take_out(slot);
+        if self.registry.get(slot).is_some_and(|channel| channel.is_idle() && channel.published == 0) {
+            self.take_out(slot);
+        }
     }
 }
 
-fn draft_cost(draft: &Draft) -> u64 {
-    let event = draft.event.as_ref().map_or(0, |event| {
-        event.id.as_ref().map_or(0, |id| id.len()) + event.kind.as_ref().map_or(0, |kind| kind.len())
-    });
-    message_cost(draft.text.len(), event)
+/// What storing that many messages of a draft takes; nothing if they are not to be stored.
+fn copies_cost(draft: &Draft, copies: usize) -> u64 {
+    let one = if draft.store { message_cost(draft.text.len(), draft.event.as_deref()) } else { 0 };
+    one.saturating_mul(copies as u64)
 }

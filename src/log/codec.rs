@@ -229,7 +229,7 @@ impl<'a> Reader<'a> {
             None
         } else {
             let mut text = |flag| if flags & flag == 0 { Ok(None) } else { self.bytes().map(|text| Some(text.into())) };
-            Some(Box::new(EventTags { id: text(EVENT_ID)?, kind: text(EVENT_TYPE)? }))
+            Some(Arc::new(EventTags { id: text(EVENT_ID)?, kind: text(EVENT_TYPE)? }))
         };
         let text = self.bytes()?.into();
         let message = Arc::new(Message { id, seq, stamp, expires, binary: flags & BINARY != 0, text, event });

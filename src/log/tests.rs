@@ -34,7 +34,7 @@ fn any_stamp() -> impl Strategy<Value = Stamp> {
 
 fn any_published() -> impl Strategy<Value = Published> {
     let name = || prop::option::of(any_bytes().prop_map(Vec::into_boxed_slice));
-    let event = prop::option::of((name(), name()).prop_map(|(id, kind)| Box::new(EventTags { id, kind })));
+    let event = prop::option::of((name(), name()).prop_map(|(id, kind)| Arc::new(EventTags { id, kind })));
     let numbers = (any_number(), any_number(), any_number(), any_stamp(), any::<u32>());
     (numbers, event, any_bytes(), any_bytes(), any::<(bool, bool)>()).prop_map(
         |((count, id, seq, stamp, expires), event, channel, text, (stored, binary))| {

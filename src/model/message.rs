@@ -1,14 +1,16 @@
 //! A message before (`Draft`) and after (`Message`) a hub has given it an id and a stamp.
 
+use std::sync::Arc;
+
 use super::Stamp;
 
 /// What a publisher hands in: a message that has no id yet.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
-    /// The message bytes, unchanged from the request body.
-    pub text: Box<[u8]>,
-    /// `Event-Id` / `Event-Type` of the request, if any.
-    pub event: Option<Box<EventTags>>,
+    /// The message bytes, unchanged from the request body; shared by all messages made of the draft.
+    pub text: Arc<[u8]>,
+    /// `Event-Id` / `Event-Type` of the request, if any; shared too.
+    pub event: Option<Arc<EventTags>>,
     /// Whether the message is kept for replay (`push_stream_store_messages`).
     pub store: bool,
     /// Whether it came as a binary websocket message, and goes to websockets as one.
@@ -38,9 +40,9 @@ pub struct Message {
     /// Whether websockets get it as a binary message.
     pub binary: bool,
     /// The message bytes.
-    pub text: Box<[u8]>,
+    pub text: Arc<[u8]>,
     /// The publisher's event id and type.
-    pub event: Option<Box<EventTags>>,
+    pub event: Option<Arc<EventTags>>,
 }
 
 impl Message {

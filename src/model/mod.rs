@@ -8,6 +8,8 @@ mod channel_path;
 mod json_text;
 mod message;
 mod now;
+#[cfg(test)]
+pub(crate) mod provoked;
 mod refusal;
 mod replay;
 mod stamp;

@@ -62,6 +62,8 @@ pub(crate) struct CompressedStream {
 
 impl Encoding for CompressedStream {
     fn piece(&mut self, piece: &[u8]) -> Bytes {
+        #[cfg(test)]
+        crate::model::provoked::reach("compression");
         let mut packed = Vec::new();
         if let Some(encoder) = &mut self.encoder {
             encoder.piece(piece, &mut packed);

@@ -39,7 +39,7 @@ const ADMIN_METHODS_0_3: &str = "GET, POST, DELETE";
 /// Decides by the head: method, channel ids, limits. Channels of a publish are created here.
 pub(crate) fn begin(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Begun {
     let line = exchange.settings.compat.line;
-    let (hub, now) = (worker.hub(), exchange.now);
+    let hub = worker.hub();
     let old = line < Line::V040;
     let delete = match exchange.method {
         b"OPTIONS" if !old => return Begun::Reply(headed(Reply::header_only(200), exchange, location, admin)),
@@ -56,7 +56,7 @@ pub(crate) fn begin(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Loc
     let admitted = match (ids.is_empty(), delete) {
         (true, _) => Err(Refusal::NoChannelId),
         (false, true) => hub.admit_delete(&ids),
-        (false, false) => hub.admit_publish(&ids, now),
+        (false, false) => hub.admit_publish(&ids, worker.now()),
     };
     match admitted {
         Ok(()) => Begun::Body(Job { ids, delete }),
@@ -73,7 +73,8 @@ pub(crate) fn finish<'b>(
     job: &Job,
     body: Box<[u8]>,
 ) -> Reply {
-    let (hub, now) = (worker.hub(), exchange.now);
+    // The body took its time: it is now that the message enters the hub.
+    let (hub, now) = (worker.hub(), worker.now());
     if job.delete {
         let text = Some(&*body).filter(|text| !text.is_empty() && exchange.settings.compat.line >= Line::V040);
         return if hub.delete(&job.ids, text, now) == 0 {
@@ -85,8 +86,9 @@ pub(crate) fn finish<'b>(
     if body.is_empty() {
         return refused(Refusal::EmptyPost, exchange, location, admin);
     }
-    let draft = Draft { text: body, event: event_tags(exchange), store: location.push.store_messages, binary: false };
-    if hub.publish(&job.ids, draft, now).is_err() {
+    let draft =
+        Draft { text: body.into(), event: event_tags(exchange), store: location.push.store_messages, binary: false };
+    if hub.publish(&job.ids, &draft, now).is_err() {
         // The one failure that goes through nginx's own error pages.
         tracing::error!("push stream module: unable to allocate message in shared memory");
         let mut reply = phases::error_reply(exchange, location, 500).with(cache_fields(exchange.settings.compat.line));
@@ -113,10 +115,10 @@ fn info(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Location>, admi
     }
 }
 
-fn event_tags(exchange: &Exchange<'_>) -> Option<Box<EventTags>> {
+fn event_tags(exchange: &Exchange<'_>) -> Option<Arc<EventTags>> {
     let id = exchange.head.header("event-id").map(Into::into);
     let kind = exchange.head.header("event-type").map(Into::into);
-    (id.is_some() || kind.is_some()).then(|| Box::new(EventTags { id, kind }))
+    (id.is_some() || kind.is_some()).then(|| Arc::new(EventTags { id, kind }))
 }
 
 fn refused(refusal: Refusal, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Reply {

@@ -9,7 +9,7 @@ use super::statistics_format::{self as format, Format, Group, Heading, Row, Summ
 use crate::conf::settings::{Line, Location};
 use crate::delivery::Worker;
 use crate::hub::{Census, ChannelInfo, ChannelKey, Hub};
-use crate::model::{ChannelId, Now, Refusal};
+use crate::model::{ChannelId, Refusal};
 use crate::request::reply::{Fields, Reply};
 use crate::site::exchange::Exchange;
 use crate::site::hostname;
@@ -27,6 +27,8 @@ pub(crate) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Loca
     if exchange.method != b"GET" {
         return closing(Reply::header_only(405).with(cache_fields(line)).with([module::allow("GET")]), location);
     }
+    #[cfg(test)]
+    crate::model::provoked::reach("statistics");
     let ids = channels::ids(exchange, location);
     let reply = match choose(exchange, &ids) {
         Choice::Summary => summary(context, exchange).with(fields(line)),
@@ -45,7 +47,7 @@ pub(crate) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Loca
 pub(crate) fn is_long(context: &Context, exchange: &Exchange<'_>, location: &Location) -> bool {
     exchange.method == b"GET"
         && matches!(choose(exchange, &channels::ids(exchange, location)), Choice::Prefix(_))
-        && context.worker.hub().census(exchange.now).channels > AT_ONCE
+        && context.worker.hub().census(context.worker.now()).channels > AT_ONCE
 }
 
 /// [`answer`], giving others their turn meanwhile.
@@ -104,7 +106,7 @@ pub(crate) fn channels_reply(worker: &Worker, exchange: &Exchange<'_>, ids: &[Ch
     let body = match found.as_slice() {
         [] => return Reply::header_only(404),
         [one] if !asked_for_a_list(exchange, ids) => writer(exchange, format).one(&row(one)),
-        several => group(worker.hub(), exchange, format, several.iter()),
+        several => group(worker, exchange, format, several.iter()),
     };
     Reply::full(200, format.content_type(), body)
 }
@@ -126,9 +128,9 @@ struct Listing {
 impl Listing {
     fn new(worker: &Worker, exchange: &Exchange<'_>) -> Self {
         let format = Format::choose(exchange.head.header("accept"));
-        let census = worker.hub().census(exchange.now);
+        let census = worker.hub().census(worker.now());
         let mut out = Vec::with_capacity((census.channels + 2) as usize * ROW);
-        let group = writer(exchange, format).group(&heading(&census, exchange.now), &mut out);
+        let group = writer(exchange, format).group(&heading(&census), &mut out);
         Self { format, group, out, after: None }
     }
 
@@ -155,13 +157,13 @@ fn writer(exchange: &Exchange<'_>, format: Format) -> Writer {
 }
 
 fn group<'a>(
-    hub: &Hub,
+    worker: &Worker,
     exchange: &Exchange<'_>,
     format: Format,
     infos: impl Iterator<Item = &'a ChannelInfo>,
 ) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut group = writer(exchange, format).group(&heading(&hub.census(exchange.now), exchange.now), &mut out);
+    let mut group = writer(exchange, format).group(&heading(&worker.hub().census(worker.now())), &mut out);
     for info in infos {
         group.row(&row(info), &mut out);
     }
@@ -171,9 +173,9 @@ fn group<'a>(
 
 fn summary(context: &Context, exchange: &Exchange<'_>) -> Reply {
     let format = Format::choose(exchange.head.header("accept"));
-    let census = context.worker.hub().census(exchange.now);
+    let census = context.worker.hub().census(context.worker.now());
     let summary = Summary {
-        heading: heading(&census, exchange.now),
+        heading: heading(&census),
         published: census.published,
         stored: census.stored,
         messages_in_trash: census.messages_in_trash,
@@ -189,10 +191,10 @@ fn summary(context: &Context, exchange: &Exchange<'_>) -> Reply {
     Reply::full(200, format.content_type(), writer(exchange, format).summary(&summary))
 }
 
-fn heading(census: &Census, now: Now) -> Heading<'static> {
+fn heading(census: &Census) -> Heading<'static> {
     Heading {
         hostname: hostname::hostname(),
-        time: u64::from(now.secs()),
+        time: u64::from(census.time),
         channels: u64::from(census.channels),
         wildcard_channels: u64::from(census.wildcard_channels),
         uptime: census.uptime,

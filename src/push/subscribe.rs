@@ -16,8 +16,8 @@ use super::fields as module;
 use super::publish::cache_fields;
 use super::replay::replay;
 use crate::conf::settings::{Compat, Handler, Line, Location, Mode};
-use crate::delivery::{Encoding, Ending, Manner};
-use crate::hub::{Answer, Ask, AskKind, Registration};
+use crate::delivery::{Admission, Encoding, Ending, Manner};
+use crate::hub::{Answer, Ask, AskKind};
 use crate::model::{ChannelId, Message, Refusal, percent_decode};
 use crate::push::fields::CorsSide;
 use crate::render::{self, Framing, Kind, Origin, View};
@@ -52,7 +52,7 @@ pub(crate) struct Stream {
     /// How its messages are rendered.
     pub view: Arc<View>,
     /// Where it is registered.
-    pub registration: Registration,
+    pub admission: Admission,
     /// When it ends or wants a ping.
     pub ending: Ending,
 }
@@ -64,7 +64,7 @@ pub(crate) struct Wait {
     /// Bodies of its answers.
     pub bodies: PollBodies,
     /// Where it is registered.
-    pub registration: Registration,
+    pub admission: Admission,
     /// When it ends.
     pub ending: Ending,
 }
@@ -116,13 +116,14 @@ pub(crate) fn plan(context: &Context, exchange: &Exchange<'_>, location: &Locati
         wildcard_limit: location.push.wildcard_channel_max_qtd,
         events_allowed: location.push.allow_connections_to_events_channel,
     };
-    let answer = match context.worker.hub().subscribe(&ask, exchange.now) {
+    let mut answer = match context.worker.hub().subscribe(&ask, context.worker.now()) {
         Ok(answer) => answer,
         Err(refusal) => return whole(refused(refusal, exchange, location)),
     };
+    let admission = answer.subscription.take().map(|registration| Admission::new(&context.worker, registration));
     match mode {
-        Mode::Polling | Mode::LongPolling => poll(context, exchange, location, chunked, answer),
-        _ => stream(context, exchange, location, chunked, answer),
+        Mode::Polling | Mode::LongPolling => poll(context, exchange, location, chunked, &mut answer, admission),
+        _ => stream(context, exchange, location, chunked, &mut answer, admission),
     }
 }
 
@@ -147,7 +148,14 @@ fn own_mode(location: &Location) -> Mode {
     }
 }
 
-fn stream(context: &Context, exchange: &Exchange<'_>, location: &Location, chunked: bool, answer: Answer) -> Plan {
+fn stream(
+    context: &Context,
+    exchange: &Exchange<'_>,
+    location: &Location,
+    chunked: bool,
+    answer: &mut Answer,
+    admission: Option<Admission>,
+) -> Plan {
     let eventsource = is_eventsource(location);
     let content_type = if eventsource { EVENT_STREAM.into() } else { content_type(exchange, location) };
     let mut head = headed(Reply::stream(200, content_type), exchange, location);
@@ -158,7 +166,8 @@ fn stream(context: &Context, exchange: &Exchange<'_>, location: &Location, chunk
     let compression = compression(&mut head, exchange, location, chunked);
     let view = context.view(exchange, location, framing(chunked && compression.is_none()), true);
     let mut pieces = vec![view.header().clone()];
-    pieces.extend(answer.missed.iter().map(|missed| view.message(missed.channel.as_bytes(), &missed.message)));
+    let missed = context.worker.hub().pages(&mut answer.history).flatten();
+    pieces.extend(missed.map(|missed| view.message(missed.channel.as_bytes(), &missed.message)));
     let manner = match compression {
         None => Manner::Stream,
         Some(compression) => {
@@ -168,21 +177,25 @@ fn stream(context: &Context, exchange: &Exchange<'_>, location: &Location, chunk
         }
     };
     let held = exchange.settings.compat.strict && pieces.iter().all(Bytes::is_empty);
-    let Some(registration) = answer.subscription else {
+    let Some(admission) = admission else {
         // The hub registers every stream it does not refuse.
         return whole(headed(Reply::header_only(500), exchange, location));
     };
     let ending = Ending { ttl: location.push.subscriber_connection_ttl, ping: location.push.ping_message_interval };
-    Plan::Stream(Box::new(Stream { head, pieces, manner, held, view, registration, ending }))
+    Plan::Stream(Box::new(Stream { head, pieces, manner, held, view, admission, ending }))
 }
 
-fn poll(context: &Context, exchange: &Exchange<'_>, location: &Location, chunked: bool, answer: Answer) -> Plan {
+fn poll(
+    context: &Context,
+    exchange: &Exchange<'_>,
+    location: &Location,
+    chunked: bool,
+    answer: &mut Answer,
+    admission: Option<Admission>,
+) -> Plan {
     let compat = exchange.settings.compat;
     let callback = match callback(exchange) {
         Some(callback) if !compat.strict && !is_safe_callback(&callback) => {
-            if let Some(registration) = answer.subscription {
-                context.worker.hub().leave(context.worker.index(), &registration.keys, exchange.now);
-            }
             return whole(
                 headed(Reply::header_only(400), exchange, location).with([module::explain("Invalid callback.")]),
             );
@@ -205,18 +218,19 @@ fn poll(context: &Context, exchange: &Exchange<'_>, location: &Location, chunked
         callback: callback.map(Into::into),
         timeout_with_body: exchange.settings.zone.timeout_with_body,
     };
-    if let Some(registration) = answer.subscription {
+    if let Some(admission) = admission {
         let ending = Ending { ttl: location.push.longpolling_connection_ttl, ping: None };
-        return Plan::Wait(Box::new(Wait { heads, bodies, registration, ending }));
+        return Plan::Wait(Box::new(Wait { heads, bodies, admission, ending }));
     }
     let (time, tag) = (Some(answer.resume.time).filter(|&time| time > 0), answer.resume.tag);
-    if answer.missed.is_empty() {
+    if answer.history.is_empty() {
         let mut head = heads.head(Body::HeaderOnly, time, tag);
         // 0.3.4 names no type where nothing is new; where it has waited in vain it does.
         head.content_type = head.content_type.filter(|_| compat.line > Line::V034);
         return whole(head);
     }
-    let messages = answer.missed.iter().map(|missed| (&missed.channel, &*missed.message));
+    let missed: Vec<_> = context.worker.hub().pages(&mut answer.history).flatten().collect();
+    let messages = missed.iter().map(|missed| (&missed.channel, &*missed.message));
     // Stored messages have a comma too many in old callbacks: a defect, kept for the strict.
     let origin = if compat.strict { Origin::Backlog } else { Origin::Live };
     let body = bodies.of(origin, messages);

@@ -18,8 +18,8 @@ use super::replay::replay;
 use super::subscribe::subscriber_fields;
 use super::{channels, fields};
 use crate::conf::settings::{Compat, Line, Location, Mode};
-use crate::delivery::{Connection, Ending, Flush};
-use crate::hub::{Answer, Ask, AskKind, Registration};
+use crate::delivery::{Admission, Connection, Ending, Flush};
+use crate::hub::{Answer, Ask, AskKind};
 use crate::model::{Draft, Refusal};
 use crate::render::{Decoder, Farewell, Framing, Rules, View, permessage_deflate, websocket_frame};
 use crate::request::reply::Reply;
@@ -59,7 +59,7 @@ pub(crate) struct Opening {
     /// How its messages are rendered.
     pub view: Arc<View>,
     /// Where it is registered.
-    pub registration: Registration,
+    pub admission: Admission,
     /// When it ends or wants a ping.
     pub ending: Ending,
     /// What takes the frames of the client.
@@ -82,7 +82,9 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
         Ok(key) => key,
         Err(reply) => return Begun::Reply(*reply),
     };
-    let answer = subscribe(context, exchange, location);
+    let mut answer = subscribe(context, exchange, location);
+    let admission = answer.as_mut().ok().and_then(|answer| answer.subscription.take());
+    let admission = admission.map(|registration| Admission::new(&context.worker, registration));
     if let Err(refusal) = &answer
         && compat.line < Line::V040
     {
@@ -91,9 +93,9 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
     }
     let deflate = agrees_on_deflate(exchange, location);
     let switching = switching(&key, compat.line, deflate);
-    let (answer, registration) = match answer {
-        Ok(mut answer) => match answer.subscription.take() {
-            Some(registration) => (answer, registration),
+    let (mut answer, admission) = match answer {
+        Ok(answer) => match admission {
+            Some(admission) => (answer, admission),
             None => return Begun::Refused(switching, Bytes::new()),
         },
         Err(refusal) => {
@@ -103,7 +105,8 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
     };
     let framing = if deflate { Framing::WebSocketDeflate } else { Framing::WebSocket };
     let view = context.view(exchange, location, framing, false);
-    let missed = answer.missed.iter().map(|missed| view.message(missed.channel.as_bytes(), &missed.message));
+    let missed = context.worker.hub().pages(&mut answer.history).flatten();
+    let missed = missed.map(|missed| view.message(missed.channel.as_bytes(), &missed.message));
     let pieces = std::iter::once(view.header().clone()).chain(missed).collect();
     let ending = Ending { ttl: location.push.subscriber_connection_ttl, ping: location.push.ping_message_interval };
     let rules = match compat {
@@ -111,7 +114,7 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
         Compat { line: Line::V05, .. } => Rules::Module,
         Compat { .. } => Rules::OldModule,
     };
-    let most = usize::try_from(location.core.client_max_body_size).unwrap_or(usize::MAX);
+    let most = usize::try_from(location.push.websocket_max_message_size).unwrap_or(usize::MAX);
     let decoder = Decoder::new(rules, if most == 0 { usize::MAX } else { most });
     let session = Session {
         decoder: if deflate { decoder.with_deflate() } else { decoder },
@@ -119,7 +122,7 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
         line: compat.line,
         strict: compat.strict,
     };
-    Begun::Open(Box::new(Opening { switching, pieces, view, registration, ending, session }))
+    Begun::Open(Box::new(Opening { switching, pieces, view, admission, ending, session }))
 }
 
 /// The client's key, or why there is no websocket.
@@ -141,10 +144,16 @@ fn handshake(exchange: &Exchange<'_>) -> Result<Vec<u8>, Box<Reply>> {
     let present = ["connection", "upgrade", "sec-websocket-version"].iter().all(|name| head.header(name).is_some());
     let (Some(key), true) = (head.header("sec-websocket-key"), present) else { return refusal(MISSING) };
     match head.header("sec-websocket-version").unwrap_or_default() {
-        b"8" | b"13" => {}
+        version if matches!(number(version), Some(8 | 13)) => {}
         _ => return refusal(BAD_VERSION),
     }
     Ok(key.to_vec())
+}
+
+/// A bare number, which may begin with zeros.
+fn number(value: &[u8]) -> Option<u64> {
+    let digits = value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
 }
 
 /// Whether both sides want permessage-deflate.
@@ -176,7 +185,7 @@ fn subscribe(context: &Context, exchange: &Exchange<'_>, location: &Location) ->
         wildcard_limit: location.push.wildcard_channel_max_qtd,
         events_allowed: location.push.allow_connections_to_events_channel,
     };
-    context.worker.hub().subscribe(&ask, exchange.now)
+    context.worker.hub().subscribe(&ask, context.worker.now())
 }
 
 impl Session {
@@ -241,7 +250,7 @@ impl Session {
             keys.truncate(1);
         }
         let draft = Draft { text: text.into(), event: None, store, binary };
-        if context.worker.hub().publish_to(&keys, draft, context.worker.now()).is_err() {
+        if context.worker.hub().publish_to(&keys, &draft, context.worker.now()).is_err() {
             tracing::error!("push stream module: unable to allocate message in shared memory");
         }
         // 0.3.5 and 0.4.0 follow each publish with a ping.

@@ -124,6 +124,8 @@ impl View {
 
     /// A message of a channel, framed, with its padding; empty if it renders to nothing.
     pub fn message(&self, channel: &[u8], message: &Message) -> Bytes {
+        #[cfg(test)]
+        crate::model::provoked::reach("render");
         let values = Values::new(channel, message);
         let mut out = Vec::new();
         if self.kind == Kind::EventSource {
@@ -297,7 +299,7 @@ mod tests {
 
     fn message(text: &[u8], id: Option<&[u8]>, kind: Option<&[u8]>) -> Message {
         let mut message = Message::pseudo(1, text);
-        message.event = Some(Box::new(EventTags { id: id.map(Into::into), kind: kind.map(Into::into) }));
+        message.event = Some(std::sync::Arc::new(EventTags { id: id.map(Into::into), kind: kind.map(Into::into) }));
         message
     }
 

@@ -210,6 +210,7 @@ impl Decoder {
                 |error| match error {
                     InflateError::TooLarge(_) => self.rules.too_large(),
                     InflateError::Broken => Farewell::Coded(1007, "compressed data is broken"),
+                    InflateError::Incomplete => Farewell::Coded(1007, "compressed data ends too early"),
                 },
             )?;
             message.compressed = false;

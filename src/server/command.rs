@@ -138,6 +138,7 @@ fn load_options(cli: &Cli) -> anyhow::Result<LoadOptions> {
         global_directives: cli.global_directives.clone(),
         compat: cli.compat.line(),
         strict: cli.strict,
+        accept_unguarded: cli.accept_unguarded,
         text,
     })
 }
@@ -234,7 +235,8 @@ fn migrate(cli: &Cli, wanted: &Migrate, origin: &Origin) -> u8 {
     let file = cli.config.clone().unwrap_or_else(|| PathBuf::from("/etc/nginx/nginx.conf"));
     let file = std::path::absolute(&file).unwrap_or(file);
     let directory = file.parent().map(std::path::Path::to_owned).unwrap_or_default();
-    let options = LoadOptions { file, text: None, ..origin.options.clone() };
+    // What nginx keeps guards on; what moves must say itself that it has none.
+    let options = LoadOptions { file, text: None, accept_unguarded: true, ..origin.options.clone() };
     let read = conf::load(&options).and_then(|loaded| Ok((loaded.settings, conf::outline(&options)?)));
     let (settings, tree) = match read {
         Ok(read) => read,

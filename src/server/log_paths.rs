@@ -59,7 +59,6 @@ impl Paths {
         for log in location.core.access_log.iter() {
             self.target(&log.target);
         }
-        self.errors(location.core.error_log.as_deref().unwrap_or_default());
         self.locations(&location.nested);
         for operation in &location.rewrite {
             if let Operation::If { location, .. } = operation {

@@ -31,6 +31,7 @@ use crate::conf::settings::{ErrorLog, Line, ListenAddress, LogLevel, LogTarget};
 use crate::conf::{self, ConfError, LoadOptions, Loaded, Note, Settings};
 use crate::delivery::Tally;
 use crate::hub::{Hub, HubOptions};
+use crate::model::Stamp;
 
 /// How often the hub is swept.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -349,6 +350,7 @@ pub(super) fn hub_options(settings: &Settings) -> HubOptions {
         refuse_when_full: settings.compat.strict,
         merge_replay: !settings.compat.strict,
         exact_admission: !settings.compat.strict,
+        deleted_stay_stored: settings.compat.line >= Line::V05,
     }
 }
 
@@ -375,8 +377,10 @@ fn shared(settings: &Settings, workers: usize) -> Shared {
         "Using {}KiB of shared memory for push stream module on zone: push_stream_module",
         settings.zone.memory / 1024
     );
+    // The module begins anew in the second its last process ended in; a client of that one misses what the new one says.
+    let floor = settings.compat.strict.then(Stamp::default);
     Shared {
-        hub: Arc::new(Hub::new(settings.zone.clone(), hub_options(settings), workers, now())),
+        hub: Arc::new(Hub::new(settings.zone.clone(), hub_options(settings), workers, now(), floor)),
         views: Arc::default(),
         limiter: Arc::default(),
         tally: Arc::new(Tally::default()),

@@ -50,6 +50,8 @@ struct Status {
     disconnected_not_reading: u64,
     /// Connections cut off because the peer took nothing for `send_timeout`.
     disconnected_send_timeout: u64,
+    /// Connections ended by a mistake of the server.
+    disconnected_by_panic: u64,
 }
 
 #[derive(Deserialize)]
@@ -107,6 +109,7 @@ async fn status(State(sources): State<Sources>) -> Json<Status> {
         delivered_messages: tally.deliveries.load(Ordering::Relaxed),
         disconnected_not_reading: tally.too_slow.load(Ordering::Relaxed),
         disconnected_send_timeout: tally.send_timeouts.load(Ordering::Relaxed),
+        disconnected_by_panic: tally.panics.load(Ordering::Relaxed),
     })
 }
 

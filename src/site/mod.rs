@@ -24,6 +24,7 @@ pub(crate) mod log_files;
 mod network;
 mod password;
 pub mod phases;
+mod referer;
 mod rewrite;
 mod secure_link;
 pub(crate) mod server_name;

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::exchange::Exchange;
 use super::hostname::hostname;
-use super::secure_link;
+use super::{referer, secure_link};
 use crate::conf::variable::{Builtin, Complex, Part, Variable};
 use crate::request::date;
 use crate::request::head::Version;
@@ -130,6 +130,7 @@ impl<'b> Exchange<'b> {
             Builtin::RequestFilename => Cow::Owned(super::static_file::path_of(self)),
             Builtin::SecureLink => Cow::Borrowed(secure_link::verdict(self)),
             Builtin::SecureLinkExpires => Cow::Owned(secure_link::expires(self)),
+            Builtin::InvalidReferer => Cow::Borrowed(if referer::is_valid(self) { b"" } else { b"1" }),
             Builtin::ProxyAddXForwardedFor => self.forwarded_for(),
             // Known when the request is over; the access log fills them in.
             Builtin::Status => text(format!("{:03}", self.status_override.unwrap_or(self.status.get()))),

@@ -106,7 +106,11 @@ struct Dismissal<'a>(&'a Workbench, &'a Rc<Connection>);
 
 impl Drop for Dismissal<'_> {
     fn drop(&mut self) {
-        self.0.context.worker.dismiss(self.1);
+        let worker = &self.0.context.worker;
+        if std::thread::panicking() {
+            worker.tally().count_panic();
+        }
+        worker.dismiss(self.1);
     }
 }
 

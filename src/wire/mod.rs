@@ -6,6 +6,8 @@
 pub mod chunked_body;
 mod connection;
 mod failed_turn;
+#[cfg(test)]
+mod fence_tests;
 mod http2;
 mod listener_place;
 mod overload;
@@ -14,6 +16,8 @@ mod reply_head;
 mod session;
 #[cfg(test)]
 mod site_tests;
+#[cfg(test)]
+mod trial;
 mod turn;
 mod waiting;
 mod waiting_head;

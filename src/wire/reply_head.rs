@@ -52,7 +52,16 @@ impl Reply {
         if let Some(content_type) = &self.content_type
             && status != 204
         {
-            field("Content-Type", content_type.as_bytes(), out);
+            out.extend_from_slice(b"Content-Type: ");
+            out.extend_from_slice(content_type.as_bytes());
+            if let Some(charset) = core.charset.as_ref().filter(|charset| charset.is_for(content_type)) {
+                let name = exchange.value(&charset.name);
+                if !name.is_empty() {
+                    out.extend_from_slice(b"; charset=");
+                    out.extend(name.iter().filter(|byte| !is_line_end(**byte)));
+                }
+            }
+            out.extend_from_slice(b"\r\n");
         }
         self.encode_length(status, streamed, out);
         if let Some(seconds) = self.last_modified

@@ -151,7 +151,7 @@ impl Turn<'_> {
                     self.connection.hold();
                 }
                 let worker = &self.bench.context.worker;
-                worker.subscribe(self.connection, stream.view, stream.manner, &stream.registration, &stream.ending);
+                worker.subscribe(self.connection, stream.view, stream.manner, stream.admission, &stream.ending);
                 self.begin_subscription(exchange, 200, true);
                 Some(Next::Subscribed { close: !keep })
             }
@@ -163,7 +163,7 @@ impl Turn<'_> {
                     Waiter::new(self.bench, self.connection, exchange, location, &wait.heads, wait.bodies, keep);
                 let keep = waiter.keeps_alive();
                 let manner = Manner::LongPoll(Box::new(waiter));
-                self.bench.context.worker.subscribe(self.connection, view, manner, &wait.registration, &wait.ending);
+                self.bench.context.worker.subscribe(self.connection, view, manner, wait.admission, &wait.ending);
                 self.begin_subscription(exchange, 200, false);
                 Some(Next::Subscribed { close: !keep })
             }
@@ -181,14 +181,14 @@ impl Turn<'_> {
             }
             websocket::Begun::Open(opening) => opening,
         };
-        let websocket::Opening { switching, pieces, view, registration, ending, session } = *opening;
+        let websocket::Opening { switching, pieces, view, admission, ending, session } = *opening;
         write_head(&switching, self.out);
         self.connection.push(Bytes::from(std::mem::take(self.out)));
         for piece in pieces {
             self.connection.push(piece);
         }
         self.connection.set_send_timeout(location.core.send_timeout);
-        self.bench.context.worker.subscribe(self.connection, view, Manner::Stream, &registration, &ending);
+        self.bench.context.worker.subscribe(self.connection, view, Manner::Stream, admission, &ending);
         self.begin_subscription(exchange, 200, true);
         Some(Next::WebSocket(Box::new(session)))
     }

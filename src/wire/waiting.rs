@@ -73,26 +73,21 @@ impl Waiter {
     }
 }
 
-/// The stamp of an answer without a stored message: now, with tag 0, from where a client misses nothing.
-fn fresh(now: Now) -> Stamp {
-    Stamp { time: now.secs(), tag: 0 }
-}
-
 impl Waiting for Waiter {
     fn message(&self, fanout: &Fanout, now: Now) -> Bytes {
-        self.full(now, fanout.message.stamp, &self.bodies.message(&fanout.id, &fanout.message))
+        self.full(now, fanout.seen, &self.bodies.message(&fanout.id, &fanout.message))
     }
 
     fn deleted(&self, fanout: &Fanout, now: Now) -> Bytes {
-        self.full(now, fresh(now), &self.bodies.message(&fanout.id, &fanout.message))
+        self.full(now, fanout.seen, &self.bodies.message(&fanout.id, &fanout.message))
     }
 
-    fn timed_out(&self, now: Now, closing: bool) -> Bytes {
+    fn timed_out(&self, now: Now, seen: Stamp, closing: bool) -> Bytes {
         let (head, body) = match &self.empty {
             Some(head) => (head, Vec::new()),
             None => (&self.full, self.bodies.timeout().unwrap_or_default()),
         };
-        let answer = Self::answer(head, now, fresh(now), &body);
+        let answer = Self::answer(head, now, seen, &body);
         if closing { closed(&answer) } else { answer }
     }
 }

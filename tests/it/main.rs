@@ -12,12 +12,14 @@
 )]
 
 mod architecture;
+mod bodies;
 mod bytes;
 mod command_line;
 mod configuration;
 mod configuration_errors;
 mod defects;
 mod fuzz_entry;
+mod guards;
 mod leaks;
 mod migration;
 mod nginx_semantics;

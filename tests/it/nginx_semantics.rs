@@ -5,11 +5,11 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::support::{PATIENCE, Server, eventually, framed, request};
+use crate::support::{PATIENCE, Server, backend, eventually, framed, request};
 
 const CONF: &str = include_str!("nginx_semantics/site.conf");
 const ANSWERS: &str = include_str!("nginx_semantics/answers.jsonl");
@@ -42,34 +42,6 @@ fn site() -> Server {
     }
     fs::write(server.dir().join("htpasswd"), "u:{PLAIN}p\nd:ab01FAX.bQRSU\n").unwrap();
     server
-}
-
-/// A backend that answers with the status its argument `id` names, and tells the head of the question in `X-Echo`.
-fn backend() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut head = Vec::new();
-            let mut byte = [0];
-            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
-                head.push(byte[0]);
-            }
-            let head = String::from_utf8_lossy(&head).trim_end().to_owned();
-            let mut lines: Vec<&str> = head.split("\r\n").collect();
-            let status = lines[0].split("id=").nth(1).map_or("200", |rest| rest.split(' ').next().unwrap_or_default());
-            let status = if status.is_empty() { "200" } else { status }.to_owned();
-            lines.sort_unstable();
-            let echo = lines.join("|");
-            let answer = format!(
-                "HTTP/1.0 {status} X\r\nX-User: joe\r\nX-Echo: {echo}\r\nWWW-Authenticate: Bearer\r\n\
-                 Content-Length: 3\r\n\r\nabc"
-            );
-            let _ = stream.write_all(answer.as_bytes());
-        }
-    });
-    port
 }
 
 /// Sends bytes on a connection of their own and reads whatever comes.

@@ -5,6 +5,7 @@
 
 mod accepted;
 mod backends;
+mod foreign;
 mod nginx;
 mod page;
 mod push;
@@ -13,10 +14,11 @@ mod row;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+pub use foreign::{Effect, FAMILIES, Family, family_of};
 pub use page::markdown;
 pub use row::{
     ALWAYS, Args, BEFORE_03, Contents, Contexts, Directive, EVENTS, HTTP, Kind, LIMIT_EXCEPT, LOCATION, LOCATION_IF,
-    Lines, MAIN, ONLY_03, OURS, SERVER, SERVER_IF, SINCE_035, UPSTREAM,
+    Lines, MAIN, ONLY_03, OURS, SERVER, SERVER_IF, SINCE_04, SINCE_05, SINCE_035, UPSTREAM,
 };
 
 /// The rows, and where the rows of a name are.
@@ -43,6 +45,23 @@ pub fn all() -> &'static [Directive] {
 pub fn named(name: &str) -> impl Iterator<Item = &'static Directive> + use<> {
     let indices = TABLE.by_name.get(name).map_or(&[][..], Vec::as_slice);
     indices.iter().filter_map(|index| TABLE.rows.get(*index))
+}
+
+/// Whether a directive belongs to a module that does not come with nginx.
+pub fn is_foreign(name: &str) -> bool {
+    family_of(name).is_some_and(|family| !family.whose.starts_with("nginx"))
+}
+
+/// The rows of who may come in, and how often.
+pub fn access_control() -> impl Iterator<Item = &'static Directive> {
+    nginx::ACCESS_CONTROL.iter()
+}
+
+/// The known name that an unknown one is nearly, if there is one.
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let allowed = if name.len() < 8 { 1 } else { 2 };
+    let near = all().iter().map(|row| (strsim::damerau_levenshtein(row.name, name), row.name));
+    near.filter(|(distance, known)| *distance <= allowed && known.len() > 3).min().map(|(_, known)| known)
 }
 
 fn rows() -> Vec<Directive> {

@@ -13,7 +13,7 @@ use super::row::{
 const ANY: Contexts = Contexts::of(&[HSL, LOCATION_IF]);
 const ACCESS: Contexts = Contexts::of(&[HSL, LIMIT_EXCEPT]);
 const REWRITE: Contexts = Contexts::of(&[SERVER, SERVER_IF, LOCATION, LOCATION_IF]);
-const MAIN_HSL: Contexts = Contexts::of(&[MAIN, HSL]);
+const MAIN_HTTP: Contexts = Contexts::of(&[MAIN, HTTP]);
 
 /// Blocks.
 pub(super) const BLOCKS: &[Directive] = &[
@@ -67,15 +67,14 @@ pub(super) const PROCESS: &[Directive] = &[
     row("worker_processes", MAIN, take(1), Words, "1", "Number of workers, or `auto`."),
     row("worker_rlimit_nofile", MAIN, take(1), Number, "", "Most open files."),
     row("worker_shutdown_timeout", MAIN, take(1), Milliseconds, "none", "Longest graceful stop."),
-    row("env", MAIN, take(1), List, "", "Environment variables that are kept or set."),
     row("worker_connections", EVENTS, take(1), Number, "512", "Most connections of a worker."),
     row(
         "error_log",
-        MAIN_HSL,
+        MAIN_HTTP,
         at_least(1),
         List,
         "logs/error.log error",
-        "Where errors are logged, and from which level on.",
+        "Where errors are logged, and from which level on. One log for all: that of `http` counts where main has none.",
     ),
 ];
 
@@ -92,7 +91,7 @@ pub(super) const SERVERS: &[Directive] = &[
     row("ssl", HS, take(1), Flag, "off", "TLS on all sockets of the server (old; now a parameter of `listen`)."),
     row("ssl_certificate", HS, take(1), List, "", "Certificate chain, PEM."),
     row("ssl_certificate_key", HS, take(1), List, "", "Key of the certificate, PEM."),
-    row("ssl_protocols", HS, at_least(1), Words, "TLSv1.2 TLSv1.3", "TLS versions; those before 1.2 are left out."),
+    row("ssl_protocols", HS, at_least(1), List, "TLSv1.2 TLSv1.3", "TLS versions; those before 1.2 are left out."),
     row("ssl_ciphers", HS, take(1), Text, "HIGH:!aNULL:!MD5", "Cipher suites of TLS 1.2."),
     row("ssl_client_certificate", HS, take(1), Text, "", "Authorities that client certificates are checked against."),
     row("ssl_verify_client", HS, take(1), Words, "off", "Whether clients need a certificate."),
@@ -143,11 +142,20 @@ pub(super) const ACCESS_CONTROL: &[Directive] = &[
     row("auth_request_set", HSL, take(2), List, "", "Keeps a value of the answer of `auth_request`."),
     row("secure_link", HSL, take(1), Complex, "", "Hash and expiry time of a protected link."),
     row("secure_link_md5", HSL, take(1), Complex, "", "What the hash of a protected link is made of."),
-    row("secure_link_secret", LOCATION, take(1), Text, "", "The word a protected link is hashed with."),
+    row(
+        "valid_referers",
+        Contexts::of(&[SERVER, LOCATION]),
+        at_least(1),
+        List,
+        "",
+        "Referers that `$invalid_referer` is empty for.",
+    ),
+    row("secure_link_secret", HSL, take(1), Text, "", "The word a protected link is hashed with."),
     row("set_real_ip_from", HSL, take(1), List, "", "Proxies that are believed about the client's address."),
     row("real_ip_header", HSL, take(1), Words, "X-Real-IP", "Header that holds the client's address."),
     row("real_ip_recursive", HSL, take(1), Flag, "off", "Skip all believed proxies in the header."),
     row("limit_conn_zone", HTTP, take(2), List, "", "Keys of connection limits."),
+    row("limit_zone", HTTP, take(3), List, "", "`limit_conn_zone` in nginx before 1.1.8: name, key, size."),
     row("limit_conn", HSL, take(2), List, "", "Most connections of a key."),
     row("limit_conn_status", HSL, take(1), Number, "503", "Status over the connection limit."),
     row("limit_req_zone", HTTP, between(3, 4), List, "", "Keys and rate of request limits."),
@@ -160,6 +168,15 @@ pub(super) const ANSWERS: &[Directive] = &[
     row("add_header", ANY, between(2, 3), List, "", "Adds a header to answers."),
     row("expires", ANY, between(1, 2), Words, "off", "Expires and Cache-Control of answers."),
     row("default_type", HSL, take(1), Text, "text/plain", "Content type where `types` has none."),
+    row("charset", ANY, take(1), Words, "off", "Charset that is told in Content-Type; nothing is converted."),
+    row(
+        "charset_types",
+        HSL,
+        at_least(1),
+        List,
+        "text/html text/xml text/plain text/vnd.wap.wml application/javascript application/rss+xml",
+        "Content types the charset is told for.",
+    ),
     row("error_page", ANY, at_least(2), List, "", "What answers instead of an error."),
     row("recursive_error_pages", HSL, take(1), Flag, "off", "Error pages may lead to error pages."),
     row("client_max_body_size", HSL, take(1), Offset, "1m", "Longest body; 0: any."),
@@ -169,18 +186,16 @@ pub(super) const ANSWERS: &[Directive] = &[
     row("keepalive_requests", HSL, take(1), Number, "1000", "Most requests of a connection."),
     row("chunked_transfer_encoding", HSL, take(1), Flag, "on", "Chunked answers."),
     row("server_tokens", HSL, take(1), Words, "on", "Version in the Server header."),
-    row("tcp_nodelay", HSL, take(1), Flag, "on", "TCP_NODELAY."),
-    row("reset_timedout_connection", HSL, take(1), Flag, "off", "Reset connections that time out."),
     row("absolute_redirect", HSL, take(1), Flag, "on", "Redirects name the host."),
     row("port_in_redirect", HSL, take(1), Flag, "on", "Redirects name the port."),
     row("server_name_in_redirect", HSL, take(1), Flag, "off", "Redirects name the first server_name."),
     row("gzip", ANY, take(1), Flag, "off", "Compress answers."),
-    row("gzip_types", HSL, at_least(1), Words, "text/html", "Content types that are compressed."),
+    row("gzip_types", HSL, at_least(1), List, "text/html", "Content types that are compressed."),
     row("gzip_min_length", HSL, take(1), Size, "20", "Least length of an answer that is compressed."),
     row("gzip_comp_level", HSL, take(1), Number, "1", "Effort of compression."),
     row("gzip_http_version", HSL, take(1), Words, "1.1", "Least HTTP version of a request."),
     row("gzip_vary", HSL, take(1), Flag, "off", "`Vary: Accept-Encoding`."),
-    row("gzip_proxied", HSL, at_least(1), Words, "off", "Compress answers to proxies."),
+    row("gzip_proxied", HSL, at_least(1), List, "off", "Compress answers to proxies."),
     row("gzip_disable", HSL, at_least(1), List, "", "User agents that get no compression."),
 ];
 

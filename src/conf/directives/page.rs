@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Directive, Kind, backends, nginx, push};
+use super::{Directive, Effect, Kind, backends, nginx, push};
 
 /// The page as it belongs into docs/DIRECTIVES.md.
 pub fn markdown() -> String {
@@ -33,6 +33,7 @@ pub fn markdown() -> String {
     let asking: Vec<Directive> =
         super::all().iter().filter(|row| backends::ASKING.iter().any(|(name, _)| *name == row.name)).copied().collect();
     section(&mut page, "nginx: backends that `auth_request` asks", &asking, false);
+    families(&mut page);
     page.push_str("\n`include FILE;` may stand anywhere.\n");
     names(&mut page, "Accepted without effect", "There is nothing to miss.", |row| row.kind == Kind::Silent);
     names(
@@ -49,6 +50,26 @@ pub fn markdown() -> String {
         foreign.join("` `")
     );
     page
+}
+
+fn families(page: &mut String) {
+    page.push_str(
+        "\n## Directives of other modules\n\nNone is applied. What guards ends the loading where it applies to a push \
+         location (there, in its server, in `http`), and so does a condition, a limit, a link or a channels path that depends \
+         on a variable nobody here fills in; `--accept-unguarded` loads all the same. A name of no row and no pattern ends it \
+         inside a push location and is a warning elsewhere.\n\n| whose | names (`*`: anything) | without it |\n|---|---|---|\n",
+    );
+    for family in super::FAMILIES {
+        let without = match family.effect {
+            Effect::Guards => "everybody would come in: refused".to_owned(),
+            Effect::GuardsWith(other) => format!("with `{other}`, everybody would come in: refused"),
+            Effect::Answers => "the location answers 502".to_owned(),
+            Effect::Gives => "the variable is empty; refused where a push location depends on it".to_owned(),
+            Effect::Touches => "a warning".to_owned(),
+        };
+        let names: Vec<String> = family.names.split_ascii_whitespace().map(|name| format!("`{name}`")).collect();
+        let _ = writeln!(page, "| {} | {} | {without} |", family.whose, names.join(" "));
+    }
 }
 
 fn section(page: &mut String, title: &str, rows: &[Directive], versions: bool) {

@@ -3,7 +3,7 @@
 //! Present names first, as the module's documentation orders them, then the names of old versions, each with the present
 //! one it means. What a value does is compiled in `conf::zone` and `conf::push`.
 
-use super::row::Kind::{Complex, Flag, Handler, List, Milliseconds, Number, Seconds, Text, Words};
+use super::row::Kind::{Complex, Flag, Handler, List, Milliseconds, Number, Offset, Seconds, Text, Words};
 use super::row::{
     BEFORE_03, Directive, HSL, HSLI, HTTP, LOCATION, ONLY_03, OURS, SINCE_04, SINCE_05, SINCE_035, between, row, take,
 };
@@ -186,6 +186,15 @@ pub(super) const LOCATIONS: &[Directive] = &[
         Flag,
         "off",
         "Offer permessage-deflate (RFC 7692) to websocket clients. Not known with `--strict`.",
+    )
+    .known(OURS),
+    row(
+        "push_stream_websocket_max_message_size",
+        HSL,
+        take(1),
+        Offset,
+        "1m",
+        "Longest message a websocket client may send; 0: any. `client_max_body_size` is for bodies alone.",
     )
     .known(OURS),
     row(

@@ -222,9 +222,9 @@ pub const ONLY_03: Lines = Lines(0b0011);
 /// 0.3.5 and later.
 pub const SINCE_035: Lines = Lines(0b1110);
 /// 0.4.0 and later.
-pub(super) const SINCE_04: Lines = Lines(0b1100);
+pub const SINCE_04: Lines = Lines(0b1100);
 /// 0.5.0 and later.
-pub(super) const SINCE_05: Lines = Lines(0b1000);
+pub const SINCE_05: Lines = Lines(0b1000);
 /// No version of the module: pushstreamd's own.
 pub const OURS: Lines = Lines(0b1_0000);
 

@@ -160,12 +160,12 @@ fn channels_push_messages_out_but_never_channels() {
 
 fn publish_bytes(hub: &Hub, id: &str, bytes: usize) -> Result<(), Refusal> {
     let draft = Draft { text: vec![b'm'; bytes].into(), event: None, store: true, binary: false };
-    hub.publish(&ids(id), draft, Now(START * 1000))
+    hub.publish(&ids(id), &draft, Now(START * 1000))
 }
 
 #[test]
 fn a_worker_is_woken_when_its_first_note_comes() {
-    let hub = Arc::new(Hub::new(zone(), HubOptions::default(), 2, Now(START * 1000)));
+    let hub = Arc::new(Hub::new(zone(), HubOptions::default(), 2, Now(START * 1000), FLOOR));
     let calls: Arc<[AtomicUsize; 2]> = Arc::default();
     for worker in 0..2 {
         let calls = Arc::clone(&calls);
@@ -195,16 +195,16 @@ fn a_worker_is_woken_when_its_first_note_comes() {
     publish_bytes(&hub, "a", 1).unwrap();
     assert_eq!(woken(), [0, 1]);
     let mut notes = Vec::new();
-    hub.take_notes(1, &mut notes);
+    hub.take_notes(1, &mut notes, Now(0));
     publish_bytes(&hub, "a", 1).unwrap();
     assert_eq!(woken(), [0, 2]);
-    hub.take_notes(1, &mut notes);
+    hub.take_notes(1, &mut notes, Now(0));
     assert_eq!(notes.len(), 3);
 }
 
 #[test]
 fn a_listing_goes_on_after_a_key_even_if_its_channel_went() {
-    let hub = Hub::new(zone(), HubOptions::default(), 1, Now(START * 1000));
+    let hub = Hub::new(zone(), HubOptions::default(), 1, Now(START * 1000), FLOOR);
     for n in 0..3000 {
         hub.admit_publish(&ids(&format!("{}{n}", if n % 1500 == 0 { "rare" } else { "x" })), Now(START * 1000))
             .unwrap();

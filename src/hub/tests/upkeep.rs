@@ -121,7 +121,7 @@ fn a_shorter_ttl_takes_effect_for_new_messages_though_older_ones_live_on() {
 
 #[test]
 fn the_janitor_works_in_batches() {
-    let hub = Hub::new(Zone { inactivity: 0, ..zone() }, HubOptions::default(), 1, Now(START * 1000));
+    let hub = Hub::new(Zone { inactivity: 0, ..zone() }, HubOptions::default(), 1, Now(START * 1000), FLOOR);
     for n in 0..2000 {
         hub.admit_publish(&ids(&n.to_string()), Now(START * 1000)).unwrap();
     }

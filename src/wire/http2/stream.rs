@@ -68,8 +68,12 @@ impl OpenStream {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
+        let worker = &self.shared.bench.context.worker;
+        if std::thread::panicking() {
+            worker.tally().count_panic();
+        }
         self.session.end_subscription(&self.shared.bench, self.complete);
-        self.shared.bench.context.worker.dismiss(&self.connection);
+        worker.dismiss(&self.connection);
         self.shared.end();
     }
 }
@@ -116,6 +120,8 @@ fn open_tunnel(
 impl OpenStream {
     /// Sends the request through the site. What there is to send is in `out`, or in the outbox.
     async fn decide(&mut self, parts: &Parts, body: &mut Incoming, out: &mut Vec<u8>) -> Option<Next> {
+        #[cfg(test)]
+        crate::model::provoked::reach("http2");
         let settings: Arc<Settings> = self.shared.bench.context.settings();
         let server = Arc::clone(self.session.default_server(&settings)?);
         let text = request::write_down(parts);

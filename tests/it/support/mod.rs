@@ -9,6 +9,7 @@
     reason = "seen by the whole binary, and panicking is how a test fails"
 )]
 
+mod backend;
 mod configuration;
 mod prefix;
 mod server;
@@ -19,6 +20,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+pub use backend::backend;
 pub use configuration::{LOCATIONS, framed};
 pub use prefix::{Prefix, Running, said};
 pub use server::{Server, test_configuration, test_whole};

@@ -91,7 +91,7 @@ impl Prefix {
 
     /// The command, with this prefix and `words`.
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pushstreamd"));
+        let mut command = Command::new(binary());
         command.arg("-p").arg(&self.dir).args(["-c", "nginx.conf"]).args(words).stdin(Stdio::null());
         command
     }
@@ -195,6 +195,11 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The server: the one that was built, unless `PUSHSTREAMD` names another.
+pub fn binary() -> std::ffi::OsString {
+    std::env::var_os("PUSHSTREAMD").unwrap_or_else(|| env!("CARGO_BIN_EXE_pushstreamd").into())
 }
 
 /// What a command said on standard error.

@@ -1,0 +1,169 @@
+//! Fan-out: what the notes of the hub bring is appended to each outbox, and each touched connection is written to once.
+//!
+//! It does not know when to do so, nor what the bytes of a long-poll are. Invariant: a message reaches a subscriber at most
+//! once, in order, or the subscriber is given up.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::connection::{Connection, Flush};
+use super::subscribers::{Manner, Subscriber};
+use super::worker::Worker;
+use crate::hub::{Fanout, Note};
+use crate::render::View;
+
+/// Connections flushed before others get their turn.
+const SLICE: usize = 128;
+
+impl Worker {
+    /// Takes all notes and appends what they bring.
+    pub(super) fn deliver_notes(&self) {
+        let mut notes = std::mem::take(&mut *self.notes.borrow_mut());
+        let seen = self.hub().take_notes(self.index(), &mut notes, self.now());
+        for note in notes.drain(..) {
+            match note {
+                Note::Message(fanout) => self.deliver(&fanout),
+                Note::Deleted(fanout) => self.deliver_deleted(&fanout),
+            }
+        }
+        *self.notes.borrow_mut() = notes;
+        self.seen.set(seen);
+    }
+
+    fn deliver(&self, fanout: &Fanout) {
+        let (clock, now) = (self.clock(), self.now());
+        let mut answered = Vec::new();
+        let mut rendered = Rendered::default();
+        let listeners = self.listeners.borrow();
+        let list = listeners.of(fanout.channel);
+        self.tally.deliveries.fetch_add(list.len() as u64, Ordering::Relaxed);
+        self.for_each(list, |connection| {
+            #[cfg(test)]
+            crate::model::provoked::reach("delivery");
+            let mut subscriber = connection.subscriber.borrow_mut();
+            let Some(subscriber) = subscriber.as_mut().filter(|subscriber| fanout.message.seq > subscriber.seq) else {
+                return;
+            };
+            match &mut subscriber.manner {
+                Manner::Stream => {
+                    subscriber.last_sent = clock;
+                    self.hand(connection, rendered.of(&subscriber.view, fanout));
+                }
+                Manner::Encoded(encoding) => {
+                    subscriber.last_sent = clock;
+                    self.hand(connection, encoding.piece(&rendered.of(&subscriber.view, fanout)));
+                }
+                Manner::LongPoll(waiting) => {
+                    let answer = waiting.message(fanout, now);
+                    // Never a second answer, even if the connection stands in the list twice.
+                    subscriber.seq = u64::MAX;
+                    self.hand(connection, answer);
+                    answered.push(Rc::clone(connection));
+                }
+            }
+        });
+        drop(listeners);
+        for connection in answered {
+            self.end(&connection);
+        }
+    }
+
+    fn deliver_deleted(&self, fanout: &Fanout) {
+        let now = self.now();
+        let list = self.listeners.borrow_mut().take(fanout.channel);
+        let mut rendered = Rendered::default();
+        self.for_each(&list, |connection| {
+            let mut guard = connection.subscriber.borrow_mut();
+            let Some(subscriber) = guard.as_mut() else { return };
+            let last = subscriber.forget(fanout.channel);
+            let over = last || matches!(subscriber.manner, Manner::LongPoll(_));
+            match &mut subscriber.manner {
+                Manner::Stream => self.hand(connection, rendered.of(&subscriber.view, fanout)),
+                Manner::Encoded(encoding) => {
+                    self.hand(connection, encoding.piece(&rendered.of(&subscriber.view, fanout)));
+                }
+                Manner::LongPoll(waiting) => self.hand(connection, waiting.deleted(fanout, now)),
+            }
+            if last {
+                self.hand_end(connection, subscriber);
+            }
+            drop(guard);
+            if over {
+                self.end(connection);
+            }
+        });
+    }
+
+    /// Appends bytes for a connection; one that does not read is given up.
+    pub(super) fn hand(&self, connection: &Rc<Connection>, bytes: Bytes) {
+        if bytes.is_empty() || connection.is_broken() {
+            return;
+        }
+        let waiting = connection.waiting();
+        if waiting > self.budget {
+            self.tally.too_slow.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(waiting, budget = self.budget, "push stream module: subscriber does not read, disconnected");
+            connection.give_up();
+            return;
+        }
+        connection.push(bytes);
+        if connection.touch() {
+            self.touched.borrow_mut().push(Rc::clone(connection));
+        }
+    }
+
+    /// Appends what ends a stream: footer and end of the body.
+    pub(super) fn hand_end(&self, connection: &Rc<Connection>, subscriber: &mut Subscriber) {
+        let view = &subscriber.view;
+        match &mut subscriber.manner {
+            Manner::Stream => {
+                self.hand(connection, view.footer().clone());
+                self.hand(connection, Bytes::from_static(view.end()));
+            }
+            Manner::Encoded(encoding) => {
+                let footer = encoding.piece(view.footer());
+                self.hand(connection, footer);
+                self.hand(connection, encoding.end());
+            }
+            Manner::LongPoll(_) => {}
+        }
+    }
+
+    /// Flushes some of the touched connections; true if there are more.
+    pub(super) fn flush_slice(&self) -> bool {
+        let slice = {
+            let mut touched = self.touched.borrow_mut();
+            let keep = touched.len().saturating_sub(SLICE);
+            touched.split_off(keep)
+        };
+        self.for_each(&slice, |connection| {
+            connection.untouch();
+            match self.flush(connection) {
+                Flush::Done => {}
+                // The task must wait for the socket.
+                Flush::Pending => connection.wake(),
+                Flush::Broken => connection.give_up(),
+            }
+        });
+        !self.touched.borrow().is_empty()
+    }
+}
+
+/// The bytes of one fan-out for the view that was used last: most lists hold one view only.
+#[derive(Default)]
+struct Rendered(Option<(u32, Bytes)>);
+
+impl Rendered {
+    fn of(&mut self, view: &View, fanout: &Fanout) -> Bytes {
+        if let Some((number, bytes)) = &self.0
+            && *number == view.number()
+        {
+            return bytes.clone();
+        }
+        let bytes = fanout.rendered(view.number(), || view.message(fanout.id.as_bytes(), &fanout.message));
+        self.0 = Some((view.number(), bytes.clone()));
+        bytes
+    }
+}

@@ -38,9 +38,11 @@ describe('statistics', () => {
     assertAnswer(await ask(wire, 'GET /stats?id=one HTTP/1.1'),
       ['HTTP/1.1 200 OK', 'Content-Type: application/json', `Content-Length: ${body.length}`, KEEP, UNCACHED, VERSION], body);
     assertAnswer(await ask(wire, 'GET /stats?id=none HTTP/1.1'), ['HTTP/1.1 404 Not Found', 'Content-Length: 0', KEEP, UNCACHED, VERSION]);
-    const long = await ask(wire, `GET /stats?id=${'x'.repeat(21)} HTTP/1.1`);
-    assert.equal(long.line, 'HTTP/1.1 400 Bad Request');
-    assert.deepEqual(long.headers.at(-1), ['X-Nginx-PushStream-Explain', 'Channel id is too large.']);
+    for (const id of ['x'.repeat(21), `${'x'.repeat(20)}*`, `one/${'x'.repeat(21)}/ALL`]) {
+      const long = await ask(wire, `GET /stats?id=${id} HTTP/1.1`);
+      assert.equal(long.line, 'HTTP/1.1 400 Bad Request', id);
+      assert.deepEqual(long.headers.at(-1), ['X-Nginx-PushStream-Explain', 'Channel id is too large.']);
+    }
   });
 
   test('only GET', async (t) => {

@@ -86,14 +86,14 @@ fn choose<'a>(exchange: &Exchange<'_>, ids: &'a [ChannelId]) -> Choice<'a> {
     let longest = exchange.settings.zone.max_channel_id_length.unwrap_or(usize::MAX);
     for id in ids {
         let bytes = id.as_bytes();
+        if bytes.len() > longest {
+            return Choice::Refused(Refusal::IdTooLarge);
+        }
         if let Some(star) = memchr::memchr(b'*', bytes) {
             return Choice::Prefix(bytes.get(..star).unwrap_or_default());
         }
         if bytes == b"ALL" {
             return Choice::Prefix(b"");
-        }
-        if bytes.len() > longest {
-            return Choice::Refused(Refusal::IdTooLarge);
         }
     }
     Choice::List

@@ -75,6 +75,17 @@ pub(crate) struct Session {
     strict: bool,
 }
 
+/// How far bytes of the client were taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Received {
+    /// All of them.
+    All,
+    /// The client publishes faster than the workers deliver: the rest is for when they have caught up.
+    Ahead,
+    /// The websocket is over.
+    Over,
+}
+
 /// Checks the handshake and subscribes.
 pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Begun {
     let compat = exchange.settings.compat;
@@ -200,10 +211,11 @@ impl Session {
         !self.strict
     }
 
-    /// Takes bytes of the client; false when the websocket is over.
-    pub(crate) fn receive(&mut self, context: &Context, connection: &Rc<Connection>, mut input: &[u8]) -> bool {
+    /// Takes bytes of the client off `input`, frame after frame, as far as they may be taken now.
+    pub(crate) fn receive(&mut self, context: &Context, connection: &Rc<Connection>, input: &mut &[u8]) -> Received {
         use crate::render::Event as Frame;
-        while let Some(frame) = self.decoder.decode(&mut input) {
+        while let Some(frame) = self.decoder.decode(input) {
+            let published = matches!(frame, Frame::Text(_) | Frame::Binary(_)) && self.publish.is_some();
             let over = match frame {
                 Frame::Text(text) => {
                     self.publish(context, connection, text, false);
@@ -234,10 +246,13 @@ impl Session {
                 connection.give_up();
             }
             if over {
-                return false;
+                return Received::Over;
+            }
+            if published && context.worker.hub().is_congested() {
+                return Received::Ahead;
             }
         }
-        true
+        Received::All
     }
 
     fn publish(&self, context: &Context, connection: &Connection, text: Vec<u8>, binary: bool) {

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::io::Write;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -36,12 +36,6 @@ pub(crate) fn format_http_date(secs: i64) -> [u8; HTTP_DATE_LENGTH] {
     let mut text = [b' '; HTTP_DATE_LENGTH];
     let _ = write!(&mut text[..], "{}", httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(secs)));
     text
-}
-
-/// Seconds since the epoch of an HTTP date (RFC 1123, RFC 850 or asctime).
-pub(crate) fn parse_http_date(text: &[u8]) -> Option<i64> {
-    let time: SystemTime = httpdate::parse_http_date(std::str::from_utf8(text).ok()?).ok()?;
-    i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
 }
 
 /// `$time_local`: `22/Nov/2026:18:43:51 +0000`.
@@ -86,7 +80,6 @@ mod tests {
         assert_eq!(&http_date(1_795_373_031), b"Sun, 22 Nov 2026 18:43:51 GMT");
         assert_eq!(&http_date(0), b"Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(&http_date(i64::MIN), b"Thu, 01 Jan 1970 00:00:00 GMT");
-        assert_eq!(parse_http_date(b"Sun, 22 Nov 2026 18:43:51 GMT"), Some(1_795_373_031));
         assert_eq!(msec(Now(1_795_373_031_007)), "1795373031.007");
     }
 

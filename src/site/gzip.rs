@@ -11,8 +11,8 @@ use flate2::write::GzEncoder;
 
 use super::exchange::Exchange;
 use crate::conf::settings::{Gzip, Location};
-use crate::request::date;
 use crate::request::head::Version;
+use crate::request::http_date::parse_http_date;
 use crate::request::reply::{Body, Reply};
 
 /// Decides, and marks the reply: its length is unknown from now on and its entity tag a weak one. Whether it is compressed.
@@ -88,7 +88,7 @@ fn is_for_proxies(reply: &Reply, exchange: &Exchange<'_>, gzip: &Gzip) -> bool {
     }
     if let Some(expires) = told("Expires") {
         let now = i64::from(exchange.now.secs());
-        return set("expired") && date::parse_http_date(expires).is_some_and(|time| time < now);
+        return set("expired") && parse_http_date(expires).is_some_and(|time| time < now);
     }
     if let Some(control) = told("Cache-Control") {
         let control = String::from_utf8_lossy(control).to_ascii_lowercase();

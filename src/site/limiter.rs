@@ -1,11 +1,12 @@
 //! Counts of `limit_conn` and `limit_req` by key: shared by all workers, kept over reloads.
 //!
-//! Knows keys as bytes and time as an argument; what a key is made of and how a refusal is answered is the site's business.
+//! Knows keys as bytes and time as an argument (of its own monotone clock); what a key is made of and how a refusal is answered is the site's business.
 //! Invariant: a zone never takes more memory than its size, and a connection that was counted is counted off when its
 //! [`Hold`] is dropped, whatever the way out.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -20,8 +21,10 @@ const FORGET: u64 = 60_000;
 pub(crate) const LONGEST_KEY: usize = 65_535;
 
 /// The counts of all zones.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Limiter {
+    /// What the time of requests is counted from: no wall clock, which may be set back.
+    began: Instant,
     connections: Mutex<HashMap<Box<str>, Connections>>,
     requests: Mutex<HashMap<Box<str>, Requests>>,
 }
@@ -83,7 +86,18 @@ pub(crate) enum Pace {
 /// A rate to be asked: the limit, its zone, the key of the request.
 pub(crate) type Rated<'a> = (&'a LimitReq, &'a LimitZone, Arc<[u8]>);
 
+impl Default for Limiter {
+    fn default() -> Self {
+        Self { began: Instant::now(), connections: Mutex::default(), requests: Mutex::default() }
+    }
+}
+
 impl Limiter {
+    /// The present as [`Limiter::pace`] counts it, milliseconds.
+    pub(super) fn clock(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
     /// Counts a connection; `None` where its key has as many as the limit allows, or the zone is full.
     pub(crate) fn hold(self: &Arc<Self>, limit: &LimitConn, zone: &LimitZone, key: &[u8]) -> Option<Hold> {
         let mut zones = self.connections.lock();

@@ -51,7 +51,7 @@ fn pace(exchange: &mut Exchange<'_>) -> Limited {
     if rated.is_empty() {
         return Limited::Pass;
     }
-    let pace = limiter.pace(&rated, exchange.now.0);
+    let pace = limiter.pace(&rated, limiter.clock());
     let zone = |place: usize| rated.get(place).map_or("", |(_, zone, _)| &*zone.name);
     let judged = match pace {
         Pace::Free => Limited::Pass,

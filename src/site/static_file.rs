@@ -17,7 +17,7 @@ use super::exchange::Exchange;
 use super::rewrite::redirection;
 use crate::conf::settings::{Fallback, Match, TryFiles};
 use crate::conf::variable::Part;
-use crate::request::date;
+use crate::request::http_date::parse_http_date;
 use crate::request::reply::{Body, Reply};
 
 /// The largest file that is sent. Files are read into memory; a push server has small ones.
@@ -213,7 +213,7 @@ fn found(exchange: &mut Exchange<'_>, metadata: &Metadata, content: &Bytes) -> F
 /// `If-Unmodified-Since` and `If-Match`.
 fn precondition_failed(exchange: &Exchange<'_>, modified: i64, tag: &[u8]) -> bool {
     let head = exchange.head;
-    let since = head.header("if-unmodified-since").and_then(date::parse_http_date);
+    let since = head.header("if-unmodified-since").and_then(parse_http_date);
     let matches = head.header("if-match").is_none_or(|list| {
         let mut listed = list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         listed.any(|listed| listed == b"*" || listed == tag)
@@ -227,7 +227,7 @@ fn not_modified(exchange: &Exchange<'_>, modified: i64, tag: &[u8]) -> bool {
     if since.is_none() && none_match.is_none() {
         return false;
     }
-    since.is_none_or(|since| date::parse_http_date(since) == Some(modified))
+    since.is_none_or(|since| parse_http_date(since) == Some(modified))
         && none_match.is_none_or(|list| {
             list.split(|&byte| byte == b',')
                 .map(<[u8]>::trim_ascii)
@@ -248,7 +248,7 @@ fn range(exchange: &Exchange<'_>, modified: i64, tag: &[u8], length: u64) -> Ran
     let Some(asked) = exchange.head.header("range") else { return Range::Whole };
     if let Some(condition) = exchange.head.header("if-range")
         && condition != tag
-        && date::parse_http_date(condition) != Some(modified)
+        && parse_http_date(condition) != Some(modified)
     {
         return Range::Whole;
     }

@@ -4,13 +4,13 @@
 
 use std::rc::Rc;
 
-use super::connection::{await_end, drained};
+use super::connection::{await_end, catch_up, drained};
 use super::reply_head::field;
 use super::session::Session;
 use super::workbench::Workbench;
 use crate::delivery::{Connection, Event};
 use crate::push::fields::expires_headers;
-use crate::push::websocket::{self, Switching};
+use crate::push::websocket::{self, Received, Switching};
 
 /// Bytes that may wait for a client whose frames are still read.
 const UNREAD: usize = 256 * 1024;
@@ -41,20 +41,33 @@ pub(super) async fn serve(
     mut socket: Box<websocket::Session>,
 ) {
     let context = &bench.context;
-    let first = std::mem::take(&mut session.ahead);
-    let mut open = socket.receive(context, connection, &first);
+    let mut open = take(bench, connection, session, &mut socket).await;
     while open {
         // Who does not read what it asked for is not read either.
         let listen = connection.waiting() <= UNREAD;
         match connection.event(listen, !listen).await {
             Event::Readable => {
                 let mut input = bench.lend_input();
-                open = match connection.try_read(&mut input) {
-                    Ok(0) => false,
-                    Ok(read) => socket.receive(context, connection, input.get(..read).unwrap_or_default()),
-                    Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+                let received = match connection.try_read(&mut input) {
+                    Ok(0) => Received::Over,
+                    Ok(read) => {
+                        let mut bytes = input.get(..read).unwrap_or_default();
+                        let received = socket.receive(context, connection, &mut bytes);
+                        session.ahead.extend_from_slice(bytes);
+                        received
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Received::All,
+                    Err(_) => Received::Over,
                 };
                 bench.return_input(input);
+                open = match received {
+                    Received::All => true,
+                    Received::Over => false,
+                    Received::Ahead => {
+                        Box::pin(catch_up(bench)).await;
+                        take(bench, connection, session, &mut socket).await
+                    }
+                };
             }
             Event::Ended | Event::Broken => open = false,
             Event::TimedOut | Event::Drained => {}
@@ -66,5 +79,24 @@ pub(super) async fn serve(
             connection.stream().shutdown_write();
         }
         await_end(bench, connection, CLOSE_WAIT).await;
+    }
+}
+
+/// Takes what the client has sent ahead, with pauses while it publishes faster than the workers deliver; false when the
+/// websocket is over.
+async fn take(
+    bench: &Workbench,
+    connection: &Rc<Connection>,
+    session: &mut Session,
+    socket: &mut websocket::Session,
+) -> bool {
+    let ahead = std::mem::take(&mut session.ahead);
+    let mut bytes = &ahead[..];
+    loop {
+        match socket.receive(&bench.context, connection, &mut bytes) {
+            Received::All => return true,
+            Received::Over => return false,
+            Received::Ahead => Box::pin(catch_up(bench)).await,
+        }
     }
 }

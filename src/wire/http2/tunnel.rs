@@ -12,7 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::stream::OpenStream;
 use crate::delivery::{Connection, Event};
+use crate::push::websocket::Received;
 pub(super) use crate::push::websocket::Session;
+use crate::wire::connection::catch_up;
 
 /// Bytes for one read.
 const READ: usize = 4 * 1024;
@@ -65,9 +67,16 @@ async fn pump(
                 Work::Broken => return Err(io::ErrorKind::TimedOut.into()),
             },
             read = reader.read(&mut input) => {
-                let bytes = input.get(..read?).unwrap_or_default();
-                if bytes.is_empty() || !session.receive(context, connection, bytes) {
+                let mut bytes = input.get(..read?).unwrap_or_default();
+                if bytes.is_empty() {
                     return Ok(());
+                }
+                loop {
+                    match session.receive(context, connection, &mut bytes) {
+                        Received::All => break,
+                        Received::Over => return Ok(()),
+                        Received::Ahead => catch_up(&stream.shared().bench).await,
+                    }
                 }
             }
         }

@@ -10,7 +10,9 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+use super::clock::clock;
 use super::outbox::Outbox;
+use super::source::Source;
 use super::stream::Stream;
 use super::subscribers::Subscriber;
 use crate::hub::ChannelKey;
@@ -35,7 +37,7 @@ pub enum Event {
 pub enum Flush {
     /// Nothing waits.
     Done,
-    /// The socket takes no more for now.
+    /// The socket takes no more for now, or others are to have their turn.
     Pending,
     /// The peer is gone.
     Broken,
@@ -47,6 +49,14 @@ const BROKEN: u8 = 4;
 const TOUCHED: u8 = 8;
 const CLOSING: u8 = 16;
 const HELD: u8 = 32;
+const FETCHED: u8 = 64;
+
+/// Bytes that are fetched at a time: a peer that takes so many has made progress.
+const FETCH: usize = 16 * 1024;
+/// Bytes that sources make for one connection before others get their turn.
+const TURN: usize = 256 * 1024;
+/// Turns of a connection's own task without a pause.
+const TURNS: usize = 4;
 
 /// One connection of a worker.
 pub struct Connection {
@@ -59,7 +69,7 @@ pub struct Connection {
     pub(super) deadline: Cell<u64>,
     /// Time of the entry in the worker's deadlines, 0 if there is none.
     pub(super) armed: Cell<u64>,
-    /// When bytes last moved while more waited.
+    /// When bytes last moved, or began to wait (monotonic milliseconds); 0 while nothing waits.
     pub(super) progress: Cell<u64>,
     /// Longest time without progress, milliseconds.
     pub(super) send_timeout: Cell<u32>,
@@ -103,9 +113,28 @@ impl Connection {
         self.outbox.borrow_mut().push(bytes);
     }
 
-    /// Bytes that wait to be sent; those that the stream holds back count as one.
+    /// Adds what makes bytes as they are taken to what is to be sent.
+    pub fn push_source(&self, source: Box<dyn Source>) {
+        self.outbox.borrow_mut().push_source(source);
+    }
+
+    /// Bytes that wait to be sent; those that the stream, or whoever fetched them, holds back count as one.
     pub fn waiting(&self) -> usize {
-        if self.is_held() { 0 } else { self.outbox.borrow().len() + usize::from(self.stream.holds_back()) }
+        if self.is_held() {
+            return 0;
+        }
+        let held_back = self.stream.holds_back() || self.signs.get() & FETCHED != 0;
+        self.outbox.borrow().waiting() + usize::from(held_back)
+    }
+
+    /// What is held for the peer behind the piece that is being sent, bytes.
+    pub(super) fn backlog(&self) -> usize {
+        self.outbox.borrow().backlog()
+    }
+
+    /// Whether bytes are still to be made that come before whatever is added now.
+    pub(super) fn has_sources(&self) -> bool {
+        self.outbox.borrow().has_sources()
     }
 
     /// Holds back what is in the outbox until something is handed to the subscriber.
@@ -140,15 +169,20 @@ impl Connection {
             return Flush::Done;
         }
         let mut outbox = self.outbox.borrow_mut();
+        let (mut moved, mut made) = (false, 0);
         loop {
-            if outbox.is_empty() {
-                let flushed = self.stream.try_flush();
-                if self.stream.has_moved() {
-                    self.progress.set(0);
-                }
-                return match flushed {
-                    Ok(true) => Flush::Done,
-                    Ok(false) => Flush::Pending,
+            let sources = outbox.has_sources();
+            if sources && made >= TURN {
+                return self.stuck(moved);
+            }
+            if outbox.front().is_empty() {
+                return match self.stream.try_flush() {
+                    Ok(true) => {
+                        self.stream.has_moved();
+                        self.progress.set(0);
+                        Flush::Done
+                    }
+                    Ok(false) => self.stuck(moved | self.stream.has_moved()),
                     Err(_) => Flush::Broken,
                 };
             }
@@ -156,25 +190,64 @@ impl Connection {
                 Ok(0) => return Flush::Broken,
                 Ok(sent) => {
                     outbox.advance(sent);
-                    self.progress.set(0);
+                    moved = true;
+                    made += if sources { sent } else { 0 };
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flush::Pending,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.stuck(moved | self.stream.has_moved());
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Flush::Broken,
             }
         }
     }
 
-    /// Takes the next piece of what waits (for a stream without a socket).
-    pub fn take_piece(&self) -> Option<Bytes> {
-        let mut outbox = self.outbox.borrow_mut();
-        if outbox.is_empty() {
-            return None;
+    /// More waits than can be sent now: from here on, or from the last byte that moved, the peer has `send_timeout`.
+    fn stuck(&self, moved: bool) -> Flush {
+        if moved || self.progress.get() == 0 {
+            self.progress.set(clock());
         }
-        let piece = outbox.first().clone();
-        outbox.advance(piece.len());
-        self.progress.set(0);
-        Some(piece)
+        Flush::Pending
+    }
+
+    /// The next bytes of what waits, for whoever sends them in our place; empty if nothing waits. They stay until
+    /// [`Connection::sent`] tells that they are gone.
+    pub fn front(&self) -> Bytes {
+        self.outbox.borrow_mut().front().clone()
+    }
+
+    /// So many of the bytes at the front have been sent in our place.
+    pub fn sent(&self, bytes: usize) {
+        let mut outbox = self.outbox.borrow_mut();
+        outbox.advance(bytes);
+        self.progress.set(if outbox.is_empty() { 0 } else { clock() });
+    }
+
+    /// Takes some of what waits, for whoever sends it in our place and comes back when there is room for more. Until then
+    /// it counts as waiting.
+    pub fn fetch(&self) -> Option<Bytes> {
+        let piece = self.take(FETCH);
+        let fetched = if piece.is_some() { FETCHED } else { 0 };
+        self.signs.set(self.signs.get() & !FETCHED | fetched);
+        self.progress.set(if piece.is_some() { clock() } else { 0 });
+        piece
+    }
+
+    /// Takes the next piece of what waits.
+    pub fn take_piece(&self) -> Option<Bytes> {
+        self.take(usize::MAX)
+    }
+
+    fn take(&self, most: usize) -> Option<Bytes> {
+        let mut piece = self.front();
+        piece.truncate(most);
+        self.sent(piece.len());
+        Some(piece).filter(|piece| !piece.is_empty())
+    }
+
+    /// Puts bytes back before everything that waits.
+    pub fn put_back(&self, piece: Bytes) {
+        self.outbox.borrow_mut().push_front(piece);
     }
 
     /// Waits for the next event. `read`: whether the task wants to know that there is something to read; `drain`: whether
@@ -196,15 +269,20 @@ impl Connection {
         if read && self.stream.poll_read_ready(cx).is_ready() {
             return Poll::Ready(Event::Readable);
         }
+        self.listen(cx);
+        Poll::Pending
+    }
+
+    /// Has the task woken when something happens to the connection.
+    pub fn listen(&self, cx: &mut Context<'_>) {
         let mut bell = self.bell.borrow_mut();
         if !bell.as_ref().is_some_and(|bell| bell.will_wake(cx.waker())) {
             *bell = Some(cx.waker().clone());
         }
-        Poll::Pending
     }
 
     fn poll_flush(&self, cx: &mut Context<'_>) -> Flush {
-        loop {
+        for _ in 0..TURNS {
             match self.flush() {
                 Flush::Pending => match self.stream.poll_write_ready(cx) {
                     Poll::Ready(Ok(())) => {}
@@ -214,6 +292,9 @@ impl Connection {
                 flush => return flush,
             }
         }
+        // The socket takes whatever it gets: others first.
+        cx.waker().wake_by_ref();
+        Flush::Pending
     }
 
     fn take_sign(&self) -> Option<Event> {

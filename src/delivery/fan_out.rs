@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::connection::{Connection, Flush};
+use super::source::{SharedEncoding, Unencoded, What};
 use super::subscribers::{Manner, Subscriber};
 use super::worker::Worker;
 use crate::hub::{Fanout, Note};
@@ -53,7 +54,7 @@ impl Worker {
                 }
                 Manner::Encoded(encoding) => {
                     subscriber.last_sent = clock;
-                    self.hand(connection, encoding.piece(&rendered.of(&subscriber.view, fanout)));
+                    self.hand_encoded(connection, encoding, What::Piece(rendered.of(&subscriber.view, fanout)));
                 }
                 Manner::LongPoll(waiting) => {
                     let answer = waiting.message(fanout, now);
@@ -82,7 +83,7 @@ impl Worker {
             match &mut subscriber.manner {
                 Manner::Stream => self.hand(connection, rendered.of(&subscriber.view, fanout)),
                 Manner::Encoded(encoding) => {
-                    self.hand(connection, encoding.piece(&rendered.of(&subscriber.view, fanout)));
+                    self.hand_encoded(connection, encoding, What::Piece(rendered.of(&subscriber.view, fanout)));
                 }
                 Manner::LongPoll(waiting) => self.hand(connection, waiting.deleted(fanout, now)),
             }
@@ -98,17 +99,48 @@ impl Worker {
 
     /// Appends bytes for a connection; one that does not read is given up.
     pub(super) fn hand(&self, connection: &Rc<Connection>, bytes: Bytes) {
-        if bytes.is_empty() || connection.is_broken() {
+        if !bytes.is_empty() && self.takes_more(connection) {
+            connection.push(bytes);
+            self.touch(connection);
+        }
+    }
+
+    /// Appends bytes through the encoding of a connection: at once, or once what is before them has been encoded.
+    pub(super) fn hand_encoded(&self, connection: &Rc<Connection>, encoding: &SharedEncoding, what: What) {
+        if connection.has_sources() {
+            if self.takes_more(connection) {
+                connection.push_source(Box::new(Unencoded::new(encoding, what)));
+                self.touch(connection);
+            }
             return;
         }
-        let waiting = connection.waiting();
-        if waiting > self.budget {
+        let bytes = match what {
+            What::Piece(piece) => encoding.borrow_mut().piece(&piece),
+            _ => encoding.borrow_mut().end(),
+        };
+        self.hand(connection, bytes);
+    }
+
+    /// Whether there is room for another message; a connection without it is given up.
+    fn takes_more(&self, connection: &Connection) -> bool {
+        if connection.is_broken() {
+            return false;
+        }
+        let held = connection.backlog();
+        if held > self.budget {
             self.tally.too_slow.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(waiting, budget = self.budget, "push stream module: subscriber does not read, disconnected");
+            tracing::warn!(
+                waiting = held,
+                budget = self.budget,
+                "push stream module: subscriber does not read, disconnected"
+            );
             connection.give_up();
-            return;
+            return false;
         }
-        connection.push(bytes);
+        true
+    }
+
+    fn touch(&self, connection: &Rc<Connection>) {
         if connection.touch() {
             self.touched.borrow_mut().push(Rc::clone(connection));
         }
@@ -123,9 +155,8 @@ impl Worker {
                 self.hand(connection, Bytes::from_static(view.end()));
             }
             Manner::Encoded(encoding) => {
-                let footer = encoding.piece(view.footer());
-                self.hand(connection, footer);
-                self.hand(connection, encoding.end());
+                self.hand_encoded(connection, encoding, What::Piece(view.footer().clone()));
+                self.hand_encoded(connection, encoding, What::End);
             }
             Manner::LongPoll(_) => {}
         }

@@ -5,11 +5,13 @@
 //! A waiting subscriber costs no timer, no buffer and no wake-up.
 
 mod admission;
+mod clock;
 mod connection;
 mod deadlines;
 mod fan_out;
 mod fence;
 mod outbox;
+mod source;
 mod stream;
 mod subscribers;
 mod tls_stream;
@@ -18,6 +20,7 @@ mod worker;
 
 pub use admission::Admission;
 pub use connection::{Connection, Event, Flush};
+pub use source::{SharedEncoding, Source, encoded};
 pub use stream::Stream;
 pub use subscribers::{Encoding, Ending, Manner, Subscriber, Waiting};
 pub use tls_stream::TlsStream;

@@ -1,12 +1,15 @@
-//! Bytes on their way to one client: a queue of shared pieces, empty (and without memory) when nothing waits.
+//! Bytes on their way to one client: a queue of shared pieces and of sources, empty (and without memory) when nothing waits.
 //!
 //! The pieces are the very bytes every other subscriber of the view gets; only the position within the first one is the
-//! connection's own. The queue does not bound itself: whoever adds asks [`Outbox::len`] first.
+//! connection's own. The queue does not bound itself: whoever adds asks how much there is first. Invariant: bytes leave in
+//! the order in which they, or what makes them, came in.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
+
+use super::source::{PAGE, Source};
 
 /// Most pieces that go into one vectored write.
 const PIECES: usize = 64;
@@ -16,25 +19,47 @@ const PIECES: usize = 64;
 #[derive(Default)]
 pub(super) struct Outbox {
     first: Bytes,
-    #[expect(clippy::box_collection, reason = "a pointer where nearly always nothing is")]
-    more: Option<Box<VecDeque<Bytes>>>,
+    more: Option<Box<Queue>>,
+    /// Bytes of all pieces, and those that sources hold.
     len: usize,
 }
 
+/// What stands behind the first piece.
+#[derive(Default)]
+struct Queue {
+    entries: VecDeque<Entry>,
+    sources: usize,
+}
+
+enum Entry {
+    Piece(Bytes),
+    Source(Box<dyn Source>),
+}
+
 impl Outbox {
-    /// Bytes that wait.
-    pub(super) fn len(&self) -> usize {
-        self.len
+    /// Bytes that wait; a source counts as the page it will make.
+    pub(super) fn waiting(&self) -> usize {
+        self.len + self.sources() * PAGE
+    }
+
+    /// What is held behind the piece that is being sent, the places in the queue with it. A source holds next to nothing.
+    pub(super) fn backlog(&self) -> usize {
+        let places = self.more.as_ref().map_or(0, |more| more.entries.capacity() * size_of::<Entry>());
+        self.len - self.first.len() + places
+    }
+
+    /// Whether there are sources that have not come to their end.
+    pub(super) fn has_sources(&self) -> bool {
+        self.sources() > 0
+    }
+
+    fn sources(&self) -> usize {
+        self.more.as_ref().map_or(0, |more| more.sources)
     }
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The first piece, as far as it has not been sent; empty if nothing waits.
-    pub(super) fn first(&self) -> &Bytes {
-        &self.first
+        self.first.is_empty() && self.more.is_none()
     }
 
     /// Adds a piece behind all others. An empty piece is nothing.
@@ -42,37 +67,94 @@ impl Outbox {
         if piece.is_empty() {
             return;
         }
+        self.len += piece.len();
         if self.is_empty() {
-            self.len = piece.len();
             self.first = piece;
         } else {
-            self.len += piece.len();
-            self.more.get_or_insert_default().push_back(piece);
+            self.more.get_or_insert_default().entries.push_back(Entry::Piece(piece));
         }
     }
 
-    /// Hands the pieces at the front to a vectored write.
+    /// Adds a piece before all others.
+    pub(super) fn push_front(&mut self, piece: Bytes) {
+        if piece.is_empty() {
+            return;
+        }
+        self.len += piece.len();
+        let first = std::mem::replace(&mut self.first, piece);
+        if !first.is_empty() {
+            self.more.get_or_insert_default().entries.push_front(Entry::Piece(first));
+        }
+    }
+
+    /// Adds a source behind everything else.
+    pub(super) fn push_source(&mut self, source: Box<dyn Source>) {
+        self.len += source.held();
+        let more = self.more.get_or_insert_default();
+        more.sources += 1;
+        more.entries.push_back(Entry::Source(source));
+    }
+
+    /// Brings the next bytes to the front and returns them; empty if nothing waits any more.
+    pub(super) fn front(&mut self) -> &Bytes {
+        while self.first.is_empty() {
+            let Some(more) = &mut self.more else { break };
+            match more.entries.pop_front() {
+                Some(Entry::Piece(piece)) => self.first = piece,
+                Some(Entry::Source(mut source)) => {
+                    self.len -= source.held();
+                    match source.next(PAGE) {
+                        Some(bytes) => {
+                            self.len += source.held() + bytes.len();
+                            self.first = bytes;
+                            more.entries.push_front(Entry::Source(source));
+                        }
+                        None => more.sources -= 1,
+                    }
+                }
+                None => self.more = None,
+            }
+        }
+        if self.more.as_ref().is_some_and(|more| more.entries.is_empty()) {
+            self.more = None;
+        }
+        &self.first
+    }
+
+    /// Hands the pieces at the front, up to the next source, to a vectored write.
     pub(super) fn write<T>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
         let Some(more) = &self.more else { return write(&[IoSlice::new(&self.first)]) };
         let mut slices = [IoSlice::new(&[]); PIECES];
         let mut count = 0;
-        for (slot, piece) in slices.iter_mut().zip(std::iter::once(&self.first).chain(&**more)) {
+        let pieces = more.entries.iter().map_while(|entry| match entry {
+            Entry::Piece(piece) => Some(piece),
+            Entry::Source(_) => None,
+        });
+        for (slot, piece) in slices.iter_mut().zip(std::iter::once(&self.first).chain(pieces)) {
             *slot = IoSlice::new(piece);
             count += 1;
         }
         write(slices.get(..count).unwrap_or_default())
     }
 
-    /// Takes `sent` bytes off the front; gives the memory back when nothing is left.
+    /// Takes `sent` bytes, which have been at the front, off; gives the memory back when nothing is left.
     pub(super) fn advance(&mut self, mut sent: usize) {
-        self.len = self.len.saturating_sub(sent);
+        self.len -= sent;
         while sent >= self.first.len() {
             sent -= self.first.len();
-            let Some(next) = self.more.as_mut().and_then(|more| more.pop_front()) else {
-                self.clear();
-                return;
-            };
-            self.first = next;
+            self.first = Bytes::new();
+            let Some(more) = &mut self.more else { return };
+            match more.entries.front() {
+                Some(Entry::Piece(_)) => {}
+                Some(Entry::Source(_)) => return,
+                None => {
+                    self.more = None;
+                    return;
+                }
+            }
+            if let Some(Entry::Piece(piece)) = more.entries.pop_front() {
+                self.first = piece;
+            }
         }
         self.first.advance(sent);
     }
@@ -85,37 +167,100 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn waiting(outbox: &Outbox) -> Vec<u8> {
-        outbox.write(|slices| slices.iter().flat_map(|slice| slice.to_vec()).collect())
+    /// Makes its pieces one by one, whatever room there is.
+    struct Pieces(VecDeque<Vec<u8>>);
+
+    impl Source for Pieces {
+        fn next(&mut self, _room: usize) -> Option<Bytes> {
+            self.0.pop_front().map(Bytes::from)
+        }
+
+        fn held(&self) -> usize {
+            self.0.iter().map(Vec::len).sum()
+        }
     }
 
-    #[test]
-    fn bytes_leave_in_order_over_any_split() {
-        for step in 1..12 {
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push(Vec<u8>),
+        PushFront(Vec<u8>),
+        PushSource(Vec<Vec<u8>>),
+        Send(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let bytes = || prop::collection::vec(any::<u8>(), 0..5);
+        prop_oneof![
+            bytes().prop_map(Step::Push),
+            bytes().prop_map(Step::PushFront),
+            prop::collection::vec(bytes(), 0..4).prop_map(Step::PushSource),
+            (0usize..12).prop_map(Step::Send),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_leave_in_order_whoever_made_them_and_however_they_are_sent(
+            steps in prop::collection::vec(step(), 0..60),
+        ) {
             let mut outbox = Outbox::default();
-            for piece in ["ab", "", "cde", "f"] {
-                outbox.push(Bytes::from_static(piece.as_bytes()));
+            let mut expected = VecDeque::new();
+            for step in steps.into_iter().chain(std::iter::repeat_n(Step::Send(12), 300)) {
+                match step {
+                    Step::Push(piece) => {
+                        expected.extend(piece.iter().copied());
+                        outbox.push(piece.into());
+                    }
+                    Step::PushFront(piece) => {
+                        piece.iter().rev().for_each(|&byte| expected.push_front(byte));
+                        outbox.push_front(piece.into());
+                    }
+                    Step::PushSource(pieces) => {
+                        expected.extend(pieces.iter().flatten().copied());
+                        outbox.push_source(Box::new(Pieces(pieces.into())));
+                    }
+                    Step::Send(most) => {
+                        prop_assert_eq!(outbox.front().is_empty(), expected.is_empty());
+                        prop_assert_eq!(outbox.is_empty(), expected.is_empty());
+                        if !outbox.is_empty() {
+                            let bytes = outbox.write(|slices| slices.iter().flat_map(|slice| slice.to_vec()).collect::<Vec<_>>());
+                            let sent = most.min(bytes.len());
+                            for byte in &bytes[..sent] {
+                                prop_assert_eq!(Some(*byte), expected.pop_front());
+                            }
+                            outbox.advance(sent);
+                        }
+                    }
+                }
+                prop_assert_eq!(outbox.len, expected.len());
+                prop_assert_eq!(outbox.waiting() - outbox.len, outbox.sources() * PAGE);
             }
-            let mut sent = Vec::new();
-            while !outbox.is_empty() {
-                let bytes = waiting(&outbox);
-                assert_eq!(bytes.len(), outbox.len());
-                let part = step.min(bytes.len());
-                sent.extend_from_slice(&bytes[..part]);
-                outbox.advance(part);
-            }
-            assert_eq!(sent, b"abcdef");
+            prop_assert!(expected.is_empty());
+            prop_assert!(outbox.more.is_none());
         }
     }
 
     #[test]
-    fn an_emptied_outbox_keeps_no_memory() {
+    fn a_place_in_the_queue_costs_no_more_than_a_piece() {
+        assert_eq!(size_of::<Entry>(), size_of::<Bytes>());
+        assert_eq!(size_of::<Outbox>(), 48);
+    }
+
+    #[test]
+    fn the_backlog_counts_the_places_in_the_queue_and_not_the_piece_that_is_being_sent() {
         let mut outbox = Outbox::default();
-        outbox.push(Bytes::from_static(b"x"));
-        outbox.push(Bytes::from_static(b"y"));
-        outbox.advance(2);
-        assert!(outbox.more.is_none());
+        outbox.push(Bytes::from(vec![0; 1_000_000]));
+        assert_eq!(outbox.backlog(), 0);
+        for _ in 0..1000 {
+            outbox.push(Bytes::from_static(b"x"));
+        }
+        assert!((33_000..=1024 * 33 + 1000).contains(&outbox.backlog()), "{}", outbox.backlog());
+        outbox.advance(1_001_000);
+        assert_eq!(outbox.backlog(), 0);
+        assert!(outbox.is_empty() && outbox.more.is_none());
     }
 }

@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::connection::Connection;
+use super::source::SharedEncoding;
 use crate::hub::{ChannelKey, Fanout, Registration};
 use crate::model::{Now, Stamp};
 use crate::render::View;
@@ -39,7 +40,7 @@ pub enum Manner {
     /// Message after message as the view renders them (streaming, eventsource, websocket), until the view's end.
     Stream,
     /// The same through an encoding.
-    Encoded(Box<dyn Encoding>),
+    Encoded(SharedEncoding),
     /// One answer, then the subscription is over.
     LongPoll(Box<dyn Waiting>),
 }
@@ -164,7 +165,7 @@ impl Listeners {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
     use smallvec::smallvec;
 
@@ -188,9 +189,8 @@ mod tests {
         }))
     }
 
-    /// Keys of real channels, as only a hub can make them.
-    fn keys(count: usize) -> Vec<ChannelKey> {
-        let zone = Zone {
+    pub(in crate::delivery) fn zone() -> Zone {
+        Zone {
             memory: 1 << 20,
             deleted_text: Box::default(),
             inactivity: 30,
@@ -204,8 +204,12 @@ mod tests {
             max_wildcard_channels: None,
             wildcard_prefix: Box::default(),
             events_channel_id: Box::default(),
-        };
-        let hub = Hub::new(zone, HubOptions::default(), 1, Now(0), None);
+        }
+    }
+
+    /// Keys of real channels, as only a hub can make them.
+    fn keys(count: usize) -> Vec<ChannelKey> {
+        let hub = Hub::new(zone(), HubOptions::default(), 1, Now(0), None);
         let path = (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join("/");
         let ask = Ask {
             worker: 0,

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use super::connection::Connection;
+use super::source::What;
 use super::subscribers::{Manner, Subscriber};
 use super::worker::Worker;
 
@@ -28,18 +29,14 @@ impl Worker {
     /// Does what is due on a connection and sets its next deadline.
     fn look_at(&self, connection: &Rc<Connection>, clock: u64) {
         let mut next = u64::MAX;
-        if connection.waiting() > 0 {
-            match connection.progress.get() {
-                0 => connection.progress.set(clock),
-                since if clock >= since + u64::from(connection.send_timeout.get()) => {
-                    self.tally.send_timeouts.fetch_add(1, Ordering::Relaxed);
-                    tracing::info!("push stream module: client timed out");
-                    connection.give_up();
-                    return;
-                }
-                _ => {}
-            }
+        if connection.progress.get() != 0 && connection.waiting() > 0 {
             next = connection.progress.get() + u64::from(connection.send_timeout.get());
+            if next <= clock {
+                self.tally.send_timeouts.fetch_add(1, Ordering::Relaxed);
+                tracing::info!("push stream module: client timed out");
+                connection.give_up();
+                return;
+            }
         }
         match self.look_at_subscriber(connection, clock) {
             Some(at) => next = next.min(at),
@@ -70,11 +67,11 @@ impl Worker {
         }
         if subscriber.ping != 0 && subscriber.last_sent + subscriber.ping <= clock {
             subscriber.last_sent = clock;
-            let ping = match &mut subscriber.manner {
-                Manner::Encoded(encoding) => encoding.piece(subscriber.view.ping()),
-                _ => subscriber.view.ping().clone(),
-            };
-            self.hand(connection, ping);
+            let ping = subscriber.view.ping().clone();
+            match &subscriber.manner {
+                Manner::Encoded(encoding) => self.hand_encoded(connection, encoding, What::Piece(ping)),
+                _ => self.hand(connection, ping),
+            }
         }
         subscriber.due()
     }
@@ -105,5 +102,120 @@ impl Worker {
             connection.wake();
         });
         while self.flush_slice() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::delivery::clock::skip;
+    use crate::delivery::subscribers::tests::zone;
+    use crate::delivery::{Flush, Source, Stream, Tally};
+    use crate::hub::{Hub, HubOptions};
+    use crate::model::Now;
+
+    const TIMEOUT: u64 = 10_000;
+
+    /// A worker with one connection, and the peer's end of it.
+    fn with_connection(test: impl AsyncFnOnce(&Worker, &Rc<Connection>, &UnixStream)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let hub = Arc::new(Hub::new(zone(), HubOptions::default(), 1, Now(0), None));
+            let worker = Worker::new(0, hub, Arc::new(Tally::default()), 1 << 20);
+            let (peer, own) = UnixStream::pair().unwrap();
+            let connection = worker.enter(Connection::new(Stream::Unix(own)));
+            connection.set_send_timeout(TIMEOUT);
+            test(&worker, &connection, &peer).await;
+        });
+    }
+
+    /// Sends what the socket takes, once it takes something.
+    async fn flush(worker: &Worker, connection: &Rc<Connection>) -> Flush {
+        std::future::poll_fn(|cx| connection.stream().poll_write_ready(cx)).await.unwrap();
+        worker.flush(connection)
+    }
+
+    /// Takes up to so many bytes.
+    fn take(peer: &UnixStream, most: usize) -> usize {
+        use std::io::Read;
+        let socket = socket2::SockRef::from(peer);
+        let mut buffer = vec![0; most];
+        (&*socket).read(&mut buffer).unwrap_or(0)
+    }
+
+    fn is_cut(worker: &Worker, connection: &Connection) -> bool {
+        worker.look_at_deadlines();
+        connection.is_broken()
+    }
+
+    #[test]
+    fn a_peer_has_send_timeout_from_the_last_byte_it_took_and_no_longer() {
+        with_connection(async |worker, connection, peer| {
+            skip(123);
+            connection.push(Bytes::from(vec![b'x'; 8 << 20]));
+            assert_eq!(flush(worker, connection).await, Flush::Pending);
+            for _ in 0..3 {
+                skip(TIMEOUT - 50);
+                assert!(!is_cut(worker, connection), "it has taken something in time");
+                assert!(take(peer, 256 * 1024) > 0);
+                assert_eq!(flush(worker, connection).await, Flush::Pending);
+            }
+            skip(TIMEOUT - 50);
+            assert!(!is_cut(worker, connection));
+            // Whatever else happens to the connection is no progress.
+            connection.push(Bytes::from_static(b"more"));
+            assert_eq!(worker.flush(connection), Flush::Pending);
+            skip(70);
+            assert!(is_cut(worker, connection), "one send_timeout after the last byte");
+            assert_eq!(worker.tally().send_timeouts.load(Ordering::Relaxed), 1);
+        });
+    }
+
+    #[test]
+    fn time_in_which_nothing_waits_does_not_count() {
+        with_connection(async |worker, connection, peer| {
+            for _ in 0..3 {
+                connection.push(Bytes::from_static(b"message"));
+                assert_eq!(flush(worker, connection).await, Flush::Done);
+                skip(TIMEOUT * 2);
+                assert!(!is_cut(worker, connection));
+            }
+            assert_eq!(take(peer, 100), 21);
+            connection.push(Bytes::from(vec![b'x'; 8 << 20]));
+            assert_eq!(flush(worker, connection).await, Flush::Pending);
+            skip(TIMEOUT - 50);
+            assert!(!is_cut(worker, connection));
+        });
+    }
+
+    struct Endless;
+
+    impl Source for Endless {
+        fn next(&mut self, room: usize) -> Option<Bytes> {
+            Some(Bytes::from(vec![b'h'; room]))
+        }
+    }
+
+    #[test]
+    fn what_is_made_as_it_is_taken_costs_a_page_and_has_the_same_timeout() {
+        with_connection(async |worker, connection, peer| {
+            connection.push_source(Box::new(Endless));
+            for _ in 0..100 {
+                assert_eq!(flush(worker, connection).await, Flush::Pending);
+                assert!(connection.waiting() <= 3 * 64 * 1024, "{}", connection.waiting());
+                assert_eq!(connection.backlog() / 1024, 0);
+                skip(TIMEOUT - 50);
+                assert!(!is_cut(worker, connection));
+                while take(peer, 1 << 20) > 0 {}
+            }
+            assert_eq!(flush(worker, connection).await, Flush::Pending);
+            skip(TIMEOUT + 20);
+            assert!(is_cut(worker, connection));
+        });
     }
 }

@@ -9,12 +9,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use slab::Slab;
 use tokio::sync::Notify;
 
 use super::admission::Admission;
+use super::clock::clock;
 use super::connection::{Connection, Flush};
 use super::deadlines::Deadlines;
 use super::subscribers::{Ending, Listeners, Manner, Subscriber};
@@ -50,9 +51,8 @@ pub struct Worker {
     index: usize,
     hub: Arc<Hub>,
     pub(super) tally: Arc<Tally>,
-    /// Most bytes that may wait for one subscriber when another message is added.
+    /// Most bytes that may be held for one subscriber, behind the piece that is being sent, when another message is added.
     pub(super) budget: usize,
-    started: Instant,
     pub(super) connections: RefCell<Slab<Rc<Connection>>>,
     pub(super) listeners: RefCell<Listeners>,
     pub(super) deadlines: RefCell<Deadlines>,
@@ -76,7 +76,6 @@ impl Worker {
             hub,
             tally,
             budget,
-            started: Instant::now(),
             connections: RefCell::default(),
             listeners: RefCell::default(),
             deadlines: RefCell::default(),
@@ -108,9 +107,9 @@ impl Worker {
         Now(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64))
     }
 
-    /// Monotonic milliseconds since the worker began.
+    /// Monotonic milliseconds.
     pub fn clock(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        clock()
     }
 
     /// Connections that are open.

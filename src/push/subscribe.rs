@@ -4,6 +4,8 @@
 //! wait for one message. Nothing here knows how the bytes travel (HTTP/1 or HTTP/2).
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -173,7 +175,7 @@ fn stream(
         Some(compression) => {
             let mut stream = compression.stream();
             pieces = pieces.iter().map(|piece| stream.piece(piece)).collect();
-            Manner::Encoded(Box::new(stream))
+            Manner::Encoded(Rc::new(RefCell::new(stream)))
         }
     };
     let held = exchange.settings.compat.strict && pieces.iter().all(Bytes::is_empty);

@@ -77,6 +77,7 @@ pub async fn serve(bench: Rc<Workbench>, connection: Rc<Connection>, mut session
                 let complete = wait_as_subscriber(&bench, &connection, &mut session).await;
                 session.end_subscription(&bench, complete);
                 match complete {
+                    true if session.overrun => Next::Close { linger: true },
                     true if close || connection.is_closing() => Next::Close { linger: false },
                     true => answer_ahead(&bench, &connection, &mut session),
                     false => break,
@@ -216,8 +217,7 @@ fn answer_all(
 /// Sleeps while the subscription lasts; true when it has ended and everything is sent, false when the peer is gone.
 async fn wait_as_subscriber(bench: &Rc<Workbench>, connection: &Rc<Connection>, session: &mut Session) -> bool {
     loop {
-        let listen = session.ahead.len() < AHEAD;
-        match connection.event(listen, false).await {
+        match connection.event(true, false).await {
             Event::Readable => {
                 if !read_ahead(bench, connection, session) {
                     bench.context.worker.unsubscribe(connection);
@@ -231,13 +231,16 @@ async fn wait_as_subscriber(bench: &Rc<Workbench>, connection: &Rc<Connection>, 
     }
 }
 
-/// Keeps what a client sends while it is a subscriber; false if it has closed its side.
+/// Keeps what a client sends while it is a subscriber; false if it has closed its side. Whoever sends more than is kept is
+/// read on, so that its end is seen, but answered no more.
 fn read_ahead(bench: &Workbench, connection: &Connection, session: &mut Session) -> bool {
     let mut input = bench.lend_input();
     let open = match connection.try_read(&mut input) {
         Ok(0) => false,
         Ok(read) => {
-            session.ahead.extend_from_slice(input.get(..read).unwrap_or_default());
+            let kept = read.min(AHEAD.saturating_sub(session.ahead.len()));
+            session.overrun |= kept < read;
+            session.ahead.extend_from_slice(input.get(..kept).unwrap_or_default());
             true
         }
         Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,

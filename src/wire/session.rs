@@ -25,6 +25,8 @@ pub struct Session {
     pub requests: u64,
     /// Bytes that have been read and belong to the next request.
     pub ahead: Vec<u8>,
+    /// Whether bytes of further requests have been thrown away: what is kept of them ends in the middle.
+    pub(super) overrun: bool,
     /// Whether a message has been published since the last look at how far the workers are.
     pub(super) published: bool,
     /// Whether the bytes read ahead are part of a head whose time is running.
@@ -54,6 +56,7 @@ impl Session {
             place,
             requests: 0,
             ahead,
+            overrun: false,
             published: false,
             delayed: None,
             holds: Vec::new(),

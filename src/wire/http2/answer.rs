@@ -21,15 +21,13 @@ const OF_THE_CONNECTION: [&str; 5] =
 
 /// The body of a response.
 pub(super) enum AnswerBody {
-    /// All of it.
-    Whole(Option<Bytes>),
-    /// What the subscription of a stream brings.
-    Subscription {
-        /// Sent first.
-        first: Option<Bytes>,
+    /// There is none.
+    Empty,
+    /// What the outbox of a stream holds, and what its subscription brings.
+    Outbox {
         /// Whose outbox it is.
         stream: OpenStream,
-        /// The subscription has ended; what is in the outbox is the rest.
+        /// There is no subscription (any more); what is in the outbox is the rest.
         over: bool,
     },
 }
@@ -39,15 +37,9 @@ impl Body for AnswerBody {
     type Error = io::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let (first, stream, over) = match self.get_mut() {
-            Self::Whole(body) => return Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
-            Self::Subscription { first, stream, over } => (first, stream, over),
-        };
-        if let Some(first) = first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
-        }
+        let Self::Outbox { stream, over } = self.get_mut() else { return Poll::Ready(None) };
         loop {
-            if let Some(piece) = stream.connection().take_piece() {
+            if let Some(piece) = stream.connection().fetch() {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             if *over {
@@ -64,13 +56,13 @@ impl Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
+        matches!(self, Self::Empty)
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Subscription { .. } => SizeHint::default(),
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Outbox { .. } => SizeHint::default(),
         }
     }
 }

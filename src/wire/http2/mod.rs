@@ -8,6 +8,7 @@
 mod answer;
 mod request;
 mod stream;
+mod task;
 mod tunnel;
 mod wire;
 
@@ -177,6 +178,6 @@ where
     F: Future<Output: 'static> + 'static,
 {
     fn execute(&self, future: F) {
-        spawn_local(future);
+        spawn_local(task::run(future));
     }
 }

@@ -15,7 +15,7 @@ use hyper::{Request, Response, upgrade};
 use tokio::task::spawn_local;
 
 use super::answer::{AnswerBody, split};
-use super::{LINGER, Shared, request, tunnel};
+use super::{LINGER, Shared, request, task, tunnel};
 use crate::conf::Settings;
 use crate::conf::settings::{Handler, Location, Mode};
 use crate::delivery::{Connection, Event, Stream};
@@ -29,6 +29,9 @@ use crate::wire::connection::{Next, catch_up};
 use crate::wire::session::Session;
 use crate::wire::turn::Turn;
 
+/// What the answer to a handshake begins with.
+const SWITCHING: &[u8] = b"HTTP/1.1 101 ";
+
 /// A stream that is being answered. Dropping it ends its subscription, whatever the way out.
 pub(super) struct OpenStream {
     shared: Rc<Shared>,
@@ -41,6 +44,7 @@ impl OpenStream {
     fn new(shared: Rc<Shared>) -> Self {
         let number = shared.begin();
         let connection = shared.bench.context.worker.enter(Connection::new(Stream::Body));
+        task::belongs_to(&connection);
         let mut session = Session::new(shared.peer.clone(), Rc::clone(&shared.place), Vec::new());
         session.requests = number.saturating_sub(1);
         Self { shared, connection, session, complete: false }
@@ -91,16 +95,13 @@ pub(super) async fn answer(shared: Rc<Shared>, mut request: Request<Incoming>) -
     if stream.session.must_wait(&stream.shared.bench) {
         catch_up(&stream.shared.bench).await;
     }
+    stream.connection.push(out.into());
     match next {
         Some(Next::WebSocket(session)) => open_tunnel(stream, Some(session), upgrade),
-        Some(Next::Subscribed { .. }) => stream.into_response().await,
+        Some(Next::Subscribed { .. }) => stream.into_response(false).await,
         // The refusal of a websocket comes in a frame.
-        _ if out.is_empty() && stream.connection.waiting() > 0 => open_tunnel(stream, None, upgrade),
-        _ => {
-            let (head, body) = split(&out.into()).ok_or(io::ErrorKind::ConnectionReset)?;
-            stream.complete();
-            Ok(head.map(|()| AnswerBody::Whole(Some(body).filter(|body| !body.is_empty()))))
-        }
+        _ if stream.connection.front().starts_with(SWITCHING) => open_tunnel(stream, None, upgrade),
+        _ => stream.into_response(true).await,
     }
 }
 
@@ -113,8 +114,9 @@ fn open_tunnel(
     let first = stream.connection.take_piece().ok_or(io::ErrorKind::ConnectionReset)?;
     let (mut head, rest) = split(&first).ok_or(io::ErrorKind::ConnectionReset)?;
     *head.status_mut() = hyper::StatusCode::OK;
-    spawn_local(tunnel::serve(stream, session, rest, upgrade));
-    Ok(head.map(|()| AnswerBody::Whole(None)))
+    stream.connection.put_back(rest);
+    spawn_local(tunnel::serve(stream, session, upgrade));
+    Ok(head.map(|()| AnswerBody::Empty))
 }
 
 impl OpenStream {
@@ -182,9 +184,8 @@ impl OpenStream {
         }
     }
 
-    /// The response of a subscriber: as soon as its head is in the outbox.
-    async fn into_response(mut self) -> io::Result<Response<AnswerBody>> {
-        let mut over = false;
+    /// The response: as soon as its head is in the outbox. `over`: there is no subscription that would bring more.
+    async fn into_response(mut self, mut over: bool) -> io::Result<Response<AnswerBody>> {
         let first: Bytes = loop {
             if let Some(piece) = self.connection.take_piece() {
                 break piece;
@@ -199,12 +200,14 @@ impl OpenStream {
             }
         };
         let (head, rest) = split(&first).ok_or(io::ErrorKind::ConnectionReset)?;
-        if over && self.connection.waiting() == 0 {
+        self.connection.put_back(rest);
+        if over && self.connection.front().is_empty() {
             self.complete();
-            return Ok(head.map(|()| AnswerBody::Whole(Some(rest).filter(|rest| !rest.is_empty()))));
+            return Ok(head.map(|()| AnswerBody::Empty));
         }
-        let first = Some(rest).filter(|rest| !rest.is_empty());
-        Ok(head.map(|()| AnswerBody::Subscription { first, stream: self, over }))
+        // From now on the client has `send_timeout` to take what waits.
+        self.shared.bench.context.worker.flush(&self.connection);
+        Ok(head.map(|()| AnswerBody::Outbox { stream: self, over }))
     }
 }
 

@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -31,13 +30,12 @@ enum Work {
     Broken,
 }
 
-/// Serves a websocket until it ends; without a session only `first` and what waits are sent.
-pub(super) async fn serve(mut stream: OpenStream, session: Option<Box<Session>>, first: Bytes, upgrade: OnUpgrade) {
+/// Serves a websocket until it ends; without a session only what waits is sent.
+pub(super) async fn serve(mut stream: OpenStream, session: Option<Box<Session>>, upgrade: OnUpgrade) {
     let Ok(upgraded) = upgrade.await else { return };
     let (mut reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
-    if !first.is_empty() {
-        stream.connection().push(first);
-    }
+    // From now on the client has `send_timeout` to take what waits.
+    stream.shared().bench.context.worker.flush(stream.connection());
     let ended = match session {
         Some(session) => pump(&stream, session, &mut reader, &mut writer).await,
         None => Ok(()),
@@ -104,10 +102,15 @@ async fn work(connection: &Connection) -> Work {
 async fn send(connection: &Connection, writer: &mut WriteHalf<Tunnel>) -> io::Result<bool> {
     let ended = Cell::new(false);
     let all = async {
-        while let Some(piece) = connection.take_piece() {
-            writer.write_all(&piece).await?;
+        loop {
+            // What has not been written stays where it is counted.
+            let piece = connection.front();
+            if piece.is_empty() {
+                return writer.flush().await;
+            }
+            let written = writer.write(&piece).await?;
+            connection.sent(written);
         }
-        writer.flush().await
     };
     let broken = poll_fn(|cx| {
         loop {

@@ -180,7 +180,7 @@ fn look_up(host: &str) -> Option<Vec<IpAddr>> {
 }
 
 /// As nginx writes an address.
-fn display(address: &ListenAddress) -> String {
+pub(super) fn display(address: &ListenAddress) -> String {
     match address {
         ListenAddress::Ip(address) => address.to_string(),
         ListenAddress::Unix(path) => format!("unix:{}", path.display()),

@@ -40,8 +40,8 @@ pub struct LoadOptions {
 pub struct Loaded {
     /// The compiled configuration.
     pub settings: Settings,
-    /// Whose wire is spoken, and which words of the configuration say so.
-    pub wire: String,
+    /// Whose wire is spoken, and which words of the configuration say so (a notice) or that none does.
+    pub wire: Note,
     /// What a person should know about it, in order.
     pub notes: Vec<Note>,
     /// The files it was read from, with what they held.
@@ -86,7 +86,9 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, ConfError> {
     match outcome {
         Ok(settings) => {
             notes.append(&mut compiler.unapplied);
-            let wire = format!("the wire is that of {}, by {why}", line.shown());
+            let text = format!("the wire is that of {}, by {why}", line.shown());
+            let chosen_by_words = options.compat.is_none() && why.starts_with('"');
+            let wire = Note { level: if chosen_by_words { LogLevel::Notice } else { LogLevel::Info }, text };
             Ok(Loaded { settings, wire, notes, files: reader.files })
         }
         Err(mut fault) => {

@@ -168,7 +168,7 @@ fn prefix_of(location: &Location) -> &[u8] {
 }
 
 /// `[= | ^~ | ~ | ~*] NAME`, the modifier alone or right before the name.
-fn matched<'t>(node: &'t Node, compiler: &mut Compiler) -> Result<(Match, &'t [u8]), Fault> {
+pub(super) fn matched<'t>(node: &'t Node, compiler: &mut Compiler) -> Result<(Match, &'t [u8]), Fault> {
     let (modifier, name): (&[u8], &[u8]) = match node.args() {
         [modifier, name] => (modifier, name),
         [word] => match word.as_slice() {

@@ -1,7 +1,6 @@
 //! A `server` block: its names, its sockets, its locations, its TLS.
 //!
-//! Puts together what the neighbours compile. Also judges whether the server is only a push server, since taking the
-//! ports of a web site away from nginx must be somebody's decision.
+//! Puts together what the neighbours compile.
 
 use std::sync::Arc;
 
@@ -11,12 +10,12 @@ use super::error::{Fault, Place, shown};
 use super::listen::{self, Listen};
 use super::location;
 use super::scope::{Level, Scope, invalid_value};
-use super::settings::{Handler, Regex, Server};
+use super::settings::{Regex, Server};
 use super::tables::host_mask;
 use super::tree::Node;
 use super::units;
 use super::variable::HostMask;
-use super::{access, guard, tls};
+use super::{guard, site, tls};
 
 /// A server and what its sockets need of it.
 pub(super) struct Compiled {
@@ -54,7 +53,7 @@ pub(super) fn compile(scope: &Scope<'_, '_>, end: &Place, compiler: &mut Compile
         ignore_invalid_headers: scope.flag("ignore_invalid_headers", true),
         origin: scope.level.node.map(|node| node.place.to_string()).unwrap_or_default().into(),
         pushes: uses_module(scope.level),
-        foreign: foreign(scope.level, scope).map(Into::into),
+        foreign: site::of_server(scope.level, scope, compiler).map(Into::into),
     };
     guard::follow_asks(&server, compiler);
     Ok(Compiled { server: Arc::new(server), names, listens })
@@ -142,52 +141,4 @@ pub(super) fn server_name(node: &Node, word: &[u8], compiler: &mut Compiler) -> 
         return Err(Fault::emerg(format_args!("invalid server name or wildcard \"{text}\""), &node.place));
     }
     Ok((text.into(), Name::Exact(lower.into())))
-}
-
-/// What a server serves beside push, if anything: a backend, or static files that are no error pages.
-fn foreign(level: &Level<'_>, server: &Scope<'_, '_>) -> Option<String> {
-    let pages: Vec<&[u8]> =
-        server.list("error_page").iter().filter_map(|entry| entry.node.args().last().map(Vec::as_slice)).collect();
-    let of_files = if covers_everything(level) { None } else { static_files(level) };
-    of_files.map(described).or_else(|| foreign_within(level, &pages))
-}
-
-fn foreign_within(level: &Level<'_>, pages: &[&[u8]]) -> Option<String> {
-    level.blocks_named("location").find_map(|location| {
-        let node = location.node?;
-        let uri = node.args().last().map_or(&[][..], Vec::as_slice);
-        // What `auth_request` asks is nobody's site.
-        let internal = !location.own("internal").is_empty();
-        if internal || is_error_page(uri, pages) || access::denies_all(location) || location::always_returns(location) {
-            return None;
-        }
-        let own = match &location.handler {
-            Some((Handler::Foreign(_), node)) => Some(*node),
-            Some(_) => None,
-            None => static_files(location),
-        };
-        own.map(described).or_else(|| foreign_within(location, pages))
-    })
-}
-
-/// A named location, the target of an `error_page`, or a single page such as `/404.html`.
-fn is_error_page(uri: &[u8], pages: &[&[u8]]) -> bool {
-    uri.starts_with(b"@") || uri.starts_with(b"=@") || uri.ends_with(b".html") || pages.contains(&uri)
-}
-
-/// A directive of this level that is there to serve files.
-fn static_files<'t>(level: &Level<'t>) -> Option<&'t Node> {
-    ["root", "index"].iter().find_map(|name| level.own(name).first()).map(|entry| entry.node)
-}
-
-fn described(node: &Node) -> String {
-    format!("\"{}\" in {}", node.name(), node.place)
-}
-
-/// Whether a location `/` answers whatever no other location does without looking at files.
-fn covers_everything(level: &Level<'_>) -> bool {
-    level.blocks_named("location").any(|location| {
-        let root = location.node.is_some_and(|node| node.args().last().is_some_and(|uri| uri == b"/"));
-        root && (access::denies_all(location) || location::always_returns(location) || location.has_mode)
-    })
 }

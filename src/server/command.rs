@@ -13,10 +13,10 @@ use super::default_config;
 use super::listen;
 use super::log::{self, ErrorLogs};
 use super::log_paths::{log_paths, open_each};
-use super::ports::Ports;
 use super::process;
 use super::service::{Origin, Server, not_opened};
 use crate::cli::{Cli, Command, Migrate, Part, Shell};
+use crate::conf::ports::Ports;
 use crate::conf::settings::LogLevel;
 use crate::conf::{self, ConfError, LoadOptions, Loaded, Note};
 use crate::migrate::{Division, nginx_part, own_part};
@@ -82,6 +82,7 @@ fn load_and_run(cli: &Cli, origin: Origin) -> u8 {
         return test(cli, &origin, &loaded);
     }
     announce(&logs, loaded.notes.iter().filter(|note| note.level >= LogLevel::Warn));
+    announce(&logs, Some(&loaded.wire).filter(|wire| wire.level >= LogLevel::Notice));
     match Server::start(origin, loaded.settings, tls, logs.clone()) {
         Ok(running) => running.run(),
         Err(error) => {
@@ -163,12 +164,22 @@ fn test(cli: &Cli, origin: &Origin, loaded: &Loaded) -> u8 {
     }
     let ports = Ports::of(&loaded.settings, origin.take_over);
     if !cli.quiet {
-        for notice in ports.notices() {
-            eprintln!("pushstreamd: [notice] {notice}");
+        // The module's nginx says nothing where there is nothing to decide.
+        let told = !loaded.settings.compat.strict || ports.leaves_some();
+        let wire = (log::name(loaded.wire.level), &loaded.wire.text);
+        if told {
+            eprintln!("pushstreamd: [{}] {}", wire.0, wire.1);
+        }
+        for line in ports.table().iter().filter(|_| told) {
+            eprintln!("pushstreamd: [notice] {line}");
         }
         eprintln!("pushstreamd: the configuration file {file} syntax is ok");
     }
-    if let Err(error) = try_out(origin, loaded, &ports) {
+    let judged = ports.judge(&file.to_string()).map_err(anyhow::Error::msg);
+    for note in judged.iter().flatten().filter(|note| note.level >= least) {
+        eprintln!("pushstreamd: [{}] {}", log::name(note.level), note.text);
+    }
+    if let Err(error) = judged.and_then(|_| try_out(origin, loaded, &ports)) {
         eprintln!("pushstreamd: [emerg] {error:#}");
         eprintln!("pushstreamd: configuration file {file} test failed");
         return 1;
@@ -189,7 +200,7 @@ fn try_out(origin: &Origin, loaded: &Loaded, ports: &Ports<'_>) -> anyhow::Resul
     let settings = &loaded.settings;
     process::probe_pid(&settings.process.pid).map_err(|error| not_opened(&settings.process.pid, &error))?;
     open_each(&log_paths(settings, &origin.options.prefix)).map_err(|(path, error)| not_opened(&path, &error))?;
-    ports.own.iter().try_for_each(|listener| Ok(listen::probe(listener)?))
+    ports.own().try_for_each(|listener| Ok(listen::probe(listener)?))
 }
 
 /// `-s stop|quit|reopen|reload`: tells the running server by its pid file.

@@ -15,7 +15,6 @@ mod inherited;
 mod listen;
 mod log;
 mod log_paths;
-mod ports;
 mod process;
 mod proxy_protocol;
 mod reload;

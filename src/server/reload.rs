@@ -10,11 +10,11 @@ use super::listen::{self, Bound, Share};
 use super::log::{ALERT, EMERG, NOTICE};
 use super::log_paths::{log_paths, open_each};
 use super::now;
-use super::ports::Ports;
 use super::service::{Server, hub_options, not_opened, worker_count};
 use super::supervisor::Supervisor;
 use super::tls::TlsSite;
 use super::worker_thread::Order;
+use crate::conf::ports::Ports;
 use crate::conf::settings::{ListenAddress, LogLevel};
 use crate::conf::{ConfError, Note, Settings};
 
@@ -58,15 +58,13 @@ impl Server {
     /// Binds what was not bound before, and only that; also the addresses that are wanted, new or not.
     fn bind_new(&self, settings: &Settings) -> anyhow::Result<(Vec<Bound>, Arc<[ListenAddress]>)> {
         let ports = Ports::of(settings, self.origin.take_over);
-        for notice in ports.notices() {
-            tracing::info!(target: NOTICE, "{notice}");
+        for line in ports.table().iter().filter(|_| ports.leaves_some()) {
+            tracing::info!(target: NOTICE, "{line}");
         }
-        let new: Vec<_> = ports
-            .own
-            .iter()
-            .copied()
-            .filter(|listener| !self.bound.iter().any(|bound| bound.address == listener.address))
-            .collect();
+        let file = self.origin.options.file.display().to_string();
+        ports.judge(&file).map_err(anyhow::Error::msg)?.iter().for_each(log_note);
+        let new: Vec<_> =
+            ports.own().filter(|listener| !self.bound.iter().any(|bound| bound.address == listener.address)).collect();
         let mut report = |line: &str| tracing::error!(target: EMERG, "{line}");
         let bound = listen::bind_all(&new, self.workers.len(), &mut Inherited::default(), &mut report)?;
         Ok((bound, ports.addresses().into()))

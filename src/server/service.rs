@@ -19,7 +19,6 @@ use super::listen::{self, Bound};
 use super::log::{ALERT, ErrorLogs, NOTICE};
 use super::log_paths::log_paths;
 use super::now;
-use super::ports::Ports;
 use super::process::{self, PidFile};
 use super::signals::{Held, Signals, Wish};
 use super::status::{self, Sources};
@@ -27,6 +26,7 @@ use super::successor;
 use super::supervisor::Supervisor;
 use super::tls::TlsSite;
 use super::worker_thread::{self, Handle, Order, Shared};
+use crate::conf::ports::Ports;
 use crate::conf::settings::{ErrorLog, Line, ListenAddress, LogLevel, LogTarget};
 use crate::conf::{self, ConfError, LoadOptions, Loaded, Note, Settings};
 use crate::delivery::Tally;
@@ -362,14 +362,15 @@ fn bind(
     logs: &ErrorLogs,
 ) -> anyhow::Result<Vec<Bound>> {
     let ports = Ports::of(settings, origin.take_over);
-    for notice in ports.notices() {
-        logs.announce(LogLevel::Notice, &notice);
+    for line in ports.table().iter().filter(|_| ports.leaves_some()) {
+        logs.announce(LogLevel::Notice, line);
     }
-    if ports.own.is_empty() && !ports.left.is_empty() {
-        anyhow::bail!("no port is left for pushstreamd: every server of the configuration serves a site too");
+    let file = origin.options.file.display().to_string();
+    for note in ports.judge(&file).map_err(anyhow::Error::msg)? {
+        logs.announce(note.level, &note.text);
     }
     let mut report = |line: &str| logs.announce(LogLevel::Emerg, line);
-    Ok(listen::bind_all(&ports.own, workers, inherited, &mut report)?)
+    Ok(listen::bind_all(&ports.own().collect::<Vec<_>>(), workers, inherited, &mut report)?)
 }
 
 fn shared(settings: &Settings, workers: usize) -> Shared {

@@ -12,16 +12,20 @@ fn a_good_configuration_is_tested_with_the_words_of_nginx() {
     let prefix = Prefix::new("t-good");
     prefix.write_conf("", "");
     let file = prefix.path("nginx.conf");
-    let output = prefix.run(&["-t"]);
-    assert!(output.status.success());
     let file = file.display();
-    assert_eq!(
-        said(&output),
-        format!(
-            "pushstreamd: the configuration file {file} syntax is ok\n\
-             pushstreamd: configuration file {file} test is successful\n"
-        )
+    let words = format!(
+        "pushstreamd: the configuration file {file} syntax is ok\n\
+         pushstreamd: configuration file {file} test is successful\n"
     );
+    let output = prefix.run(&["-t", "--strict"]);
+    assert!(output.status.success());
+    assert_eq!(said(&output), words);
+    let port = prefix.port;
+    let table = format!(
+        "pushstreamd: [info] the wire is that of 0.5 and 0.6, by no word of an older version\n\
+         pushstreamd: [notice] 127.0.0.1:{port} ({file}:10) is served: push locations of the server in {file}:9\n"
+    );
+    assert_eq!(said(&prefix.run(&["-t"])), table + &words);
     assert!(prefix.path("logs/error.log").exists(), "-t opens the logs");
     assert!(prefix.path("logs/access.log").exists(), "-t opens the logs");
     assert!(!prefix.path("logs/nginx.pid").exists(), "-t leaves no pid file");

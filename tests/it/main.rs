@@ -23,6 +23,7 @@ mod guards;
 mod leaks;
 mod migration;
 mod nginx_semantics;
+mod ports;
 mod reload;
 mod status;
 mod stress;

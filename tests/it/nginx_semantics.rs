@@ -30,7 +30,7 @@ const FILES: [(&str, &str); 9] = [
 /// Starts the site with its files and a backend for `auth_request`.
 fn site() -> Server {
     let backend = backend();
-    let server = Server::configured(&CONF.replace("@BACKEND@", &backend.to_string()), &[]);
+    let server = Server::configured(&CONF.replace("@BACKEND@", &backend.to_string()), &["--take-over"]);
     let html = server.dir().join("html");
     fs::create_dir_all(html.join("sub/deep")).unwrap();
     for (name, text) in FILES {

@@ -183,7 +183,8 @@ fn a_reload_opens_and_closes_ports_and_moves_logs() {
     let server = prefix.start(&[]);
     let more = free_port();
     let mut subscriber = prefix.subscribe("a");
-    prefix.write_conf("", &format!("server {{ listen 127.0.0.1:{more}; location / {{ return 204; }} }}"));
+    let push = "location /pub { push_stream_publisher; push_stream_channels_path $arg_id; }";
+    prefix.write_conf("", &format!("server {{ listen 127.0.0.1:{more}; {push} location / {{ return 204; }} }}"));
     let conf =
         prefix.read("nginx.conf").replace("logs/error.log", "logs/other.log").replace("access.log", "second.log");
     prefix.write("nginx.conf", &conf);

@@ -17,7 +17,7 @@ fn the_same_channel_twice_in_a_long_poll_gets_one_answer_107() {
 
 #[test]
 fn a_broken_regex_in_a_padding_is_an_error_of_the_configuration() {
-    let output = test_configuration(&[], "", "push_stream_padding_by_user_agent \"[a,10,10\";");
+    let output = test_configuration(&["--take-over"], "", "push_stream_padding_by_user_agent \"[a,10,10\";");
     assert_eq!(output.status.code(), Some(0), "a value nobody uses is not judged");
     let used = format!("{LOCATIONS} push_stream_padding_by_user_agent \"[a,10,10\";");
     for args in [&[][..], &["--strict"]] {

@@ -10,7 +10,8 @@ use pushstreamd::conf::{self, LoadOptions};
 use pushstreamd::model::{self, Message};
 use pushstreamd::render::{Decoder, Event, Framing, Kind, Rules, Template, Values, View, ViewSpec};
 use pushstreamd::request::head::{self, HeadLimits};
-use pushstreamd::wire::chunked_body::ChunkedBody;
+use pushstreamd::request::head_parser;
+use pushstreamd::wire::http1::chunked_body::ChunkedBody;
 
 /// A configuration, from the lexer to the settings: every mistake has a text of one line. `directory` is for inputs that
 /// are no UTF-8, which come from a file as a real configuration does.
@@ -171,14 +172,14 @@ pub(crate) fn request_head(input: &[u8]) {
             ignore_invalid: !spaces_in_target,
             spaces_in_target,
         };
-        let Ok(Some((head, length))) = head::parse(input, &limits) else { continue };
+        let Ok(Some((head, length))) = head_parser::parse(input, &limits) else { continue };
         assert!(length <= input.len());
         assert!(head.headers().all(|(_, value)| !value.contains(&b'\r') && !value.contains(&b'\n')));
-        assert!(!head.target.contains(&b'\n') && !head.line.contains(&b'\n'));
+        assert!(!head.target().contains(&b'\n') && !head.line().contains(&b'\n'));
         let _ = head::body_length(&head);
-        let again = head::parse(&input[..length], &limits);
+        let again = head_parser::parse(&input[..length], &limits);
         assert!(matches!(again, Ok(Some((_, same))) if same == length), "what follows a head does not change it");
-        let before = head::parse(&input[..length - 1], &limits);
+        let before = head_parser::parse(&input[..length - 1], &limits);
         assert!(!matches!(before, Ok(Some(_))), "a head is complete with its last byte");
     }
 }

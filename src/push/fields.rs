@@ -9,12 +9,14 @@ use smallvec::SmallVec;
 use crate::conf::settings::{Compat, Line};
 use crate::request::reply::{CACHE_CONTROL, EXPIRES, Field, is_line_end};
 
+/// `Expires` of what no cache may keep.
+pub(crate) const EPOCH: &[u8] = b"Thu, 01 Jan 1970 00:00:01 GMT";
+/// `Cache-Control` of what no cache may keep.
+pub(crate) const NO_CACHE: &[u8] = b"no-cache, no-store, must-revalidate";
+
 /// The two fields that keep answers of the module out of caches (`{EXP}`).
 pub(crate) fn expires_headers() -> [Field; 2] {
-    [
-        (Cow::Borrowed(EXPIRES), Cow::Borrowed(b"Thu, 01 Jan 1970 00:00:01 GMT")),
-        (Cow::Borrowed(CACHE_CONTROL), Cow::Borrowed(b"no-cache, no-store, must-revalidate")),
-    ]
+    [(Cow::Borrowed(EXPIRES), Cow::Borrowed(EPOCH)), (Cow::Borrowed(CACHE_CONTROL), Cow::Borrowed(NO_CACHE))]
 }
 
 /// Which locations differ in what they tell other origins (0.3.x only).
@@ -74,18 +76,13 @@ pub(crate) fn allow(methods: &'static str) -> Field {
     (Cow::Borrowed("Allow"), Cow::Borrowed(methods.as_bytes()))
 }
 
-/// `Etag` of a message tag: weak from 0.5 on.
-pub(crate) fn etag(line: Line, tag: i64) -> Field {
-    (Cow::Borrowed("Etag"), Cow::Owned(format!("{}{tag}", etag_prefix(line)).into_bytes()))
-}
-
 /// Whether nginx's gzip leaves the module's `Etag` standing: it takes away tags that are neither weak nor quoted, which costs a
 /// client its place. Done only where exactly that is asked for.
 pub(crate) fn etag_survives(compat: Compat, gzip: bool) -> bool {
     !(gzip && compat.strict && etag_prefix(compat.line).is_empty())
 }
 
-/// What stands before a tag in `Etag`.
+/// What stands before a message tag in `Etag`: weak from 0.5 on.
 pub(crate) fn etag_prefix(line: Line) -> &'static str {
     if line >= Line::V05 { "W/" } else { "" }
 }

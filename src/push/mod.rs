@@ -1,11 +1,12 @@
-//! The push verbs: publish, subscribe, websocket, statistics, and what they share.
+//! The engine and its push verbs: publish, subscribe, websocket, statistics, and what they share.
 //!
-//! They are given an exchange that the site has led to one of their locations, and say what it is answered with. Knows no
-//! wire.
+//! [`engine`] sends an exchange through the site and asks the verb of the location it comes to; what comes of it is a verdict.
+//! Knows no wire.
 
 mod channels;
 pub(crate) mod compression;
 pub mod context;
+pub(crate) mod engine;
 mod explanation;
 pub(crate) mod fields;
 pub(crate) mod publish;

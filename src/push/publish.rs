@@ -41,7 +41,7 @@ pub(crate) fn begin(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Loc
     let line = exchange.settings.compat.line;
     let hub = worker.hub();
     let old = line < Line::V040;
-    let delete = match exchange.method {
+    let delete = match exchange.method() {
         b"OPTIONS" if !old => return Begun::Reply(headed(Reply::header_only(200), exchange, location, admin)),
         b"GET" => return Begun::Reply(info(worker, exchange, location, admin)),
         b"POST" => false,

@@ -10,7 +10,7 @@ use crate::conf::settings::{Line, Location};
 use crate::delivery::Worker;
 use crate::hub::{Census, ChannelInfo, ChannelKey, Hub};
 use crate::model::{ChannelId, Refusal};
-use crate::request::reply::{Fields, Reply};
+use crate::request::reply::{Body, Fields, Reply};
 use crate::site::exchange::Exchange;
 use crate::site::hostname;
 
@@ -21,11 +21,20 @@ const AT_ONCE: u32 = 2_000;
 /// Bytes a row takes beside its id, about: room is reserved rather than moved as the answer grows.
 const ROW: usize = 160;
 
+/// What a question comes to.
+pub(crate) enum Begun {
+    /// The answer.
+    Reply(Reply),
+    /// An answer that is so long that others must get their turn while it is made.
+    Listing(Box<Listing>),
+}
+
 /// Answers a request at a statistics location.
-pub(crate) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Reply {
+pub(crate) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Begun {
     let line = exchange.settings.compat.line;
-    if exchange.method != b"GET" {
-        return closing(Reply::header_only(405).with(cache_fields(line)).with([module::allow("GET")]), location);
+    if exchange.method() != b"GET" {
+        let reply = Reply::header_only(405).with(cache_fields(line)).with([module::allow("GET")]);
+        return Begun::Reply(closing(reply, location));
     }
     #[cfg(test)]
     crate::model::provoked::reach("statistics");
@@ -33,32 +42,17 @@ pub(crate) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Loca
     let reply = match choose(exchange, &ids) {
         Choice::Summary => summary(context, exchange).with(fields(line)),
         Choice::Prefix(prefix) => {
-            let mut listing = Listing::new(&context.worker, exchange);
-            while listing.go_on(context.worker.hub(), prefix) {}
-            listing.finish().with(fields(line))
+            let mut listing = Listing::new(&context.worker, exchange, location, prefix);
+            if listing.is_long() {
+                return Begun::Listing(Box::new(listing));
+            }
+            while listing.go_on(context.worker.hub()) {}
+            return Begun::Reply(listing.finish());
         }
         Choice::Refused(refusal) => explanation::refused(refusal, line, fields(line)),
         Choice::List => channels_reply(&context.worker, exchange, &ids).with(fields(line)),
     };
-    closing(reply, location)
-}
-
-/// Whether the answer is so long that others must get their turn while it is made.
-pub(crate) fn is_long(context: &Context, exchange: &Exchange<'_>, location: &Location) -> bool {
-    exchange.method == b"GET"
-        && matches!(choose(exchange, &channels::ids(exchange, location)), Choice::Prefix(_))
-        && context.worker.hub().census(context.worker.now()).channels > AT_ONCE
-}
-
-/// [`answer`], giving others their turn meanwhile.
-pub(crate) async fn answer_patiently(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Reply {
-    let ids = channels::ids(exchange, location);
-    let Choice::Prefix(prefix) = choose(exchange, &ids) else { return answer(context, exchange, location) };
-    let mut listing = Listing::new(&context.worker, exchange);
-    while listing.go_on(context.worker.hub(), prefix) {
-        tokio::task::yield_now().await;
-    }
-    closing(listing.finish().with(fields(exchange.settings.compat.line)), location)
+    Begun::Reply(closing(reply, location))
 }
 
 fn fields(line: Line) -> Fields {
@@ -114,29 +108,39 @@ pub(crate) fn channels_reply(worker: &Worker, exchange: &Exchange<'_>, ids: &[Ch
 /// Whoever asks for several channels reads a list, however many of them exist (the module answers in the form for one channel
 /// when one does, and Bitrix then takes everybody for offline).
 fn asked_for_a_list(exchange: &Exchange<'_>, ids: &[ChannelId]) -> bool {
-    !exchange.settings.compat.strict && ids.len() > 1 && exchange.method == b"GET"
+    !exchange.settings.compat.strict && ids.len() > 1 && exchange.method() == b"GET"
 }
 
 /// The channels of a prefix in the making, a batch at a time.
-struct Listing {
-    format: Format,
+pub(crate) struct Listing {
     group: Group,
+    prefix: Box<[u8]>,
     out: Vec<u8>,
     after: Option<ChannelKey>,
+    /// Channels there were when it began.
+    channels: u32,
+    /// The head of the answer.
+    reply: Reply,
 }
 
 impl Listing {
-    fn new(worker: &Worker, exchange: &Exchange<'_>) -> Self {
+    fn new(worker: &Worker, exchange: &Exchange<'_>, location: &Location, prefix: &[u8]) -> Self {
         let format = Format::choose(exchange.head.header("accept"));
         let census = worker.hub().census(worker.now());
         let mut out = Vec::with_capacity((census.channels + 2) as usize * ROW);
         let group = writer(exchange, format).group(&heading(&census), &mut out);
-        Self { format, group, out, after: None }
+        let reply = Reply::full(200, format.content_type(), "").with(fields(exchange.settings.compat.line));
+        let (prefix, reply) = (prefix.into(), closing(reply, location));
+        Self { group, prefix, out, after: None, channels: census.channels, reply }
+    }
+
+    fn is_long(&self) -> bool {
+        self.channels > AT_ONCE
     }
 
     /// Writes the next batch; false when there are no more.
-    fn go_on(&mut self, hub: &Hub, prefix: &[u8]) -> bool {
-        let batch = hub.list(prefix, self.after, BATCH);
+    pub(crate) fn go_on(&mut self, hub: &Hub) -> bool {
+        let batch = hub.list(&self.prefix, self.after, BATCH);
         for (key, info) in &batch {
             self.group.row(&row(info), &mut self.out);
             self.after = Some(*key);
@@ -144,9 +148,10 @@ impl Listing {
         batch.len() == BATCH
     }
 
-    fn finish(mut self) -> Reply {
+    /// The answer.
+    pub(crate) fn finish(mut self) -> Reply {
         self.group.finish(&mut self.out);
-        Reply::full(200, self.format.content_type(), self.out)
+        Reply { body: Body::Full(self.out.into()), ..self.reply }
     }
 }
 

@@ -33,8 +33,8 @@ const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
 /// What a subscribe request comes to.
 pub(crate) enum Plan {
-    /// A head, and a body that is complete and framed as the head says.
-    Reply(Reply, Bytes),
+    /// An answer.
+    Reply(Reply),
     /// A stream that goes on.
     Stream(Box<Stream>),
     /// A long-poll that waits.
@@ -91,8 +91,8 @@ pub(crate) struct PollBodies {
 }
 
 /// Answers a request at a subscriber location whose mode is not websocket.
-pub(crate) fn plan(context: &Context, exchange: &Exchange<'_>, location: &Location, chunked: bool) -> Plan {
-    match exchange.method {
+pub(crate) fn plan(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Plan {
+    match exchange.method() {
         b"GET" => {}
         b"OPTIONS" => return whole(preflight(exchange, location)),
         _ => {
@@ -124,13 +124,13 @@ pub(crate) fn plan(context: &Context, exchange: &Exchange<'_>, location: &Locati
     };
     let admission = answer.subscription.take().map(|registration| Admission::new(&context.worker, registration));
     match mode {
-        Mode::Polling | Mode::LongPolling => poll(context, exchange, location, chunked, &mut answer, admission),
-        _ => stream(context, exchange, location, chunked, &mut answer, admission),
+        Mode::Polling | Mode::LongPolling => poll(context, exchange, location, &mut answer, admission),
+        _ => stream(context, exchange, location, &mut answer, admission),
     }
 }
 
 fn whole(reply: Reply) -> Plan {
-    Plan::Reply(reply, Bytes::new())
+    Plan::Reply(reply)
 }
 
 /// The location's mode, or the one the request asks for in its place.
@@ -154,10 +154,10 @@ fn stream(
     context: &Context,
     exchange: &Exchange<'_>,
     location: &Location,
-    chunked: bool,
     answer: &mut Answer,
     admission: Option<Admission>,
 ) -> Plan {
+    let chunked = exchange.sends_chunks(location);
     let eventsource = is_eventsource(location);
     let content_type = if eventsource { EVENT_STREAM.into() } else { content_type(exchange, location) };
     let mut head = headed(Reply::stream(200, content_type), exchange, location);
@@ -191,10 +191,10 @@ fn poll(
     context: &Context,
     exchange: &Exchange<'_>,
     location: &Location,
-    chunked: bool,
     answer: &mut Answer,
     admission: Option<Admission>,
 ) -> Plan {
+    let chunked = exchange.sends_chunks(location);
     let compat = exchange.settings.compat;
     let callback = match callback(exchange) {
         Some(callback) if !compat.strict && !is_safe_callback(&callback) => {
@@ -236,13 +236,13 @@ fn poll(
     // Stored messages have a comma too many in old callbacks: a defect, kept for the strict.
     let origin = if compat.strict { Origin::Backlog } else { Origin::Live };
     let body = bodies.of(origin, messages);
-    Plan::Reply(heads.head(Body::Stream, time, tag), body.into())
+    Plan::Reply(heads.head(Body::Framed(body.into()), time, tag))
 }
 
 /// Whether the request shows signs of a proxy: what nginx does by default (HTTP/1.0, or a connection that is closed), or the
 /// fields in which proxies name themselves and their clients.
 fn comes_by_proxy(exchange: &Exchange<'_>) -> bool {
-    let head = exchange.head;
+    let head = &exchange.head;
     let named = ["via", "forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| head.header(name).is_some());
     let closes = head.header("connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
     named || closes || head.version < Version::V11
@@ -263,11 +263,11 @@ impl PollHeads {
     pub(crate) fn head(&self, body: Body, time: Option<i64>, tag: Option<i64>) -> Reply {
         let line = self.compat.line;
         let status = if body == Body::HeaderOnly { 304 } else { 200 };
-        let gzip = self.gzip && body == Body::Stream;
+        let gzip = self.gzip && body.is_streamed();
         let tag = tag.filter(|_| module::etag_survives(self.compat, gzip));
         let mut head = Reply { body, gzip, last_modified: time, ..Reply::stream(status, self.content_type.clone()) }
-            .with(self.fields.iter().cloned())
-            .with(tag.map(|tag| module::etag(line, tag)));
+            .with(self.fields.iter().cloned());
+        head.etag = tag.map(|tag| (module::etag_prefix(line), tag));
         head.own_chunks = self.own_chunks;
         head
     }

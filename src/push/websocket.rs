@@ -3,6 +3,7 @@
 //! Messages go out like those of every stream; this file is about the way in. 101 comes before the checks of the
 //! subscription (from 0.4.0 on), so a refusal travels in a close frame.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -48,6 +49,22 @@ pub(crate) struct Switching {
     pub extension: Option<&'static str>,
     /// Whether the fields against caches come with it.
     pub expires: bool,
+}
+
+impl Switching {
+    /// The fields of the head, neither Server nor `add_header` among them; `upgrade`: with those that only HTTP/1 has.
+    pub(crate) fn fields(&self, upgrade: bool) -> Vec<(&'static str, Cow<'_, [u8]>)> {
+        let mut told = Vec::with_capacity(6);
+        if self.expires {
+            told.extend([("Expires", fields::EPOCH.into()), ("Cache-Control", fields::NO_CACHE.into())]);
+        }
+        if upgrade {
+            told.extend([("Upgrade", b"WebSocket"[..].into()), ("Connection", b"Upgrade"[..].into())]);
+            told.push(("Sec-WebSocket-Accept", self.accept.as_bytes().into()));
+        }
+        told.extend(self.extension.map(|extension| ("Sec-WebSocket-Extensions", extension.as_bytes().into())));
+        told
+    }
 }
 
 /// A websocket that begins.
@@ -139,8 +156,8 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
 /// The client's key, or why there is no websocket.
 fn handshake(exchange: &Exchange<'_>) -> Result<Vec<u8>, Box<Reply>> {
     let line = exchange.settings.compat.line;
-    let head = exchange.head;
-    if exchange.method != b"GET" {
+    let head = &exchange.head;
+    if exchange.method() != b"GET" {
         let mut reply = Reply::header_only(405).with([fields::allow("GET")]);
         reply.close = line >= Line::V040;
         return Err(Box::new(reply));

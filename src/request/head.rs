@@ -1,13 +1,15 @@
-//! The head of a request as nginx reads it: request line and header fields, without copying a byte.
+//! The head of a request as nginx reads it: request line and header fields, whatever wire it came by.
 //!
-//! Knows the grammar and nginx's limits; does not know servers, locations or what a header means beyond the framing of the
-//! body. Invariant: [`parse`] looks at each byte a bounded number of times, allocates nothing for ordinary requests, and a
-//! head is the same whether its bytes came at once or one by one.
+//! Knows nginx's limits; does not know servers, locations or what a header means beyond the framing of the
+//! body. A head owns its bytes, so that a request can wait for its body or for somebody else without being read again.
+//! Invariant: a head is the same whether it came as text ([`super::head_parser`]) or piece by piece
+//! ([`RequestHead::compose`]).
 
-use memchr::{memchr, memchr3, memrchr};
+use memchr::memchr3;
 use smallvec::SmallVec;
 use thiserror::Error;
 
+use super::head_parser::{Name, is_method_byte, judge_name, trim_spaces};
 use crate::conf::settings::Server;
 
 /// Version of a request.
@@ -19,39 +21,38 @@ pub enum Version {
     V10,
     /// HTTP/1.1 (and any later 1.x).
     V11,
-    /// HTTP/2, its fields written down as a head of HTTP/1.
+    /// HTTP/2.
     V20,
 }
 
-/// The head of one request; everything points into the buffer it was read from.
-#[derive(Debug)]
-pub struct RequestHead<'b> {
-    /// Method, as sent.
-    pub method: &'b [u8],
-    /// Path and arguments as sent (`$request_uri`), without scheme and host of the absolute form.
-    pub target: &'b [u8],
-    /// Host (and port) of an absolute-form target.
-    pub authority: Option<&'b [u8]>,
+/// A part of the buffer of a head (a buffer never exceeds 4 GiB; see `head_parser::parse`).
+pub(super) type Span = (u32, u32);
+
+/// The head of one request.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
     /// Version.
     pub version: Version,
-    /// The request line as sent, without its line end (`$request`).
-    pub line: &'b [u8],
-    buffer: &'b [u8],
-    fields: SmallVec<[Field; 16]>,
-    known: Known,
+    pub(super) buffer: Box<[u8]>,
+    pub(super) method: Span,
+    pub(super) target: Span,
+    pub(super) authority: Option<Span>,
+    pub(super) line: Span,
+    pub(super) fields: SmallVec<[Field; 16]>,
+    pub(super) known: Known,
 }
 
-/// One header field: name and value as ranges of the buffer (a buffer never exceeds 4 GiB; see [`parse`]).
+/// One header field: name and value.
 #[derive(Clone, Copy, Debug)]
-struct Field {
-    name: (u32, u32),
-    value: (u32, u32),
+pub(super) struct Field {
+    pub(super) name: Span,
+    pub(super) value: Span,
 }
 
 /// Positions of the fields that every request is asked for.
 #[derive(Clone, Copy, Debug, Default)]
-struct Known {
-    host: Option<u32>,
+pub(super) struct Known {
+    pub(super) host: Option<u32>,
     content_length: Option<u32>,
     transfer_encoding: Option<u32>,
     seen_once: u16,
@@ -137,30 +138,58 @@ pub enum BodyLength {
     Chunked,
 }
 
-impl<'b> RequestHead<'b> {
+impl RequestHead {
+    /// Method, as sent.
+    pub fn method(&self) -> &[u8] {
+        self.part(self.method)
+    }
+
+    /// Path and arguments as sent (`$request_uri`), without scheme and host of the absolute form.
+    pub fn target(&self) -> &[u8] {
+        self.part(self.target)
+    }
+
+    /// Host (and port) of an absolute-form target.
+    pub fn authority(&self) -> Option<&[u8]> {
+        self.authority.map(|authority| self.part(authority))
+    }
+
+    /// The request line as sent, without its line end (`$request`).
+    pub fn line(&self) -> &[u8] {
+        self.part(self.line)
+    }
+
     /// The first header field of that name, whatever its letter case.
-    pub fn header(&self, name: &str) -> Option<&'b [u8]> {
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
     /// All header fields in order, names as sent.
-    pub fn headers(&self) -> impl Iterator<Item = (&'b [u8], &'b [u8])> + '_ {
-        let buffer = self.buffer;
-        self.fields.iter().map(move |field| (slice(buffer, field.name), slice(buffer, field.value)))
+    pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields.iter().map(|field| (self.part(field.name), self.part(field.value)))
     }
 
     /// The `Host` field.
-    pub fn host(&self) -> Option<&'b [u8]> {
+    pub fn host(&self) -> Option<&[u8]> {
         self.known_value(self.known.host)
     }
 
-    fn known_value(&self, at: Option<u32>) -> Option<&'b [u8]> {
+    /// Bytes the head takes.
+    pub fn length(&self) -> usize {
+        self.buffer.len()
+    }
+
+    fn known_value(&self, at: Option<u32>) -> Option<&[u8]> {
         let field = self.fields.get(at? as usize)?;
-        Some(slice(self.buffer, field.value))
+        Some(self.part(field.value))
+    }
+
+    fn part(&self, span: Span) -> &[u8] {
+        slice(&self.buffer, span)
     }
 
     /// What is known of a request that could not be read: its first line, as far as it has come.
-    pub(crate) fn unreadable(bytes: &'b [u8]) -> Self {
+    pub(crate) fn unreadable(bytes: &[u8]) -> Self {
         let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
         let line = bytes.get(..end).unwrap_or_default();
         // A line without a version is one of HTTP/0.9, and so is its answer.
@@ -172,25 +201,85 @@ impl<'b> RequestHead<'b> {
             && words.next().is_none()
             && end < bytes.len();
         let version = if bare { Version::V09 } else { Version::V10 };
+        let shown = line.get(..LONGEST_SHOWN).unwrap_or(line);
+        Self { version, buffer: shown.into(), line: (0, shown.len() as u32), ..Self::blank() }
+    }
+
+    pub(super) fn blank() -> Self {
         Self {
-            method: b"",
-            target: b"",
+            version: Version::V10,
+            buffer: Box::default(),
+            method: (0, 0),
+            target: (0, 0),
             authority: None,
-            version,
-            line,
-            buffer: b"",
+            line: (0, 0),
             fields: SmallVec::new(),
             known: Known::default(),
         }
     }
+
+    /// A head that did not come as text: that of an HTTP/2 request. What HTTP/1 would refuse in a field is refused here.
+    pub fn compose<'a>(
+        method: &[u8],
+        target: &[u8],
+        version: Version,
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        limits: &HeadLimits,
+    ) -> Result<Self, BadHead> {
+        let mut head = Self { version, ..Self::blank() };
+        let mut buffer = Vec::with_capacity(512);
+        let put = |buffer: &mut Vec<u8>, bytes: &[u8]| {
+            let start = buffer.len() as u32;
+            buffer.extend_from_slice(bytes);
+            (start, buffer.len() as u32)
+        };
+        if method.is_empty() || !method.iter().all(|&byte| is_method_byte(byte)) {
+            return Err(BadHead::BadRequest);
+        }
+        head.method = put(&mut buffer, method);
+        buffer.push(b' ');
+        if target.iter().any(|&byte| byte <= b' ' || byte == 0x7f) || !target.starts_with(b"/") {
+            return Err(BadHead::BadRequest);
+        }
+        head.target = put(&mut buffer, target);
+        buffer.extend_from_slice(if version == Version::V20 { b" HTTP/2.0" } else { b" HTTP/1.1" });
+        head.line = (0, buffer.len() as u32);
+        if buffer.len() >= limits.line {
+            return Err(BadHead::UriTooLarge);
+        }
+        for (name, value) in fields {
+            let value = trim_spaces(value);
+            if name.len() + value.len() >= limits.field || buffer.len() > limits.total {
+                return Err(BadHead::HeaderTooLarge);
+            }
+            match judge_name(name, limits)? {
+                Name::Odd if limits.ignore_invalid => continue,
+                Name::Odd | Name::Fine => {}
+            }
+            if memchr3(b'\n', b'\r', b'\0', value).is_some() {
+                return Err(BadHead::BadRequest);
+            }
+            let field = Field { name: put(&mut buffer, name), value: put(&mut buffer, value) };
+            head.note(&buffer, field)?;
+            head.fields.push(field);
+        }
+        head.buffer = buffer.into();
+        if head.known.host.is_none() && version >= Version::V11 {
+            return Err(BadHead::BadRequest);
+        }
+        Ok(head)
+    }
 }
 
-fn slice(buffer: &[u8], (start, end): (u32, u32)) -> &[u8] {
+/// Bytes of an unreadable line that are kept for the log.
+const LONGEST_SHOWN: usize = 8192;
+
+fn slice(buffer: &[u8], (start, end): Span) -> &[u8] {
     buffer.get(start as usize..end as usize).unwrap_or_default()
 }
 
 /// How the body is framed; refuses what could be framed in two ways.
-pub fn body_length(head: &RequestHead<'_>) -> Result<BodyLength, BadHead> {
+pub fn body_length(head: &RequestHead) -> Result<BodyLength, BadHead> {
     let length = head.known_value(head.known.content_length);
     if let Some(encoding) = head.known_value(head.known.transfer_encoding) {
         if head.version < Version::V11 || length.is_some() {
@@ -217,234 +306,10 @@ pub fn body_length(head: &RequestHead<'_>) -> Result<BodyLength, BadHead> {
     Ok(BodyLength::Exact(total))
 }
 
-/// Reads a head from the beginning of `buf`: the head and how many bytes it took, or `None` when more bytes are needed.
-pub fn parse<'b>(buf: &'b [u8], limits: &HeadLimits) -> Result<Option<(RequestHead<'b>, usize)>, BadHead> {
-    parse_versions(buf, limits, false)
-}
-
-/// [`parse`]; `http2`: version 2.0 is a version like others.
-fn parse_versions<'b>(
-    buf: &'b [u8],
-    limits: &HeadLimits,
-    http2: bool,
-) -> Result<Option<(RequestHead<'b>, usize)>, BadHead> {
-    // Ranges of fields are 32 bits wide; a head is far smaller, and what follows it does not matter here.
-    let buf = buf.get(..u32::MAX as usize).unwrap_or(buf);
-    let Some(start) = buf.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) else {
-        return if buf.len() > limits.line { Err(BadHead::BadRequest) } else { Ok(None) };
-    };
-    let rest = buf.get(start..).unwrap_or_default();
-    let Some(length) = memchr(b'\n', rest) else {
-        check_unfinished_line(rest)?;
-        return if rest.len() >= limits.line { Err(BadHead::UriTooLarge) } else { Ok(None) };
-    };
-    if length >= limits.line {
-        check_unfinished_line(rest)?;
-        return Err(BadHead::UriTooLarge);
-    }
-    let line = rest.get(..length).unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let mut head = parse_line(line, limits.spaces_in_target, http2)?;
-    head.buffer = buf;
-    let mut at = start + length + 1;
-    if head.version == Version::V09 {
-        return if head.method == b"GET" { Ok(Some((head, at))) } else { Err(BadHead::BadRequest) };
-    }
-    loop {
-        match parse_field(buf, at, limits)? {
-            Line::Incomplete => {
-                let waiting = buf.len() - at;
-                let too_much = waiting >= limits.field || buf.len() - start >= limits.total;
-                return if too_much { Err(BadHead::HeaderTooLarge) } else { Ok(None) };
-            }
-            Line::End(next) => {
-                at = next;
-                break;
-            }
-            Line::Ignored(next) => at = next,
-            Line::Field(field, next) => {
-                head.note(field)?;
-                head.fields.push(field);
-                at = next;
-            }
-        }
-        if at - start > limits.total {
-            return Err(BadHead::HeaderTooLarge);
-        }
-    }
-    if head.known.host.is_none() && head.version >= Version::V11 {
-        return Err(BadHead::BadRequest);
-    }
-    Ok(Some((head, at)))
-}
-
-/// Bytes that can never become a request line are refused before its end has come.
-fn check_unfinished_line(rest: &[u8]) -> Result<(), BadHead> {
-    let method = rest.split(|&byte| byte == b' ').next().unwrap_or_default();
-    if method.iter().all(|&byte| is_method_byte(byte)) { Ok(()) } else { Err(BadHead::BadRequest) }
-}
-
-fn is_method_byte(byte: u8) -> bool {
-    byte.is_ascii_uppercase() || byte == b'_' || byte == b'-'
-}
-
-/// Reads the head that an HTTP/2 request was written down as; its request line ends with `HTTP/2.0`.
-pub fn parse_http2<'b>(text: &'b [u8], limits: &HeadLimits) -> Result<RequestHead<'b>, BadHead> {
-    match parse_versions(text, limits, true)? {
-        Some((head, _)) if head.version == Version::V20 => Ok(head),
-        _ => Err(BadHead::BadRequest),
-    }
-}
-
-/// Reads a request line (without its line end).
-fn parse_line(line: &[u8], spaces_in_target: bool, http2: bool) -> Result<RequestHead<'_>, BadHead> {
-    let space = memchr(b' ', line).ok_or(BadHead::BadRequest)?;
-    let (method, rest) = line.split_at(space);
-    if method.is_empty() || !method.iter().all(|&byte| is_method_byte(byte)) {
-        return Err(BadHead::BadRequest);
-    }
-    let rest = trim_spaces(rest);
-    let (target, version) = match memrchr(b' ', rest) {
-        None => (rest, Version::V09),
-        Some(last) => {
-            let (before, after) = rest.split_at(last);
-            match after.strip_prefix(b" HTTP/") {
-                Some(number) => (trim_spaces(before), parse_version(number, http2)?),
-                // Without a version there is nothing that ends a target with spaces in it.
-                None => return Err(BadHead::BadRequest),
-            }
-        }
-    };
-    if target.iter().any(|&byte| byte < 0x20 || byte == 0x7f || byte == b' ' && !spaces_in_target) {
-        return Err(BadHead::BadRequest);
-    }
-    let (authority, target) = split_authority(target)?;
-    Ok(RequestHead {
-        method,
-        target,
-        authority,
-        version,
-        line,
-        buffer: b"",
-        fields: SmallVec::new(),
-        known: Known::default(),
-    })
-}
-
-fn parse_version(number: &[u8], http2: bool) -> Result<Version, BadHead> {
-    let dot = memchr(b'.', number).unwrap_or(number.len());
-    let (major, minor) = number.split_at(dot);
-    let minor = minor.get(1..).unwrap_or_default();
-    let digits = |text: &[u8]| !text.is_empty() && text.len() <= 3 && text.iter().all(u8::is_ascii_digit);
-    let later = digits(major) && major != b"1" && !major.starts_with(b"0");
-    if later && !(http2 && number == b"2.0") {
-        return Err(BadHead::Version);
-    }
-    if !digits(major) || !digits(minor) || major.starts_with(b"0") {
-        return Err(BadHead::BadRequest);
-    }
-    match (major, minor) {
-        (b"1", minor) if minor.iter().all(|&digit| digit == b'0') => Ok(Version::V10),
-        (b"1", _) => Ok(Version::V11),
-        (b"2", b"0") if http2 => Ok(Version::V20),
-        _ => Err(BadHead::Version),
-    }
-}
-
-/// Takes `scheme://host[:port]` off an absolute-form target. What remains begins with `/` or `?`, or is empty.
-fn split_authority(target: &[u8]) -> Result<(Option<&[u8]>, &[u8]), BadHead> {
-    if target.starts_with(b"/") {
-        return Ok((None, target));
-    }
-    let colon = memchr(b':', target).ok_or(BadHead::BadRequest)?;
-    let (scheme, rest) = target.split_at(colon);
-    let is_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
-    if !scheme.first().is_some_and(u8::is_ascii_alphabetic) || !scheme.iter().all(is_scheme) {
-        return Err(BadHead::BadRequest);
-    }
-    let rest = rest.strip_prefix(b"://").ok_or(BadHead::BadRequest)?;
-    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_~!$&'()*+,;=:[]%".contains(byte);
-    if authority.is_empty() || !authority.iter().all(is_host) {
-        return Err(BadHead::BadRequest);
-    }
-    Ok((Some(authority), path))
-}
-
-fn trim_spaces(text: &[u8]) -> &[u8] {
-    let start = text.iter().position(|&byte| byte != b' ').unwrap_or(text.len());
-    let end = text.iter().rposition(|&byte| byte != b' ').map_or(start, |last| last + 1);
-    text.get(start..end).unwrap_or_default()
-}
-
-/// What one line of the header block is. The number is where the next line begins.
-enum Line {
-    Incomplete,
-    End(usize),
-    Ignored(usize),
-    Field(Field, usize),
-}
-
-/// Reads the line at `at`.
-fn parse_field(buf: &[u8], at: usize, limits: &HeadLimits) -> Result<Line, BadHead> {
-    let rest = buf.get(at..).unwrap_or_default();
-    match rest {
-        [b'\n', ..] => return Ok(Line::End(at + 1)),
-        [b'\r', b'\n', ..] => return Ok(Line::End(at + 2)),
-        [] | [b'\r'] => return Ok(Line::Incomplete),
-        [b'\r' | b':', ..] => return Err(BadHead::BadRequest),
-        _ => {}
-    }
-    let mut odd = false;
-    let mut name_end = 0;
-    let value_start = loop {
-        let Some(&byte) = rest.get(name_end) else { return Ok(Line::Incomplete) };
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => {}
-            b':' => break name_end + 1,
-            // A name without a colon is a field with an empty value.
-            b'\r' | b'\n' => break name_end,
-            b'_' if limits.underscores => {}
-            0..=b' ' | 0x7f => return Err(BadHead::BadRequest),
-            _ => odd = true,
-        }
-        name_end += 1;
-    };
-    let tail = rest.get(value_start..).unwrap_or_default();
-    let Some(length) = memchr3(b'\n', b'\r', b'\0', tail) else { return Ok(Line::Incomplete) };
-    let line_end = match end_of_line(tail.get(length..).unwrap_or_default())? {
-        Some(width) => value_start + length + width,
-        None => return Ok(Line::Incomplete),
-    };
-    if line_end > limits.field {
-        return Err(BadHead::HeaderTooLarge);
-    }
-    if odd && limits.ignore_invalid {
-        return Ok(Line::Ignored(at + line_end));
-    }
-    let value = tail.get(..length).unwrap_or_default();
-    let leading = value.iter().position(|&byte| byte != b' ').unwrap_or(length);
-    let start = at + value_start + leading;
-    let end = start + trim_spaces(value).len();
-    let field = Field { name: (at as u32, (at + name_end) as u32), value: (start as u32, end as u32) };
-    Ok(Line::Field(field, at + line_end))
-}
-
-/// Width of the line end that `tail` begins with: LF, or CR (repeated) LF. `None`: more bytes are needed.
-fn end_of_line(tail: &[u8]) -> Result<Option<usize>, BadHead> {
-    let returns = tail.iter().take_while(|&&byte| byte == b'\r').count();
-    match tail.get(returns) {
-        Some(b'\n') => Ok(Some(returns + 1)),
-        Some(_) => Err(BadHead::BadRequest),
-        None => Ok(None),
-    }
-}
-
-impl RequestHead<'_> {
+impl RequestHead {
     /// Remembers where the framing fields stand and refuses the repetition of fields that have one value.
-    fn note(&mut self, field: Field) -> Result<(), BadHead> {
-        let name = slice(self.buffer, field.name);
+    pub(super) fn note(&mut self, buffer: &[u8], field: Field) -> Result<(), BadHead> {
+        let name = slice(buffer, field.name);
         let at = self.fields.len() as u32;
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         let bit = match name.len() {
@@ -476,172 +341,5 @@ impl RequestHead<'_> {
         }
         self.known.seen_once |= mask;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const LIMITS: HeadLimits = HeadLimits {
-        line: 8192,
-        field: 8192,
-        total: 32768,
-        underscores: false,
-        ignore_invalid: true,
-        spaces_in_target: true,
-    };
-
-    fn read(text: &str) -> Result<Option<(RequestHead<'_>, usize)>, BadHead> {
-        parse(text.as_bytes(), &LIMITS)
-    }
-
-    fn refused(text: &str) -> BadHead {
-        read(text).expect_err(text)
-    }
-
-    #[test]
-    fn an_ordinary_head_is_read() {
-        let text = "\r\nPOST /pub?id=a HTTP/1.1\r\nHost: Some.Host:8080\r\nX-One:  two words  \r\nno-colon\r\n\r\nbody";
-        let (head, used) = read(text).unwrap().unwrap();
-        assert_eq!(head.method, b"POST");
-        assert_eq!(head.target, b"/pub?id=a");
-        assert_eq!(head.version, Version::V11);
-        assert_eq!(head.line, b"POST /pub?id=a HTTP/1.1");
-        assert_eq!(head.host(), Some(&b"Some.Host:8080"[..]));
-        assert_eq!(head.header("x-one"), Some(&b"two words"[..]));
-        assert_eq!(head.header("NO-COLON"), Some(&b""[..]));
-        assert_eq!(head.header("absent"), None);
-        assert_eq!(&text[used..], "body");
-    }
-
-    #[test]
-    fn bare_line_feeds_end_lines() {
-        let (head, used) = read("GET / HTTP/1.0\nA: b\n\n").unwrap().unwrap();
-        assert_eq!((head.version, head.header("a"), used), (Version::V10, Some(&b"b"[..]), 21));
-    }
-
-    #[test]
-    fn version_0_9_has_no_header_block() {
-        let (head, used) = read("GET /x\r\nHost: ignored\r\n").unwrap().unwrap();
-        assert_eq!((head.version, head.target, used), (Version::V09, &b"/x"[..], 8));
-        assert_eq!(refused("POST /x\r\n"), BadHead::BadRequest);
-    }
-
-    #[test]
-    fn the_absolute_form_is_split() {
-        let (head, _) = read("GET http://Example.org:81/a?b HTTP/1.0\r\n\r\n").unwrap().unwrap();
-        assert_eq!((head.authority, head.target), (Some(&b"Example.org:81"[..]), &b"/a?b"[..]));
-        let (head, _) = read("GET http://example.org HTTP/1.0\r\n\r\n").unwrap().unwrap();
-        assert_eq!((head.authority, head.target), (Some(&b"example.org"[..]), &b""[..]));
-    }
-
-    #[test]
-    fn raw_spaces_belong_to_the_target_unless_strict() {
-        let text = "GET /ws?time=Sun, 22 Nov 2026 18:43:51 GMT&tag=1 HTTP/1.0\r\n\r\n";
-        let (head, _) = read(text).unwrap().unwrap();
-        assert_eq!(head.target, b"/ws?time=Sun, 22 Nov 2026 18:43:51 GMT&tag=1");
-        let strict = HeadLimits { spaces_in_target: false, ..LIMITS };
-        assert_eq!(parse(text.as_bytes(), &strict).unwrap_err(), BadHead::BadRequest);
-    }
-
-    #[test]
-    fn what_nginx_refuses_is_refused() {
-        for text in [
-            "HELLO THERE\r\n\r\n",
-            "get / HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET / HTTP/x.1\r\nHost: a\r\n\r\n",
-            "GET / HTTP/1.1\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\nthis line has no colon\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n folded\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\nA: b\0c\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\nA: b\rc\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
-            "GET /a b\r\n",
-            "GET / HTTP/1.1 x\r\nHost: a\r\n\r\n",
-            "GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n",
-            "\x16\x03\x01",
-        ] {
-            assert_eq!(refused(text), BadHead::BadRequest, "{text:?}");
-        }
-        assert_eq!(refused("GET / HTTP/2.0\r\nHost: a\r\n\r\n"), BadHead::Version);
-    }
-
-    #[test]
-    fn oversized_heads_are_refused_as_nginx_does() {
-        let line = format!("GET /pub?id={} HTTP/1.1\r\nHost: a\r\n\r\n", "u".repeat(9000));
-        assert_eq!(refused(&line), BadHead::UriTooLarge);
-        let field = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "b".repeat(40000));
-        assert_eq!(refused(&field), BadHead::HeaderTooLarge);
-        let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}", "X: yyyyyyyyyyyyyyyy\r\n".repeat(2000));
-        assert_eq!(refused(&many), BadHead::HeaderTooLarge);
-    }
-
-    #[test]
-    fn odd_names_are_left_out() {
-        let (head, _) = read("GET / HTTP/1.0\r\na_b: 1\r\nc!: 2\r\nd: 3\r\n\r\n").unwrap().unwrap();
-        assert_eq!(head.headers().collect::<Vec<_>>(), [(&b"d"[..], &b"3"[..])]);
-        let lenient = HeadLimits { underscores: true, ..LIMITS };
-        let (head, _) = parse(b"GET / HTTP/1.0\r\na_b: 1\r\n\r\n", &lenient).unwrap().unwrap();
-        assert_eq!(head.header("a_b"), Some(&b"1"[..]));
-    }
-
-    #[test]
-    fn bodies_are_framed_in_one_way_only() {
-        let framed = |fields: &str| {
-            let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-            parse(text.as_bytes(), &LIMITS).and_then(|read| body_length(&read.unwrap().0))
-        };
-        assert_eq!(framed(""), Ok(BodyLength::None));
-        assert_eq!(framed("Content-Length: 12\r\n"), Ok(BodyLength::Exact(12)));
-        assert_eq!(framed("Transfer-Encoding: Chunked\r\n"), Ok(BodyLength::Chunked));
-        for fields in ["Content-Length: abc", "Content-Length: -1", "Content-Length:", "Content-Length: 1 2"] {
-            assert_eq!(framed(&format!("{fields}\r\n")), Err(BadHead::BadRequest), "{fields}");
-        }
-        for fields in
-            ["Content-Length: 1\r\nContent-Length: 1\r\n", "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"]
-        {
-            assert_eq!(framed(fields), Err(BadHead::BadRequest), "{fields}");
-        }
-        assert_eq!(framed("Content-Length: 99999999999999999999\r\n"), Err(BadHead::BadRequest));
-        assert_eq!(framed("Transfer-Encoding: gzip\r\n"), Err(BadHead::TransferEncoding));
-    }
-
-    /// What came out of a head, comparable.
-    fn told(
-        read: Result<Option<(RequestHead<'_>, usize)>, BadHead>,
-    ) -> Result<Option<(Vec<u8>, usize, usize)>, BadHead> {
-        read.map(|some| some.map(|(head, used)| (head.line.to_vec(), head.fields.len(), used)))
-    }
-
-    proptest! {
-        #[test]
-        fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = told(parse(&bytes, &LIMITS));
-            let mut text = b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec();
-            text.extend(&bytes);
-            if let Ok(Some((head, _))) = parse(&text, &LIMITS) {
-                let _ = body_length(&head);
-            }
-        }
-
-        #[test]
-        fn the_split_does_not_matter(
-            fields in proptest::collection::vec("[A-Za-z_:\r\n -]{0,12}\r?\n", 0..5),
-            line in "(GET|POST|G!T) /[a-z? ]{0,10}( HTTP/[012].[019])?\r?\n",
-        ) {
-            let text = format!("{line}Host: a\r\n{}\r\n", fields.concat());
-            let whole = told(parse(text.as_bytes(), &LIMITS));
-            for end in 0..=text.len() {
-                match told(parse(&text.as_bytes()[..end], &LIMITS)) {
-                    Ok(None) => {}
-                    early => { prop_assert_eq!(early, whole); break; }
-                }
-            }
-        }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod date;
 pub mod head;
+pub mod head_parser;
 pub(crate) mod http_date;
 pub mod peer;
 pub mod reply;

@@ -56,8 +56,6 @@ pub struct Peer {
     pub remote: PeerAddress,
     /// Our end.
     pub local: PeerAddress,
-    /// Index into the listeners of the settings.
-    pub listener: usize,
     /// Present on TLS connections.
     pub tls: Option<Arc<TlsInfo>>,
     /// The client named by the PROXY protocol.

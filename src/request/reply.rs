@@ -30,6 +30,8 @@ pub struct Reply {
     pub location: Option<Vec<u8>>,
     /// Fields of the handler, in order.
     pub headers: Fields,
+    /// `Etag` of a message, behind the other fields of the handler: what stands before the tag, and the tag.
+    pub etag: Option<(&'static str, i64)>,
     /// The connection ends with this reply.
     pub close: bool,
     /// A connection that ends with this reply is left for the client to close: the module of 0.3.x forgot to.
@@ -48,10 +50,19 @@ pub enum Body {
     HeaderOnly,
     /// A body that is there as a whole.
     Full(Bytes),
-    /// Length unknown: chunked, or until the connection is closed.
+    /// Length unknown, and it comes piece by piece: chunked, or until the connection is closed.
     Stream,
+    /// The same, but all of it is there, framed for the wire of the request.
+    Framed(Bytes),
     /// No body and no word about its length (304 of a file, 204).
     Absent,
+}
+
+impl Body {
+    /// Whether the head does not tell a length.
+    pub fn is_streamed(&self) -> bool {
+        matches!(self, Self::Stream | Self::Framed(_))
+    }
 }
 
 impl Reply {
@@ -64,6 +75,7 @@ impl Reply {
             last_modified: None,
             location: None,
             headers: Fields::new(),
+            etag: None,
             close: false,
             left_open: false,
             gzip: false,

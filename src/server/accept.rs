@@ -46,7 +46,7 @@ pub(super) async fn unix(door: Rc<Door>, place: Rc<ListenerPlace>, listener: Uni
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let peer = door.peer(&place, PeerAddress::Unix, PeerAddress::Unix);
+                let peer = door.peer(PeerAddress::Unix, PeerAddress::Unix);
                 greet(&door, &place, Stream::Unix(stream), peer);
             }
             Err(error) => pause_after(&error).await,
@@ -61,13 +61,13 @@ fn greet_tcp(door: &Rc<Door>, place: &Rc<ListenerPlace>, stream: TcpStream, remo
         Ok(local) => PeerAddress::Ip(local),
         Err(_) => return,
     };
-    greet(door, place, Stream::Tcp(stream), door.peer(place, remote, local));
+    greet(door, place, Stream::Tcp(stream), door.peer(remote, local));
 }
 
 impl Door {
-    fn peer(&self, place: &ListenerPlace, remote: PeerAddress, local: PeerAddress) -> Peer {
+    fn peer(&self, remote: PeerAddress, local: PeerAddress) -> Peer {
         let connection = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
-        Peer { remote, local, listener: place.index(), tls: None, proxy: None, connection }
+        Peer { remote, local, tls: None, proxy: None, connection }
     }
 }
 
@@ -79,32 +79,38 @@ fn greet(door: &Rc<Door>, place: &Rc<ListenerPlace>, stream: Stream, peer: Peer)
         let _ = stream.try_write(&[io::IoSlice::new(wire::OVERLOADED)]);
         return;
     }
-    let Some(listener) = settings.listeners.get(peer.listener) else { return };
+    let Some(listener) = settings.listeners.get(place.index()) else { return };
     if listener.ssl || listener.http2 || listener.proxy_protocol {
         spawn_local(greet_first(bench, Arc::clone(&door.tls.borrow()), place, stream, peer));
         return;
     }
     let connection = bench.context.worker.enter(Connection::new(stream));
-    spawn_local(wire::serve(bench, connection, Session::new(peer, place, Vec::new())));
+    spawn_local(wire::serve(bench, connection, Session::new(Rc::new(peer), place, Vec::new())));
 }
 
 /// Greets a client that has more to say before its first request, and has it served by a task of its own: what the greeting
 /// needed is not kept for as long as the connection lasts.
 async fn greet_first(bench: Rc<Workbench>, tls: Arc<TlsSite>, place: Rc<ListenerPlace>, stream: Stream, peer: Peer) {
-    let Some(greeted) = greet_in_time(bench.context.settings(), tls, stream, peer).await else { return };
+    let Some(greeted) = greet_in_time(bench.context.settings(), place.index(), tls, stream, peer).await else { return };
     let Greeted { stream, peer, first, http2 } = greeted;
     if http2 {
-        spawn_local(wire::serve_http2(bench, stream, place, peer, first));
+        spawn_local(wire::serve_http2(bench, stream, place, Rc::new(peer), first));
     } else {
         let connection = bench.context.worker.enter(Connection::new(stream));
-        spawn_local(wire::serve(bench, connection, Session::new(peer, place, first)));
+        spawn_local(wire::serve(bench, connection, Session::new(Rc::new(peer), place, first)));
     }
 }
 
-async fn greet_in_time(settings: Arc<Settings>, tls: Arc<TlsSite>, stream: Stream, peer: Peer) -> Option<Greeted> {
-    let listener = settings.listeners.get(peer.listener)?;
+async fn greet_in_time(
+    settings: Arc<Settings>,
+    index: usize,
+    tls: Arc<TlsSite>,
+    stream: Stream,
+    peer: Peer,
+) -> Option<Greeted> {
+    let listener = settings.listeners.get(index)?;
     let patience = Duration::from_millis(listener.names.default.client_header_timeout);
-    match tokio::time::timeout(patience, greeting::greet(listener, &tls, stream, peer)).await {
+    match tokio::time::timeout(patience, greeting::greet(listener, index, &tls, stream, peer)).await {
         Ok(Ok(greeted)) => Some(greeted),
         Ok(Err(error @ GreetingError::Proxy(_))) => {
             tracing::error!("{error}");

@@ -53,6 +53,7 @@ pub(super) enum GreetingError {
 /// Greets a client of a listener that asks for more than HTTP/1 at once.
 pub(super) async fn greet(
     listener: &Listener,
+    index: usize,
     tls: &TlsSite,
     stream: Stream,
     mut peer: Peer,
@@ -76,7 +77,7 @@ pub(super) async fn greet(
         read_more(&stream, &mut first).await?;
     }
     match first.first() {
-        Some(&byte) if byte == HANDSHAKE || byte & 0x80 != 0 => shake_hands(tls, stream, peer, &first).await,
+        Some(&byte) if byte == HANDSHAKE || byte & 0x80 != 0 => shake_hands(tls, index, stream, peer, &first).await,
         // Plain HTTP: told so by a page.
         _ => Ok(Greeted { stream, peer, first, http2: false }),
     }
@@ -96,7 +97,13 @@ async fn begins_http2(stream: &Stream, first: &mut Vec<u8>) -> io::Result<bool> 
 }
 
 /// The TLS handshake; `first` is what has been read of it.
-async fn shake_hands(tls: &TlsSite, stream: Stream, mut peer: Peer, first: &[u8]) -> Result<Greeted, GreetingError> {
+async fn shake_hands(
+    tls: &TlsSite,
+    index: usize,
+    stream: Stream,
+    mut peer: Peer,
+    first: &[u8],
+) -> Result<Greeted, GreetingError> {
     let mut acceptor = Acceptor::default();
     let mut read = first.to_vec();
     let accepted = loop {
@@ -115,7 +122,7 @@ async fn shake_hands(tls: &TlsSite, stream: Stream, mut peer: Peer, first: &[u8]
         read.clear();
         read_more(&stream, &mut read).await?;
     };
-    let server = tls.choose(peer.listener, accepted.client_hello().server_name());
+    let server = tls.choose(index, accepted.client_hello().server_name());
     let server = server.ok_or(GreetingError::NoCertificate)?;
     let session = match accepted.into_connection(std::sync::Arc::clone(&server.config)) {
         Ok(session) => session,

@@ -91,7 +91,7 @@ fn names(who: Who, address: &PeerAddress) -> bool {
 pub(crate) fn check(exchange: &mut Exchange<'_>) -> Access {
     let location = exchange.location;
     let core = &location.core;
-    let except = core.limit_except.as_ref().filter(|except| is_limited(except, exchange.method));
+    let except = core.limit_except.as_ref().filter(|except| is_limited(except, exchange.method()));
     let rules: &[AccessRule] = match except {
         Some(except) if !except.access.is_empty() => &except.access,
         _ => &core.access,

@@ -3,6 +3,7 @@
 //! A subscriber outlives its request's buffers by hours, so a line is made in two steps: [`OpenLine::open`] fills in what
 //! the request knows, [`OpenLine::close`] what only its end knows. Does not know files; the server writes the lines.
 
+use http::HeaderMap;
 use smallvec::SmallVec;
 
 use super::exchange::Exchange;
@@ -26,8 +27,20 @@ pub(crate) struct Outcome<'a> {
     pub now: Now,
     /// Whether the reply was sent in full (`$request_completion`).
     pub complete: bool,
-    /// The head that was sent, for `$sent_http_NAME`; may be empty.
-    pub sent_head: &'a [u8],
+    /// The head that was sent, for `$sent_http_NAME`.
+    pub sent_head: SentHead<'a>,
+}
+
+/// A head that was sent, as its wire has it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum SentHead<'a> {
+    /// None is at hand any more.
+    #[default]
+    Unknown,
+    /// Lines of HTTP/1.
+    Spelled(&'a [u8]),
+    /// Fields.
+    Fields(&'a HeaderMap),
 }
 
 /// A line that waits for the end of its request.
@@ -106,7 +119,7 @@ fn is_known_at_end(variable: &Variable) -> bool {
 
 fn value_at_end(variable: &Variable, outcome: &Outcome<'_>) -> Vec<u8> {
     let text = match variable {
-        Variable::SentHttp(name) => return sent_field(outcome.sent_head, name.as_bytes()).to_vec(),
+        Variable::SentHttp(name) => return outcome.sent_head.field(name.as_bytes()).to_vec(),
         Variable::Builtin(Builtin::Status) => format!("{:03}", outcome.status),
         Variable::Builtin(Builtin::BytesSent) => outcome.bytes_sent.to_string(),
         Variable::Builtin(Builtin::BodyBytesSent) => outcome.body_bytes_sent.to_string(),
@@ -120,18 +133,33 @@ fn value_at_end(variable: &Variable, outcome: &Outcome<'_>) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The first field of a sent head whose name, lower-cased and with `_` for `-`, is `name`.
-fn sent_field<'h>(head: &'h [u8], name: &[u8]) -> &'h [u8] {
-    let mut lines = head.split(|&byte| byte == b'\n').skip(1);
-    let found = lines.find_map(|line| {
-        let (sent, value) = line.split_at_checked(name.len())?;
-        let is_name = sent.iter().zip(name).all(|(&sent, &wanted)| {
-            let sent = if sent == b'-' { b'_' } else { sent.to_ascii_lowercase() };
-            sent == wanted
-        });
-        if is_name { value.strip_prefix(b":") } else { None }
-    });
-    found.unwrap_or_default().trim_ascii()
+impl<'a> SentHead<'a> {
+    /// The first field whose name, lower-cased and with `_` for `-`, is `name`.
+    fn field(self, name: &[u8]) -> &'a [u8] {
+        let is_name = |sent: &[u8]| {
+            sent.len() == name.len()
+                && sent.iter().zip(name).all(|(&sent, &wanted)| {
+                    let sent = if sent == b'-' { b'_' } else { sent.to_ascii_lowercase() };
+                    sent == wanted
+                })
+        };
+        match self {
+            Self::Unknown => b"",
+            Self::Spelled(head) => head
+                .split(|&byte| byte == b'\n')
+                .skip(1)
+                .filter_map(|line| Some((line, memchr::memchr(b':', line)?)))
+                .find(|(line, colon)| line.get(..*colon).is_some_and(is_name))
+                .and_then(|(line, colon)| line.get(colon + 1..))
+                .unwrap_or_default()
+                .trim_ascii(),
+            Self::Fields(fields) => fields
+                .iter()
+                .find(|(sent, _)| is_name(sent.as_str().as_bytes()))
+                .map(|(_, value)| value.as_bytes())
+                .unwrap_or_default(),
+        }
+    }
 }
 
 /// Appends a value as the format asks. By default an empty value is `-`.
@@ -189,9 +217,9 @@ mod tests {
     #[test]
     fn sent_fields_are_found_by_name() {
         let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-One: 1\r\n\r\n";
-        assert_eq!(sent_field(head, b"content_type"), b"text/plain");
-        assert_eq!(sent_field(head, b"x_one"), b"1");
-        assert_eq!(sent_field(head, b"x"), b"");
-        assert_eq!(sent_field(b"", b"x"), b"");
+        assert_eq!(SentHead::Spelled(head).field(b"content_type"), b"text/plain");
+        assert_eq!(SentHead::Spelled(head).field(b"x_one"), b"1");
+        assert_eq!(SentHead::Spelled(head).field(b"x"), b"");
+        assert_eq!(SentHead::Unknown.field(b"x"), b"");
     }
 }

@@ -161,7 +161,7 @@ fn addresses(exchange: &Exchange<'_>, target: &Target) -> SmallVec<[String; 2]> 
 fn request(exchange: &Exchange<'_>, backend: &Backend, target: &Target) -> Vec<u8> {
     let mut out = match &backend.method {
         Some(method) => exchange.value(method).into_owned(),
-        None => exchange.method.to_vec(),
+        None => exchange.method().to_vec(),
     };
     out.push(b' ');
     write_uri(exchange, backend, target, &mut out);

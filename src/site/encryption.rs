@@ -16,7 +16,7 @@ const MISDIRECTED: u16 = 421;
 
 /// The status that refuses the request, if it is to be refused.
 pub(crate) fn refusal(exchange: &Exchange<'_>) -> Option<u16> {
-    let listener = exchange.settings.listeners.get(exchange.peer.listener)?;
+    let listener = exchange.listener;
     let Some(tls) = &exchange.peer.tls else {
         if !listener.ssl {
             return None;

@@ -64,7 +64,7 @@ fn follow<'b>(exchange: &mut Exchange<'b>, page: &'b ErrorPage, status: u16) -> 
     exchange.route.internal = true;
     let Some(name) = target.strip_prefix(b"@") else {
         if !exchange.is_head() {
-            exchange.method = b"GET";
+            exchange.route.as_get = true;
         }
         redirect_inside(exchange, &target);
         return ErrorAnswer::Redirected;

@@ -3,8 +3,8 @@
 //! Does not know handlers or replies; [`super::phases`] moves it through the phases, `vars` reads variables out of it.
 //! Invariant: `uri` is canonical (decoded, without dot segments) unless a rewrite has put something else there.
 
-use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -14,7 +14,7 @@ use super::captures::Captures;
 use super::limiter::{Hold, Limiter};
 use super::server_name::{find_server, normal_host};
 use crate::conf::Settings;
-use crate::conf::settings::{Line, Location, Regex, Server};
+use crate::conf::settings::{Line, Listener, Location, Regex, Server};
 use crate::model::Now;
 use crate::request::head::{BadHead, BodyLength, RequestHead, Version, body_length};
 use crate::request::peer::{Peer, PeerAddress};
@@ -27,25 +27,25 @@ const MAX_URI_CHANGES: u8 = 10;
 
 /// One request on its way.
 #[derive(Debug)]
-pub struct Exchange<'b> {
+pub struct Exchange<'s> {
     /// The configuration the request is answered by.
-    pub settings: &'b Settings,
+    pub settings: &'s Settings,
     /// The server chosen by name.
-    pub server: &'b Arc<Server>,
+    pub server: &'s Arc<Server>,
     /// The request as sent.
-    pub head: &'b RequestHead<'b>,
+    pub head: RequestHead,
     /// The connection.
-    pub peer: &'b Peer,
+    pub peer: Rc<Peer>,
+    /// The socket it came by.
+    pub listener: &'s Listener,
     /// The client: the peer, or whom `real_ip_header` names.
     pub remote: PeerAddress,
-    /// Method; `GET` once an `error_page` URI is served.
-    pub method: &'b [u8],
     /// `$host`: lower-cased, without port; empty if the request named none.
-    pub host: Cow<'b, [u8]>,
+    pub host: SmallVec<[u8; 40]>,
     /// Path: decoded, after rewrites.
-    pub uri: Cow<'b, [u8]>,
+    pub uri: SmallVec<[u8; 64]>,
     /// Arguments, raw, after rewrites.
-    pub args: Cow<'b, [u8]>,
+    pub args: SmallVec<[u8; 128]>,
     /// When the request began.
     pub now: Now,
     /// Which request of its connection this is, counted from 1.
@@ -55,9 +55,9 @@ pub struct Exchange<'b> {
     /// Framing of the body.
     pub body: BodyLength,
     /// The location that answers, or whose values count so far.
-    pub location: &'b Arc<Location>,
+    pub location: &'s Arc<Location>,
     /// The location chosen by URI or name: `location`, or what encloses it where an `if` supplies the values.
-    pub(crate) chosen: &'b Arc<Location>,
+    pub(crate) chosen: &'s Arc<Location>,
     /// Which status is sent whatever the handler answers: the one an `error_page` is served for.
     pub(crate) status_override: Option<u16>,
     /// The status under way, for values that are expanded while an answer is made; 0 before.
@@ -65,7 +65,7 @@ pub struct Exchange<'b> {
     /// Fields that come with the reply whoever makes it (`WWW-Authenticate`).
     pub(crate) carried: Vec<(&'static str, Vec<u8>)>,
     /// Where `limit_conn` and `limit_req` count; `None`: nothing is limited.
-    pub(crate) limiter: Option<&'b Arc<Limiter>>,
+    pub(crate) limiter: Option<&'s Arc<Limiter>>,
     /// The connection, as often as it is counted.
     pub(crate) holds: Vec<Hold>,
     /// What a backend has answered, in a subrequest that asked one.
@@ -78,6 +78,15 @@ pub struct Exchange<'b> {
     pub(crate) evaluation_depth: Cell<u8>,
     pub(crate) request_id: OnceCell<[u8; 32]>,
     pub(crate) route: RouteState,
+}
+
+/// A request that was read and cannot be served, for the reply that says so.
+#[derive(Debug)]
+pub struct Refused<'s> {
+    /// What is known of it.
+    pub exchange: Exchange<'s>,
+    /// What is wrong.
+    pub bad: BadHead,
 }
 
 /// Where the request stands on its way through the locations.
@@ -101,100 +110,101 @@ pub(crate) struct RouteState {
     pub(crate) connections_known: bool,
     /// Asked on behalf of another request (`auth_request`): neither limits nor access rules apply.
     pub(crate) subrequest: bool,
+    /// A client that expects `100 Continue` has been told so, or will not be.
+    pub(crate) expect_known: bool,
+    /// Served as a GET whatever was sent: a subrequest, or an `error_page`.
+    pub(crate) as_get: bool,
+    /// Asks for a tunnel (RFC 8441), which only a websocket location can give.
+    pub(crate) tunnel: bool,
     /// Status of an access rule that refused, where `satisfy any` may still let the request pass.
     pub(crate) refused: Option<u16>,
 }
 
-impl<'b> Exchange<'b> {
+impl<'s> Exchange<'s> {
     /// The context of a request that was read in full. `requests` counts the requests of the connection from 1.
     pub fn new(
-        settings: &'b Settings,
-        peer: &'b Peer,
-        head: &'b RequestHead<'b>,
+        settings: &'s Settings,
+        listener: &'s Listener,
+        peer: Rc<Peer>,
+        head: RequestHead,
         now: Now,
         requests: u64,
-    ) -> Result<Self, BadHead> {
-        if head.method == b"CONNECT" || head.method == b"TRACE" {
-            return Err(BadHead::Method);
-        }
-        let body = body_length(head)?;
-        let mut host = match head.host() {
-            Some(host) => normal_host(host).ok_or(BadHead::BadRequest)?,
-            None => Cow::Borrowed(&b""[..]),
-        };
-        if let Some(authority) = head.authority {
-            host = normal_host(authority).ok_or(BadHead::BadRequest)?;
-        }
-        let mut exchange = Self::blank(settings, peer, head, now, requests);
-        exchange.body = body;
-        if let Some(listener) = settings.listeners.get(peer.listener) {
-            let (server, regex) = find_server(&listener.names, &host);
-            exchange.server = server;
-            exchange.location = &server.root;
-            exchange.chosen = &server.root;
-            if let Some(regex) = regex {
-                exchange.matches(regex, &host);
+    ) -> Result<Self, Box<Refused<'s>>> {
+        let mut exchange = Self::blank(settings, listener, peer, head, now, requests);
+        match exchange.understand() {
+            Ok(()) => Ok(exchange),
+            Err(bad) => {
+                exchange.route.close = true;
+                Err(Box::new(Refused { exchange, bad }))
             }
         }
-        exchange.host = host;
-        let (uri, args) = canonical(head.target, exchange.server.merge_slashes)?;
-        exchange.uri = uri;
-        exchange.args = Cow::Borrowed(args);
-        Ok(exchange)
     }
 
     /// The context of a request that could not be read, for the reply that says so: the default server of the socket.
     pub fn unreadable(
-        settings: &'b Settings,
-        peer: &'b Peer,
-        head: &'b RequestHead<'b>,
+        settings: &'s Settings,
+        listener: &'s Listener,
+        peer: Rc<Peer>,
+        head: RequestHead,
         now: Now,
         requests: u64,
     ) -> Self {
-        let mut exchange = Self::blank(settings, peer, head, now, requests);
+        let mut exchange = Self::blank(settings, listener, peer, head, now, requests);
         exchange.route.close = true;
         exchange
     }
 
-    /// The context of a request that was read and cannot be served, for the reply that says so.
-    pub(crate) fn refused(
-        settings: &'b Settings,
-        peer: &'b Peer,
-        head: &'b RequestHead<'b>,
+    /// Finds server, URI and framing of the body. Whatever is wrong, the rest is found as far as it can be, for the reply
+    /// that says so.
+    fn understand(&mut self) -> Result<(), BadHead> {
+        let mut host: SmallVec<[u8; 40]> = SmallVec::new();
+        let mut sound = true;
+        for sent in [self.head.host(), self.head.authority()].into_iter().flatten() {
+            match normal_host(sent) {
+                Some(normal) => host = SmallVec::from_slice(&normal),
+                None => sound = false,
+            }
+        }
+        let (server, regex) = find_server(&self.listener.names, &host);
+        self.server = server;
+        self.location = &server.root;
+        self.chosen = &server.root;
+        if let Some(regex) = regex {
+            self.matches(regex, &host);
+        }
+        self.host = host;
+        let place = canonical(self.head.target(), self.server.merge_slashes)
+            .map(|(uri, args)| (SmallVec::from_slice(&uri), SmallVec::from_slice(args)));
+        let place = place.map(|(uri, args)| (self.uri, self.args) = (uri, args));
+        if matches!(self.head.method(), b"CONNECT" | b"TRACE") {
+            return Err(BadHead::Method);
+        }
+        self.body = body_length(&self.head)?;
+        if sound { place } else { Err(BadHead::BadRequest) }
+    }
+
+    fn blank(
+        settings: &'s Settings,
+        listener: &'s Listener,
+        peer: Rc<Peer>,
+        head: RequestHead,
         now: Now,
         requests: u64,
     ) -> Self {
-        let mut exchange = Self::unreadable(settings, peer, head, now, requests);
-        let host = head.authority.or(head.host()).and_then(normal_host);
-        if let (Some(host), Some(listener)) = (host, settings.listeners.get(peer.listener)) {
-            let (server, _) = find_server(&listener.names, &host);
-            exchange.server = server;
-            exchange.location = &server.root;
-            exchange.chosen = &server.root;
-            exchange.host = host;
-        }
-        if let Ok((uri, args)) = canonical(head.target, exchange.server.merge_slashes) {
-            exchange.uri = uri;
-            exchange.args = Cow::Borrowed(args);
-        }
-        exchange
-    }
-
-    fn blank(settings: &'b Settings, peer: &'b Peer, head: &'b RequestHead<'b>, now: Now, requests: u64) -> Self {
-        let server = default_server(settings, peer);
+        let server = &listener.names.default;
         Self {
             settings,
             server,
+            request_length: head.length() as u64,
             head,
-            peer,
             remote: peer.remote,
-            method: head.method,
-            host: Cow::Borrowed(b""),
-            uri: Cow::Borrowed(b"/"),
-            args: Cow::Borrowed(b""),
+            peer,
+            listener,
+            host: SmallVec::new(),
+            uri: SmallVec::from_slice(b"/"),
+            args: SmallVec::new(),
             now,
             requests,
-            request_length: 0,
             body: BodyLength::None,
             location: &server.root,
             chosen: &server.root,
@@ -219,6 +229,9 @@ impl<'b> Exchange<'b> {
                 pace_known: false,
                 connections_known: false,
                 subrequest: false,
+                expect_known: false,
+                as_get: false,
+                tunnel: false,
                 refused: None,
             },
         }
@@ -264,9 +277,14 @@ impl<'b> Exchange<'b> {
         sent_status(self.status_override.unwrap_or(reply.status))
     }
 
+    /// The method: that of the client, or `GET` where the request is served as one.
+    pub fn method(&self) -> &[u8] {
+        if self.route.as_get { b"GET" } else { self.head.method() }
+    }
+
     /// Whether the method is HEAD: the head of the reply is that of a GET, its body is not sent.
     pub fn is_head(&self) -> bool {
-        self.method == b"HEAD"
+        self.method() == b"HEAD"
     }
 
     /// Whether the client speaks HTTP/1.1 (chunked replies).
@@ -279,8 +297,13 @@ impl<'b> Exchange<'b> {
         self.settings.compat.line < Line::V040 && self.head.version < Version::V20
     }
 
+    /// Whether a body of unknown length goes to this client in chunks.
+    pub fn sends_chunks(&self, location: &Location) -> bool {
+        self.has_own_chunks() || location.core.chunked_transfer_encoding && self.is_http11()
+    }
+
     /// The content type nginx gives to a reply here: by extension of the URI, else `default_type`.
-    pub fn content_type(&self, location: &'b Location) -> &'b str {
+    pub fn content_type<'l>(&self, location: &'l Location) -> &'l str {
         let core = &location.core;
         let known = match extension(&self.uri) {
             Some(extension) => std::str::from_utf8(extension).ok().and_then(|extension| {
@@ -289,15 +312,6 @@ impl<'b> Exchange<'b> {
             None => None,
         };
         known.unwrap_or(&core.default_type)
-    }
-}
-
-fn default_server<'b>(settings: &'b Settings, peer: &Peer) -> &'b Arc<Server> {
-    let listener = settings.listeners.get(peer.listener).or_else(|| settings.listeners.first());
-    match listener {
-        Some(listener) => &listener.names.default,
-        // A connection needs a listener, and a listener has a server.
-        None => unreachable!("a connection without listeners"),
     }
 }
 

@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Refused};
 use super::phases::{Routed, route};
 use crate::conf::Settings;
 use crate::conf::settings::*;
 use crate::conf::variable::{Builtin, Complex, Definition, Part, Source, Variable};
 use crate::model::Now;
-use crate::request::head::{HeadLimits, RequestHead, parse};
+use crate::request::head::{HeadLimits, RequestHead};
+use crate::request::head_parser::parse;
 use crate::request::peer::{Peer, PeerAddress};
 
 /// Sun, 22 Nov 2026 18:43:51 GMT
@@ -243,15 +245,14 @@ fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-pub(crate) fn peer() -> Peer {
-    Peer {
+pub(crate) fn peer() -> Rc<Peer> {
+    Rc::new(Peer {
         remote: PeerAddress::Ip(address("127.0.0.1:50000")),
         local: PeerAddress::Ip(address("127.0.0.1:8080")),
-        listener: 0,
         tls: None,
         proxy: None,
         connection: 7,
-    }
+    })
 }
 
 /// `METHOD TARGET` and header lines -> the bytes of a request.
@@ -260,7 +261,7 @@ pub(crate) fn request(line: &str, headers: &[&str]) -> String {
     format!("{line} HTTP/1.1\r\nHost: Some.Host:8080\r\n{headers}\r\n")
 }
 
-pub(crate) fn head(bytes: &str) -> RequestHead<'_> {
+pub(crate) fn head(bytes: &str) -> RequestHead {
     let limits = HeadLimits {
         line: 8192,
         field: 8192,
@@ -272,6 +273,11 @@ pub(crate) fn head(bytes: &str) -> RequestHead<'_> {
     parse(bytes.as_bytes(), &limits).unwrap().unwrap().0
 }
 
+/// The exchange of a request that has come by the first listener.
+pub(crate) fn exchange<'s>(settings: &'s Settings, bytes: &str) -> Result<Exchange<'s>, Box<Refused<'s>>> {
+    Exchange::new(settings, &settings.listeners[0], peer(), head(bytes), NOW, 1)
+}
+
 /// Runs `look` on the exchange of a request, before it is routed.
 pub(crate) fn with_exchange<R>(
     settings: &Settings,
@@ -280,8 +286,7 @@ pub(crate) fn with_exchange<R>(
     look: impl FnOnce(&mut Exchange<'_>) -> R,
 ) -> R {
     let bytes = request(line, headers);
-    let (peer, head) = (peer(), head(&bytes));
-    look(&mut Exchange::new(settings, &peer, &head, NOW, 1).unwrap())
+    look(&mut exchange(settings, &bytes).unwrap())
 }
 
 /// Routes a request and tells what has come of it: `serve N`, `STATUS [Location] body`, `drop` or `ask URI`.

@@ -38,7 +38,7 @@ pub(crate) fn is_compressible(reply: &Reply, exchange: &Exchange<'_>, location: 
         return false;
     }
     let long_enough = match &reply.body {
-        Body::Stream => true,
+        Body::Stream | Body::Framed(_) => true,
         Body::Full(bytes) => bytes.len() as u64 >= gzip.min_length,
         Body::HeaderOnly | Body::Absent => false,
     };
@@ -50,7 +50,7 @@ pub(crate) fn is_compressible(reply: &Reply, exchange: &Exchange<'_>, location: 
 }
 
 fn is_accepted(reply: &Reply, exchange: &Exchange<'_>, gzip: &Gzip) -> bool {
-    let head = exchange.head;
+    let head = &exchange.head;
     if !head.header("accept-encoding").is_some_and(accepts_gzip) {
         return false;
     }
@@ -94,7 +94,8 @@ fn is_for_proxies(reply: &Reply, exchange: &Exchange<'_>, gzip: &Gzip) -> bool {
         let control = String::from_utf8_lossy(control).to_ascii_lowercase();
         return ["no-cache", "no-store", "private"].iter().any(|word| set(word) && control.contains(word));
     }
-    set("no_last_modified") && reply.last_modified.is_none() || set("no_etag") && told("Etag").is_none()
+    set("no_last_modified") && reply.last_modified.is_none()
+        || set("no_etag") && told("Etag").is_none() && reply.etag.is_none()
 }
 
 /// A compressed body under way.

@@ -18,8 +18,8 @@ impl fmt::Display for About<'_, '_> {
             PeerAddress::Unix => f.write_str(", client: unix:")?,
         }
         write!(f, ", server: {}", exchange.server.name)?;
-        if !exchange.head.line.is_empty() {
-            write!(f, ", request: \"{}\"", printable(exchange.head.line))?;
+        if !exchange.head.line().is_empty() {
+            write!(f, ", request: \"{}\"", printable(exchange.head.line()))?;
         }
         if let Some(host) = exchange.head.header("host") {
             write!(f, ", host: \"{}\"", printable(host))?;

@@ -3,10 +3,11 @@
 //! Does not choose locations; it says whether the URI has changed so that the site looks again. Invariant: the operations
 //! of every true `if` run, and the values of the last true one are those of the request.
 
-use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+use smallvec::SmallVec;
 
 use super::captures::Captures;
 use super::exchange::Exchange;
@@ -46,7 +47,7 @@ fn run_level<'b>(exchange: &mut Exchange<'b>, operations: &'b [Operation], chang
                 let value = exchange.value(value).into_owned();
                 exchange.assign(*variable, value);
             }
-            Operation::SetArgs(value) => exchange.args = Cow::Owned(exchange.value(value).into_owned()),
+            Operation::SetArgs(value) => exchange.args = SmallVec::from_vec(exchange.value(value).into_owned()),
             Operation::If { condition, location } => {
                 if holds(exchange, condition) {
                     exchange.location = location;
@@ -149,15 +150,15 @@ fn rewrite(
     exchange.route.internal = true;
     if let Some(mark) = mark {
         let args = target.split_off(mark);
-        exchange.args = Cow::Owned(args.get(1..).unwrap_or_default().to_vec());
+        exchange.args = SmallVec::from_slice(args.get(1..).unwrap_or_default());
     } else if drop_args {
-        exchange.args = Cow::Borrowed(b"");
+        exchange.args = SmallVec::new();
     }
     if target.is_empty() {
         tracing::error!("the rewritten URI has a zero length");
         return Some(Rewritten::Status(500));
     }
-    exchange.uri = Cow::Owned(target);
+    exchange.uri = SmallVec::from_vec(target);
     *changed = flag != RewriteFlag::Break;
     match flag {
         RewriteFlag::Break => Some(Rewritten::Proceed(false)),
@@ -178,7 +179,7 @@ fn is_url(replacement: &Complex) -> bool {
 /// Expands a replacement; also where its own `?` stands. A `?` within the value of a variable is an ordinary byte.
 fn expand(exchange: &Exchange<'_>, replacement: &Complex, redirect: bool) -> (Vec<u8>, Option<usize>) {
     // Captures were decoded with the path; where they become part of a URL they are encoded again.
-    let encoded = exchange.head.target.iter().any(|byte| matches!(byte, b'%' | b'+'));
+    let encoded = exchange.head.target().iter().any(|byte| matches!(byte, b'%' | b'+'));
     let mut out = Vec::new();
     let mut mark = None;
     for part in &replacement.parts {
@@ -215,7 +216,7 @@ pub(crate) fn escape(text: &[u8], reserved: &[u8], out: &mut Vec<u8>) {
 /// Makes `target` (a path with or without arguments) the URI of the exchange, as an internal redirection does.
 pub(crate) fn redirect_inside(exchange: &mut Exchange<'_>, target: &[u8]) {
     let (path, args) = split_args(target);
-    exchange.uri = Cow::Owned(path.to_vec());
-    exchange.args = Cow::Owned(args.to_vec());
+    exchange.uri = SmallVec::from_slice(path);
+    exchange.args = SmallVec::from_slice(args);
     exchange.route.internal = true;
 }

@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::exchange::Exchange;
 use super::rewrite::redirection;
@@ -36,7 +37,7 @@ pub(crate) enum Found {
 
 /// Looks for the file of the exchange's URI.
 pub(crate) fn serve(exchange: &mut Exchange<'_>) -> Found {
-    if !matches!(exchange.method, b"GET" | b"HEAD" | b"POST") {
+    if !matches!(exchange.method(), b"GET" | b"HEAD" | b"POST") {
         return Found::Status(405);
     }
     let path = path_of(exchange);
@@ -53,7 +54,7 @@ pub(crate) fn serve(exchange: &mut Exchange<'_>) -> Found {
     if !metadata.is_file() {
         return Found::Status(404);
     }
-    if exchange.method == b"POST" {
+    if exchange.method() == b"POST" {
         return Found::Status(405);
     }
     if metadata.len() > MAX_FILE {
@@ -99,7 +100,7 @@ pub(crate) fn try_files(exchange: &mut Exchange<'_>, files: &TryFiles) -> Tried 
             if directory && uri.len() > 1 {
                 uri.truncate(uri.len() - usize::from(uri.ends_with(b"/")));
             }
-            exchange.uri = Cow::Owned(uri);
+            exchange.uri = SmallVec::from_vec(uri);
             return Tried::Found;
         }
     }
@@ -212,7 +213,7 @@ fn found(exchange: &mut Exchange<'_>, metadata: &Metadata, content: &Bytes) -> F
 
 /// `If-Unmodified-Since` and `If-Match`.
 fn precondition_failed(exchange: &Exchange<'_>, modified: i64, tag: &[u8]) -> bool {
-    let head = exchange.head;
+    let head = &exchange.head;
     let since = head.header("if-unmodified-since").and_then(parse_http_date);
     let matches = head.header("if-match").is_none_or(|list| {
         let mut listed = list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);

@@ -22,7 +22,7 @@ use crate::request::peer::PeerAddress;
 /// The version of nginx that `$nginx_version` tells: the one whose semantics are followed.
 const NGINX_VERSION: &str = "1.22.1";
 
-impl<'b> Exchange<'b> {
+impl Exchange<'_> {
     /// The value of a complex value. Borrowed when it is one text or one variable that stands in the request.
     pub fn value<'a>(&'a self, complex: &'a Complex) -> Cow<'a, [u8]> {
         match complex.parts.as_slice() {
@@ -73,7 +73,7 @@ impl<'b> Exchange<'b> {
     }
 
     /// `$http_NAME`, NAME lower-cased with `_` for `-`. `Cookie` and `X-Forwarded-For` are joined.
-    fn header_variable(&self, name: &[u8]) -> Cow<'b, [u8]> {
+    fn header_variable(&self, name: &[u8]) -> Cow<'_, [u8]> {
         let separator: &[u8] = match name {
             b"cookie" => b"; ",
             b"x_forwarded_for" => b", ",
@@ -93,7 +93,7 @@ impl<'b> Exchange<'b> {
         joined
     }
 
-    fn cookie(&self, name: &[u8]) -> Option<&'b [u8]> {
+    fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
         self.head
             .headers()
             .filter(|(sent, _)| sent.eq_ignore_ascii_case(b"cookie"))
@@ -101,14 +101,14 @@ impl<'b> Exchange<'b> {
     }
 
     fn builtin(&self, builtin: Builtin) -> Cow<'_, [u8]> {
-        let head = self.head;
+        let head = &self.head;
         match builtin {
             Builtin::Args | Builtin::QueryString => Cow::Borrowed(&self.args),
             Builtin::Uri => Cow::Borrowed(&self.uri),
             Builtin::IsArgs => Cow::Borrowed(if self.args.is_empty() { b"" } else { b"?" }),
-            Builtin::Request => Cow::Borrowed(head.line),
-            Builtin::RequestMethod => Cow::Borrowed(self.method),
-            Builtin::RequestUri => Cow::Borrowed(head.target),
+            Builtin::Request => Cow::Borrowed(head.line()),
+            Builtin::RequestMethod => Cow::Borrowed(self.method()),
+            Builtin::RequestUri => Cow::Borrowed(head.target()),
             Builtin::Host if self.host.is_empty() => Cow::Borrowed(self.server.name.as_bytes()),
             Builtin::Host => Cow::Borrowed(&self.host),
             Builtin::ServerName => Cow::Borrowed(self.server.name.as_bytes()),

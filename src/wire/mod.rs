@@ -1,32 +1,24 @@
-//! The doors: HTTP/1 as nginx spells it, and HTTP/2 by hyper.
+//! The doors: [`http1`] as nginx spells it, [`http2`] by hyper, and the [`service`] for requests of the `http` crate.
 //!
-//! A door reads a request, has it decided, and writes what came of it. Only here and in `request` are header names and status
-//! lines known.
+//! A door reads a request, has it decided by the engine, and writes the verdict. No request is read twice, and nothing that
+//! one door writes is read by another. Only here, in `request` and in `push::fields` are header names and status lines spelled.
 
-pub mod chunked_body;
-mod connection;
-mod failed_turn;
 #[cfg(test)]
 mod fence_tests;
+pub mod http1;
 mod http2;
 mod listener_place;
-mod overload;
-mod patience;
+mod log;
 mod reply_head;
+pub(crate) mod service;
 mod session;
 #[cfg(test)]
-mod site_tests;
-#[cfg(test)]
 mod trial;
-mod turn;
-mod waiting;
-mod waiting_head;
-mod websocket;
 mod workbench;
 
-pub use connection::serve;
+pub use http1::OVERLOADED;
+pub use http1::connection::serve;
 pub use http2::{PREFACE as HTTP2_PREFACE, serve_http2};
 pub use listener_place::ListenerPlace;
-pub use overload::OVERLOADED;
 pub use session::Session;
 pub use workbench::Workbench;

@@ -1,21 +1,41 @@
-//! The head of a reply as HTTP/1 has it: the one place of its order and spelling.
+//! What the head of a reply says and in which order, whatever wire it goes to.
 //!
-//! Does not know why a reply is given, nor the sockets it goes to. Invariant: whoever makes a reply, its head has nginx's
-//! order: status line, Server, Date, Content-Type, Content-Length, Last-Modified, Location, Transfer-Encoding, Connection,
-//! Keep-Alive, Vary, the fields of the handler, `add_header`, Content-Encoding; only a body in chunks of the handler's own
-//! making (0.3.x) names its Transfer-Encoding behind the fields of the handler.
+//! Does not know why a reply is given, nor how a field is spelled on a wire: that is a [`HeadSink`]'s. Invariant: whoever makes
+//! a reply, its head has nginx's order: status line, Server, Date, Content-Type, Content-Length, Last-Modified, Location,
+//! Transfer-Encoding, Connection, Keep-Alive, Vary, the fields of the handler, `add_header`, Content-Encoding; only a body in
+//! chunks of the handler's own making (0.3.x) names its Transfer-Encoding behind the fields of the handler.
 
-use crate::conf::settings::{Expires, Location};
+use crate::conf::settings::{Core, Expires, Location};
 use crate::request::date;
 use crate::request::head::Version;
 use crate::request::reply::{Body, CACHE_CONTROL, EXPIRES, Reply, is_line_end};
-use crate::request::status::{SERVER, SERVER_FULL, reason};
+use crate::request::status::{SERVER, SERVER_FULL};
 use crate::site::exchange::Exchange;
 use crate::site::gzip;
 
+/// Takes a head, part by part, as a wire has it.
+pub(super) trait HeadSink {
+    /// The status, first of all.
+    fn status(&mut self, status: u16);
+    /// A field.
+    fn field(&mut self, name: &str, value: &[u8]);
+    /// `Date`, seconds since the epoch.
+    fn date(&mut self, seconds: i64);
+    /// `Last-Modified` of the reply, seconds since the epoch.
+    fn last_modified(&mut self, seconds: i64);
+    /// `Etag` of a message: what stands before the tag, and the tag.
+    fn etag(&mut self, prefix: &str, tag: i64);
+    /// `Transfer-Encoding: chunked`, on a wire that has it.
+    fn chunked(&mut self);
+    /// `Connection`, and `Keep-Alive` with this many seconds, on a wire that has them.
+    fn connection(&mut self, keep_alive: bool, timeout: Option<u64>);
+    /// The end of the head.
+    fn end(&mut self);
+}
+
 /// What a written head has settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Framing {
+pub(super) struct Framing {
     /// The connection serves another request afterwards.
     pub keep_alive: bool,
     /// The body goes in chunks.
@@ -24,182 +44,158 @@ pub struct Framing {
     pub with_body: bool,
 }
 
-impl Reply {
-    /// Appends the head. `keep_alive` is what [`keep_alive`] has said; the returned framing says what became of it.
-    pub fn encode_head(
-        &self,
-        exchange: &Exchange<'_>,
-        location: &Location,
-        keep_alive: bool,
-        out: &mut Vec<u8>,
-    ) -> Framing {
-        let status = exchange.status_sent(self);
-        exchange.status.set(status);
-        let core = &location.core;
-        let streamed = self.body == Body::Stream || self.gzip;
-        let bodiless = status == 204 || status == 304 || exchange.is_head();
-        let own_chunks = self.own_chunks && streamed && !bodiless;
-        let chunked = own_chunks || streamed && !bodiless && core.chunked_transfer_encoding && exchange.is_http11();
-        let ends = self.close || own_chunks || exchange.route.close;
-        let keep_alive = keep_alive && !ends && (!streamed || chunked || bodiless);
-        let framing = Framing { keep_alive, chunked, with_body: !bodiless };
-        if exchange.head.version == Version::V09 {
-            return Framing { keep_alive: false, chunked: false, ..framing };
-        }
-        status_line(status, out);
-        field("Server", (if core.server_tokens { SERVER_FULL } else { SERVER }).as_bytes(), out);
-        field("Date", &date::http_date(i64::from(exchange.now.secs())), out);
-        if let Some(content_type) = &self.content_type
-            && status != 204
-        {
-            out.extend_from_slice(b"Content-Type: ");
-            out.extend_from_slice(content_type.as_bytes());
-            if let Some(charset) = core.charset.as_ref().filter(|charset| charset.is_for(content_type)) {
-                let name = exchange.value(&charset.name);
-                if !name.is_empty() {
-                    out.extend_from_slice(b"; charset=");
-                    out.extend(name.iter().filter(|byte| !is_line_end(**byte)));
-                }
-            }
-            out.extend_from_slice(b"\r\n");
-        }
-        self.encode_length(status, streamed, out);
-        if let Some(seconds) = self.last_modified
-            && matches!(status, 200 | 206 | 304)
-            && !adds("Last-Modified", location, true)
-        {
-            field("Last-Modified", &date::format_http_date(seconds), out);
-        }
-        if let Some(target) = self.location.as_ref().filter(|target| becomes_absolute(target, location)) {
-            encode_location(target, exchange, location, out);
-        }
-        if chunked && !own_chunks {
-            out.extend_from_slice(CHUNKED);
-        }
-        if keep_alive {
-            out.extend_from_slice(b"Connection: keep-alive\r\n");
-            if let Some(seconds) = core.keepalive_header {
-                out.extend_from_slice(b"Keep-Alive: timeout=");
-                decimal(seconds, out);
-                out.extend_from_slice(b"\r\n");
-            }
-        } else {
-            out.extend_from_slice(b"Connection: close\r\n");
-        }
-        if core.gzip.as_ref().is_some_and(|gzip| gzip.vary && (self.gzip || self.would_gzip(exchange, location))) {
-            out.extend_from_slice(b"Vary: Accept-Encoding\r\n");
-        }
-        self.encode_fields(exchange, location, status, out);
-        out.extend_from_slice(b"\r\n");
-        framing
+/// Tells a sink the head of a reply. `keep_alive` is what [`keep_alive`] has said; the returned framing says what became of
+/// it.
+pub(super) fn write_head(
+    reply: &Reply,
+    exchange: &Exchange<'_>,
+    location: &Location,
+    keep_alive: bool,
+    sink: &mut impl HeadSink,
+) -> Framing {
+    let status = exchange.status_sent(reply);
+    exchange.status.set(status);
+    let core = &location.core;
+    let streamed = reply.body.is_streamed() || reply.gzip;
+    let bodiless = status == 204 || status == 304 || exchange.is_head();
+    let own_chunks = reply.own_chunks && streamed && !bodiless;
+    let chunked = own_chunks || streamed && !bodiless && core.chunked_transfer_encoding && exchange.is_http11();
+    let ends = reply.close || own_chunks || exchange.route.close;
+    let keep_alive = keep_alive && !ends && (!streamed || chunked || bodiless);
+    let framing = Framing { keep_alive, chunked, with_body: !bodiless };
+    if exchange.head.version == Version::V09 {
+        return Framing { keep_alive: false, chunked: false, ..framing };
     }
-
-    /// Whether gzip is refused only by what the client accepts, so that caches must be told.
-    fn would_gzip(&self, exchange: &Exchange<'_>, location: &Location) -> bool {
-        gzip::is_compressible(self, exchange, location)
-    }
-
-    /// `expires`: an Expires and a Cache-Control field.
-    fn encode_expires(&self, expires: Option<&Expires>, exchange: &Exchange<'_>, out: &mut Vec<u8>) {
-        let now = i64::from(exchange.now.secs());
-        let moment = match (expires, self.last_modified) {
-            (Some(Expires::Modified(seconds)), Some(modified)) => modified.saturating_add(*seconds),
-            (Some(Expires::In(seconds) | Expires::Modified(seconds)), _) => now.saturating_add(*seconds),
-            (Some(Expires::Epoch), _) => {
-                return out.extend_from_slice(b"Expires: Thu, 01 Jan 1970 00:00:01 GMT\r\nCache-Control: no-cache\r\n");
-            }
-            (Some(Expires::Max), _) => {
-                return out.extend_from_slice(
-                    b"Expires: Thu, 31 Dec 2037 23:55:55 GMT\r\nCache-Control: max-age=315360000\r\n",
-                );
-            }
-            (None, _) => return,
-        };
-        field(EXPIRES, &date::format_http_date(moment), out);
-        if moment < now {
-            out.extend_from_slice(b"Cache-Control: no-cache\r\n");
-        } else {
-            out.extend_from_slice(b"Cache-Control: max-age=");
-            decimal(moment.abs_diff(now), out);
-            out.extend_from_slice(b"\r\n");
+    sink.status(status);
+    sink.field("Server", (if core.server_tokens { SERVER_FULL } else { SERVER }).as_bytes());
+    sink.date(i64::from(exchange.now.secs()));
+    if let Some(content_type) = reply.content_type.as_ref().filter(|_| status != 204) {
+        match charset(content_type, exchange, core) {
+            Some(charset) => sink.field("Content-Type", &charset),
+            None => sink.field("Content-Type", content_type.as_bytes()),
         }
     }
-
-    fn encode_length(&self, status: u16, streamed: bool, out: &mut Vec<u8>) {
-        let length = match &self.body {
-            _ if streamed || status == 204 => return,
-            Body::Stream | Body::Absent => return,
-            Body::HeaderOnly => 0,
-            Body::Full(bytes) => bytes.len() as u64,
-        };
-        out.extend_from_slice(b"Content-Length: ");
-        decimal(length, out);
-        out.extend_from_slice(b"\r\n");
+    if let Some(length) = content_length(reply, streamed || status == 204) {
+        sink.field("Content-Length", decimal(length, &mut [0; 20]));
     }
+    if let Some(seconds) = reply.last_modified
+        && matches!(status, 200 | 206 | 304)
+        && !adds("Last-Modified", core, true)
+    {
+        sink.last_modified(seconds);
+    }
+    if let Some(target) = reply.location.as_ref().filter(|target| becomes_absolute(target, core)) {
+        sink.field("Location", &absolute(target, exchange, core));
+    }
+    if chunked && !own_chunks {
+        sink.chunked();
+    }
+    sink.connection(keep_alive, core.keepalive_header);
+    // Whether gzip is refused only by what the client accepts, so that caches must be told.
+    let varies = || reply.gzip || gzip::is_compressible(reply, exchange, location);
+    if core.gzip.as_ref().is_some_and(|gzip| gzip.vary && varies()) {
+        sink.field("Vary", b"Accept-Encoding");
+    }
+    write_fields(reply, exchange, core, status, sink);
+    sink.end();
+    framing
+}
 
-    /// The fields of the handler, then those of the configuration.
-    fn encode_fields(&self, exchange: &Exchange<'_>, location: &Location, status: u16, out: &mut Vec<u8>) {
-        let core = &location.core;
-        let safe = matches!(status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308);
-        let expires = core.expires.as_ref().filter(|_| safe);
-        for (name, value) in exchange.carried.iter().filter(|(name, _)| !is_of_ranges(name)) {
-            field(name, value, out);
-        }
-        if let Some(target) = self.location.as_ref().filter(|target| !becomes_absolute(target, location)) {
-            encode_location(target, exchange, location, out);
-        }
-        let mut expires_sent = false;
-        let tagged = adds("ETag", location, safe);
-        for (name, value) in &self.headers {
-            if is_of_ranges(name) || (tagged && name == "ETag") {
-                continue;
-            }
-            let replaced = expires.is_some() && (name == EXPIRES || name == CACHE_CONTROL);
-            if !replaced {
-                field(name, value, out);
-            } else if !expires_sent {
-                expires_sent = true;
-                self.encode_expires(expires, exchange, out);
-            }
-        }
-        if !expires_sent {
-            self.encode_expires(expires, exchange, out);
-        }
-        if self.own_chunks && self.body == Body::Stream {
-            out.extend_from_slice(CHUNKED);
-        }
-        for added in core.add_headers.iter() {
-            if !safe && !added.always {
-                continue;
-            }
-            let start = out.len();
-            out.extend_from_slice(added.name.as_bytes());
-            out.extend_from_slice(b": ");
-            let value = out.len();
-            exchange.write_value(&added.value, out);
-            remove_line_ends(value, out);
-            if out.len() == value {
-                out.truncate(start);
-            } else {
-                out.extend_from_slice(b"\r\n");
-            }
-        }
-        let carried = exchange.carried.iter().map(|(name, value)| (*name, value.as_slice()));
-        let own = self.headers.iter().map(|(name, value)| (&**name, &**value));
-        for (name, value) in carried.chain(own).filter(|(name, _)| is_of_ranges(name)) {
-            field(name, value, out);
-        }
-        if self.gzip {
-            out.extend_from_slice(b"Content-Encoding: gzip\r\n");
-        }
+/// A content type with the `charset` that is added to it.
+fn charset(content_type: &str, exchange: &Exchange<'_>, core: &Core) -> Option<Vec<u8>> {
+    let charset = core.charset.as_ref().filter(|charset| charset.is_for(content_type))?;
+    let name = without_line_ends(&exchange.value(&charset.name));
+    (!name.is_empty()).then(|| [content_type.as_bytes(), b"; charset=", &name].concat())
+}
+
+fn content_length(reply: &Reply, untold: bool) -> Option<u64> {
+    match &reply.body {
+        _ if untold => None,
+        Body::Stream | Body::Framed(_) | Body::Absent => None,
+        Body::HeaderOnly => Some(0),
+        Body::Full(bytes) => Some(bytes.len() as u64),
     }
 }
 
-const CHUNKED: &[u8] = b"Transfer-Encoding: chunked\r\n";
+/// The fields of the handler, then those of the configuration.
+fn write_fields(reply: &Reply, exchange: &Exchange<'_>, core: &Core, status: u16, sink: &mut impl HeadSink) {
+    let safe = matches!(status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308);
+    let expires = core.expires.as_ref().filter(|_| safe);
+    for (name, value) in exchange.carried.iter().filter(|(name, _)| !is_of_ranges(name)) {
+        sink.field(name, value);
+    }
+    if let Some(target) = reply.location.as_ref().filter(|target| !becomes_absolute(target, core)) {
+        sink.field("Location", &without_line_ends(target));
+    }
+    let mut expires_sent = false;
+    let tagged = adds("ETag", core, safe);
+    for (name, value) in &reply.headers {
+        if is_of_ranges(name) || (tagged && name == "ETag") {
+            continue;
+        }
+        match expires {
+            Some(expires) if name == EXPIRES || name == CACHE_CONTROL => {
+                if !std::mem::replace(&mut expires_sent, true) {
+                    write_expires(expires, reply, exchange, sink);
+                }
+            }
+            _ => sink.field(name, value),
+        }
+    }
+    if let Some((prefix, tag)) = reply.etag.filter(|_| !tagged) {
+        sink.etag(prefix, tag);
+    }
+    if let Some(expires) = expires.filter(|_| !expires_sent) {
+        write_expires(expires, reply, exchange, sink);
+    }
+    if reply.own_chunks && reply.body.is_streamed() {
+        sink.chunked();
+    }
+    let mut value = Vec::new();
+    for added in core.add_headers.iter().filter(|added| safe || added.always) {
+        value.clear();
+        exchange.write_value(&added.value, &mut value);
+        value.retain(|byte| !is_line_end(*byte));
+        if !value.is_empty() {
+            sink.field(&added.name, &value);
+        }
+    }
+    let carried = exchange.carried.iter().map(|(name, value)| (*name, value.as_slice()));
+    let own = reply.headers.iter().map(|(name, value)| (&**name, &**value));
+    for (name, value) in carried.chain(own).filter(|(name, _)| is_of_ranges(name)) {
+        sink.field(name, value);
+    }
+    if reply.gzip {
+        sink.field("Content-Encoding", b"gzip");
+    }
+}
+
+/// `expires`: an Expires and a Cache-Control field.
+fn write_expires(expires: &Expires, reply: &Reply, exchange: &Exchange<'_>, sink: &mut impl HeadSink) {
+    let now = i64::from(exchange.now.secs());
+    let moment = match (expires, reply.last_modified) {
+        (Expires::Modified(seconds), Some(modified)) => modified.saturating_add(*seconds),
+        (Expires::In(seconds) | Expires::Modified(seconds), _) => now.saturating_add(*seconds),
+        (Expires::Epoch, _) => {
+            sink.field(EXPIRES, b"Thu, 01 Jan 1970 00:00:01 GMT");
+            return sink.field(CACHE_CONTROL, b"no-cache");
+        }
+        (Expires::Max, _) => {
+            sink.field(EXPIRES, b"Thu, 31 Dec 2037 23:55:55 GMT");
+            return sink.field(CACHE_CONTROL, b"max-age=315360000");
+        }
+    };
+    sink.field(EXPIRES, &date::format_http_date(moment));
+    if moment < now {
+        sink.field(CACHE_CONTROL, b"no-cache");
+    } else {
+        sink.field(CACHE_CONTROL, format!("max-age={}", moment.abs_diff(now)).as_bytes());
+    }
+}
 
 /// Whether `add_header` gives this field, which takes the place of the reply's own.
-fn adds(name: &str, location: &Location, safe: bool) -> bool {
-    location.core.add_headers.iter().any(|added| (safe || added.always) && added.name.eq_ignore_ascii_case(name))
+fn adds(name: &str, core: &Core, safe: bool) -> bool {
+    core.add_headers.iter().any(|added| (safe || added.always) && added.name.eq_ignore_ascii_case(name))
 }
 
 /// Fields about byte ranges come last, as they are decided last.
@@ -208,43 +204,36 @@ fn is_of_ranges(name: &str) -> bool {
 }
 
 /// Whether a redirection's target, a path, is made a URL of this server. Other targets stand among the other fields.
-fn becomes_absolute(target: &[u8], location: &Location) -> bool {
-    target.starts_with(b"/") && location.core.absolute_redirect
+fn becomes_absolute(target: &[u8], core: &Core) -> bool {
+    target.starts_with(b"/") && core.absolute_redirect
 }
 
-fn status_line(status: u16, out: &mut Vec<u8>) {
-    if status == 200 {
-        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-        return;
+/// A path as a URL of this server.
+fn absolute(target: &[u8], exchange: &Exchange<'_>, core: &Core) -> Vec<u8> {
+    let tls = exchange.peer.tls.is_some();
+    let mut url = (if tls { "https://" } else { "http://" }).as_bytes().to_vec();
+    let name = exchange.server.name.as_bytes();
+    match exchange.peer.local.ip() {
+        _ if core.server_name_in_redirect && !name.is_empty() => url.extend_from_slice(name),
+        _ if !exchange.host.is_empty() => url.extend_from_slice(&exchange.host),
+        Some(ip) if ip.is_ipv6() => url.extend_from_slice(format!("[{ip}]").as_bytes()),
+        Some(ip) => url.extend_from_slice(ip.to_string().as_bytes()),
+        None => url.extend_from_slice(name),
     }
-    out.extend_from_slice(b"HTTP/1.1 ");
-    decimal(u64::from(status), out);
-    out.push(b' ');
-    out.extend_from_slice(reason(status).as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
-pub(super) fn field(name: &str, value: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Takes CR, LF and NUL out of what was appended from `start` on: they would begin a field of the client's choice.
-fn remove_line_ends(start: usize, out: &mut Vec<u8>) {
-    let Some(appended) = out.get(start..) else { return };
-    if memchr::memchr3(b'\r', b'\n', 0, appended).is_some() {
-        let mut at = 0;
-        out.retain(|byte| {
-            at += 1;
-            at <= start || !is_line_end(*byte)
-        });
+    let usual = if tls { 443 } else { 80 };
+    if let Some(port) = exchange.peer.local.port().filter(|&port| core.port_in_redirect && port != usual) {
+        url.extend_from_slice(format!(":{port}").as_bytes());
     }
+    url.extend(target.iter().filter(|byte| !is_line_end(**byte)));
+    url
 }
 
-fn decimal(number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0u8; 20];
+fn without_line_ends(value: &[u8]) -> Vec<u8> {
+    value.iter().copied().filter(|byte| !is_line_end(*byte)).collect()
+}
+
+/// The digits of a number.
+pub(super) fn decimal(number: u64, digits: &mut [u8; 20]) -> &[u8] {
     let mut rest = number;
     let mut used = 0;
     for slot in digits.iter_mut().rev() {
@@ -255,41 +244,13 @@ fn decimal(number: u64, out: &mut Vec<u8>) {
             break;
         }
     }
-    out.extend_from_slice(digits.get(20 - used..).unwrap_or_default());
-}
-
-/// `Location`; a path becomes a URL of this server where `absolute_redirect` is on.
-fn encode_location(target: &[u8], exchange: &Exchange<'_>, location: &Location, out: &mut Vec<u8>) {
-    let core = &location.core;
-    out.extend_from_slice(b"Location: ");
-    if becomes_absolute(target, location) {
-        let tls = exchange.peer.tls.is_some();
-        out.extend_from_slice(if tls { b"https://" } else { b"http://" });
-        let name = exchange.server.name.as_bytes();
-        match exchange.peer.local.ip() {
-            _ if core.server_name_in_redirect && !name.is_empty() => out.extend_from_slice(name),
-            _ if !exchange.host.is_empty() => out.extend_from_slice(&exchange.host),
-            Some(ip) if ip.is_ipv6() => out.extend_from_slice(format!("[{ip}]").as_bytes()),
-            Some(ip) => out.extend_from_slice(ip.to_string().as_bytes()),
-            None => out.extend_from_slice(name),
-        }
-        let usual = if tls { 443 } else { 80 };
-        if let Some(port) = exchange.peer.local.port()
-            && core.port_in_redirect
-            && port != usual
-        {
-            out.push(b':');
-            decimal(u64::from(port), out);
-        }
-    }
-    out.extend(target.iter().filter(|byte| !is_line_end(**byte)));
-    out.extend_from_slice(b"\r\n");
+    digits.get(20 - used..).unwrap_or_default()
 }
 
 /// Whether the connection may serve another request after this one: what the client asks for, within the bounds of the
 /// location.
 pub(super) fn keep_alive(exchange: &Exchange<'_>, location: &Location, requests: u64) -> bool {
-    let head = exchange.head;
+    let head = &exchange.head;
     let core = &location.core;
     if exchange.route.close || core.keepalive_timeout == 0 || requests >= core.keepalive_requests {
         return false;

@@ -2,23 +2,22 @@
 //! at its end.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::listener_place::ListenerPlace;
 use crate::conf::Settings;
-use crate::conf::settings::Server;
+use crate::conf::settings::Listener;
 use crate::model::Now;
+use crate::push::context::Context;
 use crate::request::peer::Peer;
 use crate::site::access_log::Outcome;
 use crate::site::exchange::Exchange;
 use crate::site::limiter::Hold;
 use crate::site::log_files::{OpenLines, open_lines};
-use crate::wire::workbench::Workbench;
 
 /// What a connection carries from request to request.
 pub struct Session {
     /// Who is at the other end.
-    pub peer: Peer,
+    pub peer: Rc<Peer>,
     /// The socket it came by.
     pub place: Rc<ListenerPlace>,
     /// Requests answered so far.
@@ -31,8 +30,6 @@ pub struct Session {
     pub(super) published: bool,
     /// Whether the bytes read ahead are part of a head whose time is running.
     pub(super) reading_head: bool,
-    /// The request that begins `ahead` has passed `limit_req`, after which it waits so many milliseconds.
-    pub delayed: Option<u64>,
     /// The connection as `limit_conn` counts it while it is a subscriber.
     holds: Vec<Hold>,
     /// What is to be logged when the subscription ends.
@@ -50,7 +47,7 @@ struct Late {
 
 impl Session {
     /// What a new connection carries; `ahead`: bytes of its first request that have been read already.
-    pub fn new(peer: Peer, place: Rc<ListenerPlace>, ahead: Vec<u8>) -> Box<Self> {
+    pub fn new(peer: Rc<Peer>, place: Rc<ListenerPlace>, ahead: Vec<u8>) -> Box<Self> {
         Box::new(Self {
             peer,
             place,
@@ -58,30 +55,28 @@ impl Session {
             ahead,
             overrun: false,
             published: false,
-            delayed: None,
-            holds: Vec::new(),
             reading_head: false,
+            holds: Vec::new(),
             late: None,
         })
     }
 
-    /// The default server of the socket, whose values count until a request has named one; `None` if a reload has taken the
-    /// socket away.
-    pub(super) fn default_server<'a>(&mut self, settings: &'a Settings) -> Option<&'a Arc<Server>> {
-        self.peer.listener = self.place.index();
-        settings.listeners.get(self.peer.listener).map(|listener| &listener.names.default)
+    /// The socket in the settings in force, whose default server's values count until a request has named another; `None` if
+    /// a reload has taken the socket away.
+    pub(super) fn listener<'s>(&self, settings: &'s Settings) -> Option<&'s Listener> {
+        settings.listeners.get(self.place.index())
     }
 
     /// Whether this is a publisher that is ahead of the workers.
-    pub(super) fn must_wait(&mut self, bench: &Workbench) -> bool {
-        std::mem::take(&mut self.published) && bench.context.worker.hub().is_congested()
+    pub(super) fn must_wait(&mut self, context: &Context) -> bool {
+        std::mem::take(&mut self.published) && context.worker.hub().is_congested()
     }
 
     /// How long the next bytes may take, milliseconds: between requests `keepalive_timeout`, for a whole head
     /// `client_header_timeout`; `None` while the time of a head is running already.
-    pub(super) fn patience(&mut self, bench: &Workbench) -> Option<u64> {
-        let settings = bench.context.settings();
-        let Some(server) = self.default_server(&settings) else { return Some(0) };
+    pub(super) fn patience(&mut self, context: &Context) -> Option<u64> {
+        let settings = context.settings();
+        let Some(server) = self.listener(&settings).map(|listener| &listener.names.default) else { return Some(0) };
         if self.ahead.is_empty() {
             self.reading_head = false;
             let idle =
@@ -102,12 +97,12 @@ impl Session {
     }
 
     /// Counts a subscription off that is over, and writes its lines; `complete`: it ended as it should.
-    pub(super) fn end_subscription(&mut self, bench: &Workbench, complete: bool) {
+    pub(super) fn end_subscription(&mut self, context: &Context, complete: bool) {
         self.holds.clear();
         let Some(late) = self.late.take() else { return };
-        let now = bench.context.worker.now();
+        let now = context.worker.now();
         let status = if complete || late.answered { late.status } else { 499 };
         let request_time = now.0.saturating_sub(late.began.0);
-        bench.context.logs.write(&late.lines, &Outcome { status, request_time, now, complete, ..Outcome::default() });
+        context.logs.write(&late.lines, &Outcome { status, request_time, now, complete, ..Outcome::default() });
     }
 }

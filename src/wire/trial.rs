@@ -13,7 +13,7 @@ use tokio::task::{LocalSet, spawn_local};
 use super::listener_place::ListenerPlace;
 use super::session::Session;
 use super::workbench::Workbench;
-use super::{connection, http2};
+use super::{http1::connection, http2};
 use crate::conf::{self, LoadOptions};
 use crate::delivery::{Connection, Stream, Tally, Worker};
 use crate::hub::{Census, Hub, HubOptions};
@@ -61,8 +61,8 @@ pub(crate) fn with_trial(locations: &str, test: impl AsyncFnOnce(&Trial)) {
 }
 
 impl Trial {
-    fn peer() -> Peer {
-        Peer { remote: PeerAddress::Unix, local: PeerAddress::Unix, listener: 0, tls: None, proxy: None, connection: 1 }
+    fn peer() -> Rc<Peer> {
+        Rc::new(Peer { remote: PeerAddress::Unix, local: PeerAddress::Unix, tls: None, proxy: None, connection: 1 })
     }
 
     /// A client of HTTP/1.

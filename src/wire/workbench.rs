@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::waiting_head::WaitingHead;
+use super::http1::waiting_head::WaitingHead;
 use crate::conf::Settings;
 use crate::push::context::Context;
 

@@ -1,16 +1,9 @@
-//! One HTTP/2 connection: its streams are requests like those of HTTP/1, answered by the same engine.
+//! One HTTP/2 connection: its streams are requests that come by the service.
 //!
-//! hyper speaks the protocol. A request is written down as a head of HTTP/1 ([`request`]) and answered through a connection
-//! without a socket ([`stream`]), whose outbox becomes the body of the response ([`answer`]) or goes through the tunnel of a
-//! websocket ([`tunnel`]). Invariant: nothing is read out of an outbox before HTTP/2 has room for it, so that a subscriber
-//! that does not read is found like any other.
+//! hyper speaks the protocol; this file is about how long a connection lasts and how it ends.
 
-mod answer;
-mod request;
-mod stream;
 mod task;
-mod tunnel;
-mod wire;
+mod transport;
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -22,8 +15,9 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use tokio::task::spawn_local;
 
-use self::wire::Wire;
+use self::transport::Transport;
 use super::listener_place::ListenerPlace;
+use super::service::{self, Visit};
 use crate::conf::settings::Server;
 use crate::delivery::{Connection, Event, Stream};
 use crate::request::peer::Peer;
@@ -43,7 +37,7 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 struct Shared {
     bench: Rc<Workbench>,
     place: Rc<ListenerPlace>,
-    peer: Peer,
+    peer: Rc<Peer>,
     /// Stands for the connection in the worker: it counts, has the deadline, and is told to close.
     control: Rc<Connection>,
     requests: Cell<u64>,
@@ -55,12 +49,11 @@ pub async fn serve_http2(
     bench: Rc<Workbench>,
     stream: Stream,
     place: Rc<ListenerPlace>,
-    mut peer: Peer,
+    peer: Rc<Peer>,
     first: Vec<u8>,
 ) {
-    peer.listener = place.index();
     let settings = bench.context.settings();
-    let Some(listener) = settings.listeners.get(peer.listener) else { return };
+    let Some(listener) = settings.listeners.get(place.index()) else { return };
     let server = &listener.names.default;
     let mut builder = Builder::new(Local);
     builder
@@ -81,8 +74,11 @@ pub async fn serve_http2(
         open: Cell::new(0),
     });
     let of_service = Rc::clone(&shared);
-    let service = service_fn(move |request| stream::answer(Rc::clone(&of_service), request));
-    let mut connection = pin!(builder.serve_connection(Wire::new(stream, first), service));
+    let service = service_fn(move |request| {
+        let shared = Rc::clone(&of_service);
+        async move { service::answer(shared.begin(), request).await }
+    });
+    let mut connection = pin!(builder.serve_connection(Transport::new(stream, first), service));
     let mut leaving = false;
     let ended = std::future::poll_fn(|cx| {
         while let Some(leave) = shared.poll_leave(cx, leaving) {
@@ -132,12 +128,15 @@ impl Shared {
         }
     }
 
-    /// A stream begins; the number of its request.
-    fn begin(&self) -> u64 {
+    /// A stream begins.
+    fn begin(self: &Rc<Self>) -> Visit {
         self.open.set(self.open.get() + 1);
         self.requests.set(self.requests.get() + 1);
         self.bench.context.worker.set_deadline(&self.control, None);
-        self.requests.get()
+        let (bench, peer, place) = (Rc::clone(&self.bench), Rc::clone(&self.peer), Rc::clone(&self.place));
+        let visit = Visit::new(bench, peer, place, self.requests.get(), Box::new(OpenStream(Rc::clone(self))));
+        task::belongs_to(visit.connection());
+        visit
     }
 
     /// A stream is over; after the last one the connection may stay idle for a while.
@@ -161,6 +160,15 @@ impl Shared {
     fn close_soon(&self) {
         self.control.close_soon();
         self.control.wake();
+    }
+}
+
+/// A stream that is open; dropping it ends it.
+struct OpenStream(Rc<Shared>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

@@ -127,11 +127,13 @@ fn directives_of_old_versions_are_read_with_a_warning() {
 
 #[test]
 fn a_user_that_does_not_exist_is_a_warning() {
+    const CONFIGURATION: &str = "user nobody-of-that-name; pid x.pid; events { } http { push_stream_shared_memory_size 4m; server { listen 127.0.0.1:1; \
+        location /pub { push_stream_publisher; push_stream_channels_path $arg_id; } } }";
     let file = std::fs::read_to_string("/proc/self/status").unwrap();
     let root = file.lines().any(|line| line.starts_with("Uid:\t0\t"));
-    let output = crate::support::test_whole(&[], "user nobody-of-that-name; pid x.pid; events { } http { }");
+    let output = crate::support::test_whole(&[], CONFIGURATION);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("[warn]"), "{said}");
-    let strict = crate::support::test_whole(&["--strict"], "user nobody-of-that-name; pid x.pid; events { } http { }");
+    let strict = crate::support::test_whole(&["--strict"], CONFIGURATION);
     assert_eq!(strict.status.success(), !root);
 }

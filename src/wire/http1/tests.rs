@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::spelled::Spelled;
 use crate::conf::Settings;
 use crate::conf::settings::*;
 use crate::conf::variable::{Definition, Geo, Map, Source};
 use crate::push::fields::CorsSide;
-use crate::push::fields::{cors_headers, etag, expires_headers};
+use crate::push::fields::{cors_headers, etag_prefix, expires_headers};
 use crate::request::head::{BadHead, RequestHead};
 use crate::request::peer::PeerAddress;
 use crate::request::reply::Reply;
@@ -15,7 +16,7 @@ use crate::site::exchange::Exchange;
 use crate::site::fixture::*;
 use crate::site::gzip;
 use crate::site::phases::{Routed, authorized, error_reply, route};
-use crate::wire::reply_head::{Framing, keep_alive};
+use crate::wire::reply_head::{Framing, keep_alive, write_head};
 
 /// A site of one server with these locations.
 fn site(all: Vec<Location>) -> Settings {
@@ -277,7 +278,7 @@ fn a_handler_can_fail_through_error_page() {
         let Routed::Serve(location) = route(exchange) else { panic!("a publisher serves") };
         let reply = error_reply(exchange, location, 500);
         let mut out = Vec::new();
-        let framing = reply.encode_head(exchange, exchange.location, true, &mut out);
+        let framing = write_head(&reply, exchange, exchange.location, true, &mut Spelled::new(&mut out));
         assert!(out.starts_with(b"HTTP/1.1 500 Internal Server Error\r\n"));
         assert!(!framing.keep_alive && framing.with_body);
     });
@@ -463,20 +464,18 @@ fn set_args_changes_the_arguments() {
 #[test]
 fn bad_hosts_and_bad_paths_are_refused() {
     let settings = site(vec![]);
-    let peer = peer();
     for (target, host) in [("/", "a b"), ("/", ""), ("/%zz", "a"), ("/..", "a"), ("/%00", "a")] {
         let bytes = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-        let head = head(&bytes);
-        assert_eq!(Exchange::new(&settings, &peer, &head, NOW, 1).err(), Some(BadHead::BadRequest), "{bytes:?}");
+        let refused = exchange(&settings, &bytes).err().map(|refused| refused.bad);
+        assert_eq!(refused, Some(BadHead::BadRequest), "{bytes:?}");
     }
 }
 
 #[test]
 fn an_unreadable_request_is_answered_by_the_default_server() {
     let settings = site(vec![]);
-    let peer = peer();
     let head = RequestHead::unreadable(b"");
-    let mut exchange = Exchange::unreadable(&settings, &peer, &head, NOW, 1);
+    let mut exchange = Exchange::unreadable(&settings, &settings.listeners[0], peer(), head, NOW, 1);
     let location = exchange.location;
     let reply = error_reply(&mut exchange, location, BadHead::HeaderTooLarge.status());
     let (head, framing) = encode(&reply, &exchange);
@@ -487,10 +486,20 @@ fn an_unreadable_request_is_answered_by_the_default_server() {
     assert_eq!(exchange.remote, PeerAddress::Ip("127.0.0.1:50000".parse().unwrap()));
 }
 
+trait Tagged {
+    fn tagged(self, tag: i64) -> Self;
+}
+
+impl Tagged for Reply {
+    fn tagged(self, tag: i64) -> Self {
+        Self { etag: Some((etag_prefix(Line::V05), tag)), ..self }
+    }
+}
+
 fn encode(reply: &Reply, exchange: &Exchange<'_>) -> (String, Framing) {
     let mut out = Vec::new();
     let keep = keep_alive(exchange, exchange.location, exchange.requests);
-    let framing = reply.encode_head(exchange, exchange.location, keep, &mut out);
+    let framing = write_head(reply, exchange, exchange.location, keep, &mut Spelled::new(&mut out));
     (String::from_utf8(out).unwrap(), framing)
 }
 
@@ -516,7 +525,7 @@ fn a_head_has_the_order_of_nginx() {
     let reply = Reply::stream(200, "text/plain")
         .with(cors_headers(Line::V05, CorsSide::Subscriber, Some(b"*"), "GET"))
         .with(expires_headers())
-        .with([etag(Line::V05, 3)]);
+        .tagged(3);
     let reply = Reply { last_modified: Some(1_795_373_030), ..reply };
     let (head, framing) = head_of(&reply, core, "GET /", &[]);
     assert_eq!(
@@ -557,7 +566,7 @@ fn no_value_can_begin_a_field() {
 fn expires_takes_the_place_of_the_modules_pair() {
     let mut core = core();
     core.expires = Some(Expires::In(3600));
-    let reply = Reply::header_only(200).with(expires_headers()).with([etag(Line::V05, 1)]);
+    let reply = Reply::header_only(200).with(expires_headers()).tagged(1);
     let (head, _) = head_of(&reply, core.clone(), "GET /", &[]);
     let pair = "Expires: Sun, 22 Nov 2026 19:43:51 GMT\r\nCache-Control: max-age=3600\r\nEtag: W/1\r\n\r\n";
     assert!(head.ends_with(pair), "{head}");
@@ -578,15 +587,13 @@ fn connections_are_kept_as_the_client_and_the_location_want() {
     assert!(!kept(&Reply { close: true, ..reply.clone() }, core(), &[]));
 
     let settings = site(vec![location(1, "/")]);
-    let peer = peer();
     for (bytes, reply, expected, has_head) in [
         ("GET / HTTP/1.0\r\n\r\n", &reply, false, true),
         ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", &reply, true, true),
         ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", &stream, false, true),
         ("GET /\r\n", &reply, false, false),
     ] {
-        let head = head(bytes);
-        let exchange = Exchange::new(&settings, &peer, &head, NOW, 1).unwrap();
+        let exchange = exchange(&settings, bytes).unwrap();
         let (text, framing) = encode(reply, &exchange);
         assert_eq!((framing.keep_alive, !text.is_empty(), framing.chunked), (expected, has_head, false), "{bytes:?}");
     }
@@ -662,10 +669,9 @@ proptest::proptest! {
     fn no_request_panics(target in "/[ -~]{0,40}", value in "[ -~]{0,40}", name in "(Host|Range|Authorization|Cookie|Via|X)") {
         let settings = guarded(&Directory(std::env::temp_dir().join("pushstreamd-http-none")));
         let bytes = format!("GET {target} HTTP/1.0\r\n{name}: {value}\r\n\r\n");
-        let peer = peer();
         let limits = crate::request::head::HeadLimits::of(&settings.listeners[0].names.default, false);
-        if let Ok(Some((head, _))) = crate::request::head::parse(bytes.as_bytes(), &limits)
-            && let Ok(mut exchange) = Exchange::new(&settings, &peer, &head, NOW, 1)
+        if let Ok(Some((head, _))) = crate::request::head_parser::parse(bytes.as_bytes(), &limits)
+            && let Ok(mut exchange) = Exchange::new(&settings, &settings.listeners[0], peer(), head, NOW, 1)
         {
             let routed = route(&mut exchange);
             if let Routed::Reply(reply) = routed {

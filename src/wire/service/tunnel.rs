@@ -1,4 +1,4 @@
-//! A websocket over HTTP/2 (RFC 8441): what the outbox holds goes into the tunnel, what comes out of it to the session.
+//! A websocket that has no socket of its own: what the outbox holds goes into the tunnel, what comes out of it to the session.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -9,11 +9,11 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
-use super::stream::OpenStream;
+use super::visit::Visit;
 use crate::delivery::{Connection, Event};
 use crate::push::websocket::Received;
 pub(super) use crate::push::websocket::Session;
-use crate::wire::connection::catch_up;
+use crate::wire::http1::connection::catch_up;
 
 /// Bytes for one read.
 const READ: usize = 4 * 1024;
@@ -26,35 +26,35 @@ enum Work {
     Send,
     /// The subscription is over; its last bytes are in the outbox.
     Ended,
-    /// The stream is of no more use.
+    /// The visit is of no more use.
     Broken,
 }
 
 /// Serves a websocket until it ends; without a session only what waits is sent.
-pub(super) async fn serve(mut stream: OpenStream, session: Option<Box<Session>>, upgrade: OnUpgrade) {
+pub(super) async fn serve(mut visit: Visit, session: Option<Box<Session>>, upgrade: OnUpgrade) {
     let Ok(upgraded) = upgrade.await else { return };
     let (mut reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
     // From now on the client has `send_timeout` to take what waits.
-    stream.shared().bench.context.worker.flush(stream.connection());
+    visit.context().worker.flush(visit.connection());
     let ended = match session {
-        Some(session) => pump(&stream, session, &mut reader, &mut writer).await,
+        Some(session) => pump(&visit, session, &mut reader, &mut writer).await,
         None => Ok(()),
     };
-    stream.shared().bench.context.worker.unsubscribe(stream.connection());
-    if ended.is_ok() && send(stream.connection(), &mut writer).await.is_ok() && writer.shutdown().await.is_ok() {
-        stream.complete();
+    visit.context().worker.unsubscribe(visit.connection());
+    if ended.is_ok() && send(visit.connection(), &mut writer).await.is_ok() && writer.shutdown().await.is_ok() {
+        visit.complete();
     }
 }
 
 /// Both directions until the websocket is over.
 async fn pump(
-    stream: &OpenStream,
+    visit: &Visit,
     mut session: Box<Session>,
     reader: &mut ReadHalf<Tunnel>,
     writer: &mut WriteHalf<Tunnel>,
 ) -> io::Result<()> {
-    let connection = stream.connection();
-    let context = &stream.shared().bench.context;
+    let connection = visit.connection();
+    let context = visit.context();
     let mut input = [0; READ];
     loop {
         tokio::select! {
@@ -73,7 +73,7 @@ async fn pump(
                     match session.receive(context, connection, &mut bytes) {
                         Received::All => break,
                         Received::Over => return Ok(()),
-                        Received::Ahead => catch_up(&stream.shared().bench).await,
+                        Received::Ahead => catch_up(context).await,
                     }
                 }
             }

@@ -12,19 +12,19 @@ use crate::delivery::Stream;
 const READ: usize = 16 * 1024;
 
 /// The stream below an HTTP/2 connection.
-pub(super) struct Wire {
+pub(super) struct Transport {
     stream: Stream,
     /// Read already, given to the reader first.
     first: Vec<u8>,
 }
 
-impl Wire {
+impl Transport {
     pub(super) fn new(stream: Stream, first: Vec<u8>) -> Self {
         Self { stream, first }
     }
 }
 
-impl Read for Wire {
+impl Read for Transport {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut room: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         if !self.first.is_empty() {
             let some = self.first.len().min(room.remaining());
@@ -47,7 +47,7 @@ impl Read for Wire {
     }
 }
 
-impl Write for Wire {
+impl Write for Transport {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }

@@ -38,8 +38,8 @@ impl Waiter {
         keep: bool,
     ) -> Self {
         let shared = |body: Body, keep: bool| {
-            let head = heads.head(body, None, None);
-            bench.share(WaitingHead::new(head, exchange.settings.compat.line, exchange, location, keep))
+            let head = heads.head(body, Some(0), Some(0));
+            bench.share(WaitingHead::new(&head, exchange, location, keep))
         };
         let full = shared(Body::Stream, keep);
         let keeps = full.framing.keep_alive;
@@ -62,12 +62,12 @@ impl Waiter {
         if let Some(connection) = self.ends.as_ref().and_then(Weak::upgrade) {
             connection.close_soon();
         }
-        Self::answer(&self.full, now, stamp, body)
+        Self::answer(&self.full, now, stamp, false, body)
     }
 
-    fn answer(head: &WaitingHead, now: Now, stamp: Stamp, body: &[u8]) -> Bytes {
+    fn answer(head: &WaitingHead, now: Now, stamp: Stamp, closing: bool, body: &[u8]) -> Bytes {
         let mut out = Vec::with_capacity(head.bytes().len() + 16 + body.len());
-        head.write(now, stamp, &mut out);
+        head.write(now, stamp, closing, &mut out);
         out.extend_from_slice(body);
         out.into()
     }
@@ -83,23 +83,10 @@ impl Waiting for Waiter {
     }
 
     fn timed_out(&self, now: Now, seen: Stamp, closing: bool) -> Bytes {
-        let (head, body) = match &self.empty {
-            Some(head) => (head, Vec::new()),
-            None => (&self.full, self.bodies.timeout().unwrap_or_default()),
-        };
-        let answer = Self::answer(head, now, seen, &body);
-        if closing { closed(&answer) } else { answer }
-    }
-}
-
-/// The same answer on a connection that is closed after it.
-fn closed(answer: &[u8]) -> Bytes {
-    const KEPT: &[u8] = b"\r\nConnection: keep-alive\r\n";
-    match memchr::memmem::find(answer, KEPT) {
-        Some(at) => {
-            let (before, after) = answer.split_at(at);
-            [before, b"\r\nConnection: close\r\n", after.get(KEPT.len()..).unwrap_or_default()].concat().into()
+        if let Some(head) = &self.empty {
+            return Self::answer(head, now, seen, closing, b"");
         }
-        None => Bytes::copy_from_slice(answer),
+        let body = self.bodies.timeout().unwrap_or_default();
+        Self::answer(&self.full, now, seen, closing, &body)
     }
 }

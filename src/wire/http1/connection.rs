@@ -1,19 +1,25 @@
 //! One HTTP/1 connection: request after request, answers in order, subscribers in between.
 //!
-//! A request that has arrived whole is answered without a task switch or a buffer of its own; only bodies still on their
-//! way and questions to other servers take the slow path ([`super::patience`]). A waiting subscriber holds no buffer.
+//! A request that has arrived whole is answered without a task switch; only one whose body is on its way, or that waits for
+//! somebody else, is set aside ([`super::suspended`]). A waiting subscriber holds no buffer.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::patience;
-use super::session::Session;
-use super::turn::Turn;
+use super::body::RequestBody;
+use super::suspended::{self, Suspended};
+use super::turn::{Step, Turn};
+use crate::conf::Settings;
 use crate::delivery::{Connection, Event, Flush};
-use crate::push::websocket;
+use crate::push::context::Context;
+use crate::push::{engine, websocket};
+use crate::request::head::{BadHead, BodyLength, HeadLimits, RequestHead};
+use crate::request::head_parser;
+use crate::site::exchange::{Exchange, Refused};
+use crate::wire::session::Session;
 use crate::wire::workbench::Workbench;
 
-/// Bytes a client may send ahead while it is a subscriber.
+/// Bytes a client may send ahead while it is not listened to.
 const AHEAD: usize = 64 * 1024;
 /// How long a publisher waits before it looks again whether the workers have caught up.
 const CATCH_UP: Duration = Duration::from_millis(1);
@@ -24,12 +30,14 @@ const LINGER: u64 = 5_000;
 
 /// What comes after the requests that were at hand.
 pub(super) enum Next {
+    /// Answer the requests that have been read ahead.
+    Answer,
     /// Wait for more bytes.
     Read,
     /// Wait until the client has taken its answers, then answer the requests read ahead.
     Drain,
-    /// The request that begins the unread bytes needs time.
-    Slow,
+    /// Read the rest of a body that nobody wants, then answer the request behind it.
+    Forget { body: Box<RequestBody>, timeout: u64 },
     /// A stream or long-poll has begun; `close` says what follows its end.
     Subscribed { close: bool },
     /// A websocket has begun.
@@ -40,19 +48,29 @@ pub(super) enum Next {
     Close { linger: bool },
 }
 
+/// How far the requests at hand have been answered.
+enum Stop<'s> {
+    Next(Next),
+    /// The last one has to wait.
+    Suspended(Box<Suspended<'s>>),
+}
+
 /// Serves a connection until it closes.
 pub async fn serve(bench: Rc<Workbench>, connection: Rc<Connection>, mut session: Box<Session>) {
     let _dismissal = Dismissal(&bench, &connection);
-    let mut next = answer_ahead(&bench, &connection, &mut session);
+    let mut next = Next::Answer;
     loop {
         next = match next {
-            Next::Read if session.must_wait(&bench) => {
-                Box::pin(catch_up(&bench)).await;
-                Next::Read
+            Next::Answer | Next::Read if session.must_wait(&bench.context) => {
+                Box::pin(catch_up(&bench.context)).await;
+                next
             }
+            // What was kept of the requests sent ahead ends in the middle of one.
+            Next::Answer if session.overrun => Next::Close { linger: true },
+            Next::Answer => answer(&bench, &connection, &mut session, false).await,
             Next::Read => {
                 if wait_for_bytes(&bench, &connection, &mut session).await {
-                    read_and_answer(&bench, &connection, &mut session)
+                    answer(&bench, &connection, &mut session, true).await
                 } else {
                     break;
                 }
@@ -61,31 +79,23 @@ pub async fn serve(bench: Rc<Workbench>, connection: Rc<Connection>, mut session
                 if !has_read(&connection, &mut session).await {
                     break;
                 }
-                answer_ahead(&bench, &connection, &mut session)
+                Next::Answer
             }
-            Next::Slow => match Box::pin(patience::answer(&bench, &connection, &mut session)).await {
-                // What came with the body is there already: no event of the socket will tell of it.
-                Next::Read => {
-                    if session.must_wait(&bench) {
-                        Box::pin(catch_up(&bench)).await;
-                    }
-                    answer_ahead(&bench, &connection, &mut session)
-                }
-                next => next,
-            },
+            Next::Forget { body, timeout } => {
+                Box::pin(suspended::forget(&bench, &connection, &mut session, body, timeout)).await
+            }
             Next::Subscribed { close } => {
                 let complete = wait_as_subscriber(&bench, &connection, &mut session).await;
-                session.end_subscription(&bench, complete);
+                session.end_subscription(&bench.context, complete);
                 match complete {
-                    true if session.overrun => Next::Close { linger: true },
                     true if close || connection.is_closing() => Next::Close { linger: false },
-                    true => answer_ahead(&bench, &connection, &mut session),
+                    true => Next::Answer,
                     false => break,
                 }
             }
             Next::WebSocket(socket) => {
                 Box::pin(super::websocket::serve(&bench, &connection, &mut session, socket)).await;
-                session.end_subscription(&bench, true);
+                session.end_subscription(&bench.context, true);
                 Next::Close { linger: false }
             }
             Next::LeaveOpen => {
@@ -116,8 +126,8 @@ impl Drop for Dismissal<'_> {
 }
 
 /// Lets a publisher wait until no worker is far behind: its next message would only make their queues longer.
-pub(super) async fn catch_up(bench: &Workbench) {
-    while bench.context.worker.hub().is_congested() {
+pub(in crate::wire) async fn catch_up(context: &Context) {
+    while context.worker.hub().is_congested() {
         tokio::time::sleep(CATCH_UP).await;
     }
 }
@@ -133,7 +143,7 @@ async fn wait_for_bytes(bench: &Workbench, connection: &Rc<Connection>, session:
     if connection.waiting() > UNREAD && !has_read(connection, session).await {
         return false;
     }
-    if let Some(patience) = session.patience(bench) {
+    if let Some(patience) = session.patience(&bench.context) {
         bench.context.worker.set_deadline(connection, Some(patience));
     }
     loop {
@@ -148,70 +158,151 @@ async fn wait_for_bytes(bench: &Workbench, connection: &Rc<Connection>, session:
     }
 }
 
+/// Answers the requests at hand (`read`: after reading once more), the last of them however long it takes.
+async fn answer(bench: &Rc<Workbench>, connection: &Rc<Connection>, session: &mut Session, read: bool) -> Next {
+    let settings = bench.context.settings();
+    let stop = if read {
+        read_and_answer(bench, connection, session, &settings)
+    } else {
+        answer_ahead(bench, connection, session, &settings)
+    };
+    match stop {
+        Stop::Next(next) => next,
+        Stop::Suspended(request) => Box::pin(suspended::finish(bench, connection, session, request)).await,
+    }
+}
+
 /// Reads once and answers every request that is complete.
-fn read_and_answer(bench: &Rc<Workbench>, connection: &Rc<Connection>, session: &mut Session) -> Next {
+fn read_and_answer<'s>(
+    bench: &'s Rc<Workbench>,
+    connection: &Rc<Connection>,
+    session: &mut Session,
+    settings: &'s Settings,
+) -> Stop<'s> {
     let mut input = bench.lend_input();
-    let next = match connection.try_read(&mut input) {
-        Ok(0) => Next::Close { linger: false },
+    let stop = match connection.try_read(&mut input) {
+        Ok(0) => Stop::Next(Next::Close { linger: false }),
         Ok(read) if session.ahead.is_empty() => {
             let bytes = input.get(..read).unwrap_or_default();
-            let (used, next) = answer_all(bench, connection, session, bytes);
+            let (used, stop) = answer_all(bench, connection, session, settings, bytes);
             session.ahead = bytes.get(used..).unwrap_or_default().to_vec();
-            next
+            stop
         }
         Ok(read) => {
             session.ahead.extend_from_slice(input.get(..read).unwrap_or_default());
-            answer_ahead(bench, connection, session)
+            answer_ahead(bench, connection, session, settings)
         }
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Next::Read,
-        Err(_) => Next::Close { linger: false },
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Stop::Next(Next::Read),
+        Err(_) => Stop::Next(Next::Close { linger: false }),
     };
     bench.return_input(input);
-    next
+    stop
 }
 
 /// Answers every complete request among the bytes read ahead.
-pub(super) fn answer_ahead(bench: &Rc<Workbench>, connection: &Rc<Connection>, session: &mut Session) -> Next {
-    if session.ahead.is_empty() {
-        return Next::Read;
-    }
-    let bytes = std::mem::take(&mut session.ahead);
-    let (used, next) = answer_all(bench, connection, session, &bytes);
-    session.ahead = bytes.get(used..).unwrap_or_default().to_vec();
-    next
-}
-
-/// Answers request after request; returns how many bytes were used and what comes next.
-fn answer_all(
-    bench: &Rc<Workbench>,
+fn answer_ahead<'s>(
+    bench: &'s Rc<Workbench>,
     connection: &Rc<Connection>,
     session: &mut Session,
+    settings: &'s Settings,
+) -> Stop<'s> {
+    if session.ahead.is_empty() {
+        return Stop::Next(Next::Read);
+    }
+    let bytes = std::mem::take(&mut session.ahead);
+    let (used, stop) = answer_all(bench, connection, session, settings, &bytes);
+    session.ahead = bytes.get(used..).unwrap_or_default().to_vec();
+    stop
+}
+
+/// Answers request after request; returns how many bytes were used and where it has come to.
+fn answer_all<'s>(
+    bench: &'s Rc<Workbench>,
+    connection: &Rc<Connection>,
+    session: &mut Session,
+    settings: &'s Settings,
     bytes: &[u8],
-) -> (usize, Next) {
+) -> (usize, Stop<'s>) {
     let mut out = bench.lend_output();
-    let mut used = 0;
-    let next = loop {
-        let rest = bytes.get(used..).unwrap_or_default();
+    let mut rest = bytes;
+    let stop = loop {
         if rest.is_empty() {
-            break Next::Read;
+            break Stop::Next(Next::Read);
         }
         if out.len() + connection.waiting() > UNREAD {
-            break Next::Drain;
+            break Stop::Next(Next::Drain);
         }
-        let mut turn = Turn { bench, connection, session: &mut *session, out: &mut out };
-        match turn.answer(rest) {
-            (taken, None) => used += taken,
-            (taken, Some(next)) => {
-                used += taken;
-                break next;
-            }
+        match answer_one(bench, connection, session, settings, &mut rest, &mut out) {
+            None => {}
+            Some(stop) => break stop,
         }
     };
     if !out.is_empty() && bench.context.worker.send(connection, &out) == Flush::Broken {
         connection.give_up();
     }
     bench.return_output(out);
-    (used, next)
+    (bytes.len() - rest.len(), stop)
+}
+
+/// Answers the request that begins `input` and takes it off. `None`: look at the next one.
+fn answer_one<'s>(
+    bench: &'s Rc<Workbench>,
+    connection: &Rc<Connection>,
+    session: &mut Session,
+    settings: &'s Settings,
+    input: &mut &[u8],
+    out: &mut Vec<u8>,
+) -> Option<Stop<'s>> {
+    let Some(listener) = session.listener(settings) else { return Some(Stop::Next(Next::Close { linger: false })) };
+    let limits = HeadLimits::of(&listener.names.default, settings.compat.strict);
+    let (peer, now) = (Rc::clone(&session.peer), bench.context.worker.now());
+    let (mut exchange, refused) = match head_parser::parse(input, &limits) {
+        Ok(None) => return Some(Stop::Next(Next::Read)),
+        Ok(Some((head, length))) => {
+            *input = input.get(length..).unwrap_or_default();
+            match Exchange::new(settings, listener, peer, head, now, session.requests + 1) {
+                Ok(exchange) => (exchange, None),
+                Err(refused) => {
+                    let Refused { exchange, bad } = *refused;
+                    (exchange, Some(bad))
+                }
+            }
+        }
+        Err(bad) => {
+            let head = RequestHead::unreadable(input);
+            (Exchange::unreadable(settings, listener, peer, head, now, session.requests + 1), Some(bad))
+        }
+    };
+    session.requests += 1;
+    exchange.limiter = Some(&bench.context.limiter);
+    if let Some(bad) = refused {
+        return Some(Stop::Next(refuse(bench, connection, session, &mut exchange, bad, input, out)));
+    }
+    let mut body = RequestBody::new(exchange.body);
+    let verdict = engine::decide(&bench.context, &mut exchange);
+    let mut turn = Turn { bench, connection, session, out, exchange: &mut exchange, body: &mut body };
+    match turn.advance(verdict, input) {
+        Step::Done(next) => next.map(Stop::Next),
+        Step::Body(job) => Some(Stop::Suspended(Suspended::for_body(exchange, body, job))),
+        Step::Patience(patience) => Some(Stop::Suspended(Suspended::for_time(exchange, body, patience))),
+    }
+}
+
+/// Answers a request that cannot be understood, and closes: where it ends cannot be told.
+fn refuse<'s>(
+    bench: &'s Rc<Workbench>,
+    connection: &Rc<Connection>,
+    session: &mut Session,
+    exchange: &mut Exchange<'s>,
+    bad: BadHead,
+    input: &mut &[u8],
+    out: &mut Vec<u8>,
+) -> Next {
+    *input = &[];
+    let verdict = engine::refuse(&bench.context, exchange, bad);
+    let mut body = RequestBody::new(BodyLength::None);
+    Turn { bench, connection, session, out, exchange, body: &mut body }.advance(verdict, input);
+    Next::Close { linger: true }
 }
 
 /// Sleeps while the subscription lasts; true when it has ended and everything is sent, false when the peer is gone.
@@ -219,7 +310,7 @@ async fn wait_as_subscriber(bench: &Rc<Workbench>, connection: &Rc<Connection>, 
     loop {
         match connection.event(true, false).await {
             Event::Readable => {
-                if !read_ahead(bench, connection, session) {
+                if read_ahead(bench, connection, session) != Ahead::Open {
                     bench.context.worker.unsubscribe(connection);
                     return false;
                 }
@@ -231,22 +322,34 @@ async fn wait_as_subscriber(bench: &Rc<Workbench>, connection: &Rc<Connection>, 
     }
 }
 
-/// Keeps what a client sends while it is a subscriber; false if it has closed its side. Whoever sends more than is kept is
-/// read on, so that its end is seen, but answered no more.
-fn read_ahead(bench: &Workbench, connection: &Connection, session: &mut Session) -> bool {
+/// What a client has done that is not listened to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ahead {
+    /// Nothing, or sent something.
+    Open,
+    /// Closed its side.
+    Ended,
+    /// Gone.
+    Broken,
+}
+
+/// Keeps what a client sends before it is listened to. Whoever sends more than is kept is read on, so that its end is seen,
+/// but answered no more.
+pub(super) fn read_ahead(bench: &Workbench, connection: &Connection, session: &mut Session) -> Ahead {
     let mut input = bench.lend_input();
-    let open = match connection.try_read(&mut input) {
-        Ok(0) => false,
+    let done = match connection.try_read(&mut input) {
+        Ok(0) => Ahead::Ended,
         Ok(read) => {
             let kept = read.min(AHEAD.saturating_sub(session.ahead.len()));
             session.overrun |= kept < read;
             session.ahead.extend_from_slice(input.get(..kept).unwrap_or_default());
-            true
+            Ahead::Open
         }
-        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ahead::Open,
+        Err(_) => Ahead::Broken,
     };
     bench.return_input(input);
-    open
+    done
 }
 
 /// Waits until everything has been sent; false if the peer is gone.

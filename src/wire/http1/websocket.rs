@@ -5,32 +5,26 @@
 use std::rc::Rc;
 
 use super::connection::{await_end, catch_up, drained};
-use super::reply_head::field;
-use super::session::Session;
-use super::workbench::Workbench;
+use super::spelled::Spelled;
 use crate::delivery::{Connection, Event};
-use crate::push::fields::expires_headers;
 use crate::push::websocket::{self, Received, Switching};
+use crate::wire::reply_head::HeadSink;
+use crate::wire::session::Session;
+use crate::wire::workbench::Workbench;
 
 /// Bytes that may wait for a client whose frames are still read.
 const UNREAD: usize = 256 * 1024;
 /// How long a client may take to answer a close frame, milliseconds.
 const CLOSE_WAIT: u64 = 2_000;
 
-/// Appends the head of a successful handshake: exactly this, neither Server nor `add_header`.
+/// Appends the head of a successful handshake.
 pub(super) fn write_head(switching: &Switching, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
-    if switching.expires {
-        for (name, value) in expires_headers() {
-            field(&name, &value, out);
-        }
+    let mut head = Spelled::new(out);
+    head.status(101);
+    for (name, value) in switching.fields(true) {
+        head.field(name, &value);
     }
-    out.extend_from_slice(b"Upgrade: WebSocket\r\nConnection: Upgrade\r\n");
-    field("Sec-WebSocket-Accept", switching.accept.as_bytes(), out);
-    if let Some(extension) = switching.extension {
-        field("Sec-WebSocket-Extensions", extension.as_bytes(), out);
-    }
-    out.extend_from_slice(b"\r\n");
+    head.end();
 }
 
 /// Serves an open websocket until it ends.
@@ -64,7 +58,7 @@ pub(super) async fn serve(
                     Received::All => true,
                     Received::Over => false,
                     Received::Ahead => {
-                        Box::pin(catch_up(bench)).await;
+                        Box::pin(catch_up(context)).await;
                         take(bench, connection, session, &mut socket).await
                     }
                 };
@@ -96,7 +90,7 @@ async fn take(
         match socket.receive(&bench.context, connection, &mut bytes) {
             Received::All => return true,
             Received::Over => return false,
-            Received::Ahead => Box::pin(catch_up(bench)).await,
+            Received::Ahead => Box::pin(catch_up(&bench.context)).await,
         }
     }
 }

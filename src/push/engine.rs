@@ -1,0 +1,212 @@
+//! The engine: [`decide`] says what a request is answered with, and [`resume`] and [`settle`] go on when what it has waited
+//! for is there.
+//!
+//! It knows the site and the push verbs, and no wire: every door reads a request, lets it be decided here, and writes the
+//! verdict. Invariant: a request is routed once, whatever it waits for on the way; a verdict that begins a subscription is
+//! only given when nothing of the request is left to be read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::context::Context;
+use super::publish;
+use super::statistics::{self, Listing};
+use super::subscribe::{self, Stream, Wait};
+use super::websocket::{self, Opening, Switching};
+use crate::conf::settings::{Handler, Location, Mode};
+use crate::request::head::{BadHead, BodyLength};
+use crate::request::reply::Reply;
+use crate::site::exchange::Exchange;
+use crate::site::phases::{self, Routed};
+use crate::site::{authorization, error_page};
+
+/// Bytes of an unwanted body that are read away to save the connection; a longer one costs it.
+pub(crate) const UNWANTED: u64 = 1024 * 1024;
+
+/// What a request has come to.
+pub(crate) enum Verdict<'s> {
+    /// An answer. What has not been read of the body is of no interest.
+    Reply(Reply),
+    /// A stream that goes on.
+    Stream(Box<Stream>),
+    /// A long-poll that waits.
+    Wait(Box<Wait>),
+    /// A websocket.
+    WebSocket(Box<Opening>),
+    /// A websocket that is closed at once: the head of the handshake, then this frame, if any.
+    Farewell(Switching, Bytes),
+    /// The body is needed; go on with [`resume`], or [`fail`] if it cannot be read.
+    Body(Job<'s>),
+    /// Time has to pass, or others need their turn; go on with [`settle`].
+    Patience(Patience),
+    /// The connection is closed without an answer.
+    Drop,
+}
+
+/// What a request waits for that no client has to do anything for.
+pub(crate) enum Patience {
+    /// `limit_req`: this many milliseconds.
+    Pause(u64),
+    /// `auth_request`: the answer to a subrequest for this URI.
+    Ask(Vec<u8>),
+    /// A statistics answer so long that others get their turn while it is made.
+    Listing(Box<Listing>),
+}
+
+/// A request that waits for its body.
+pub(crate) struct Job<'s> {
+    location: &'s Arc<Location>,
+    task: Task,
+}
+
+enum Task {
+    /// A publisher's.
+    Publish { admin: bool, job: publish::Job },
+    /// Nobody wants the body, but what follows must not be taken for a part of it.
+    Forget,
+}
+
+impl Job<'_> {
+    /// Most bytes the body may have; 0 = no limit.
+    pub(crate) fn limit(&self) -> u64 {
+        match self.task {
+            Task::Publish { .. } => self.location.core.client_max_body_size,
+            Task::Forget => UNWANTED,
+        }
+    }
+
+    /// How long the client may take for the next bytes, milliseconds.
+    pub(crate) fn timeout(&self) -> u64 {
+        self.location.core.client_body_timeout
+    }
+
+    /// Whether messages come of it, so that the next request may have to wait for the workers.
+    pub(crate) fn publishes(&self) -> bool {
+        matches!(self.task, Task::Publish { .. })
+    }
+}
+
+/// Decides what a request is answered with.
+pub(crate) fn decide<'s>(context: &Context, exchange: &mut Exchange<'s>) -> Verdict<'s> {
+    let routed = phases::route(exchange);
+    proceed(context, exchange, routed)
+}
+
+/// Goes on with the body that was asked for.
+pub(crate) fn resume<'s>(context: &Context, exchange: &mut Exchange<'s>, job: Job<'s>, body: Vec<u8>) -> Verdict<'s> {
+    match job.task {
+        Task::Publish { admin, job: publish } => {
+            Verdict::Reply(publish::finish(&context.worker, exchange, job.location, admin, &publish, body.into()))
+        }
+        Task::Forget => serve(context, exchange, job.location),
+    }
+}
+
+/// Goes on where the body that was asked for cannot be read.
+pub(crate) fn fail_job<'s>(context: &Context, exchange: &mut Exchange<'s>, job: &Job<'s>, status: u16) -> Verdict<'s> {
+    exchange.route.close = true;
+    fail(context, exchange, job.location, status)
+}
+
+/// Answers a request that cannot be understood.
+pub(crate) fn refuse<'s>(context: &Context, exchange: &mut Exchange<'s>, bad: BadHead) -> Verdict<'s> {
+    let location = exchange.location;
+    fail(context, exchange, location, bad.status())
+}
+
+/// Answers an error of nginx itself; an `error_page` may lead to a handler of ours. Nobody waits on the way to one.
+pub(crate) fn fail<'s>(
+    context: &Context,
+    exchange: &mut Exchange<'s>,
+    location: &'s Arc<Location>,
+    status: u16,
+) -> Verdict<'s> {
+    match phases::failed(exchange, location, status) {
+        Routed::Serve(location) => match serve(context, exchange, location) {
+            Verdict::Body(job) => resume(context, exchange, job, Vec::new()),
+            verdict => verdict,
+        },
+        Routed::Reply(reply) => Verdict::Reply(reply),
+        Routed::Drop => Verdict::Drop,
+        Routed::Wait(_) | Routed::Authorize { .. } => Verdict::Reply(error_page::plain(exchange, status)),
+    }
+}
+
+/// Goes on until there is nothing to wait for but the client.
+pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, patience: Patience) -> Verdict<'s> {
+    let mut patience = patience;
+    loop {
+        let verdict = match patience {
+            Patience::Pause(milliseconds) => {
+                tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                let routed = phases::waited(exchange);
+                proceed(context, exchange, routed)
+            }
+            Patience::Ask(uri) => {
+                let status = authorization::ask(exchange, &uri).await;
+                let routed = phases::authorized(exchange, status);
+                proceed(context, exchange, routed)
+            }
+            Patience::Listing(mut listing) => {
+                while listing.go_on(context.worker.hub()) {
+                    tokio::task::yield_now().await;
+                }
+                Verdict::Reply(listing.finish())
+            }
+        };
+        match verdict {
+            Verdict::Patience(more) => patience = more,
+            verdict => return verdict,
+        }
+    }
+}
+
+fn proceed<'s>(context: &Context, exchange: &mut Exchange<'s>, routed: Routed<'s>) -> Verdict<'s> {
+    match routed {
+        Routed::Reply(reply) => Verdict::Reply(reply),
+        Routed::Drop => Verdict::Drop,
+        Routed::Wait(milliseconds) => Verdict::Patience(Patience::Pause(milliseconds)),
+        Routed::Authorize { uri, .. } => Verdict::Patience(Patience::Ask(uri)),
+        Routed::Serve(location) => {
+            let subscribes = matches!(location.handler, Handler::Subscriber(_));
+            let has_body = !matches!(exchange.body, BodyLength::None | BodyLength::Exact(0));
+            if subscribes && has_body && !exchange.route.body_discarded {
+                return Verdict::Body(Job { location, task: Task::Forget });
+            }
+            serve(context, exchange, location)
+        }
+    }
+}
+
+/// Asks the handler of a location.
+fn serve<'s>(context: &Context, exchange: &mut Exchange<'s>, location: &'s Arc<Location>) -> Verdict<'s> {
+    let websocket = location.handler == Handler::Subscriber(Mode::WebSocket);
+    if exchange.route.tunnel && !websocket {
+        let reply = phases::error_reply(exchange, location, 400);
+        return Verdict::Reply(reply);
+    }
+    match location.handler {
+        Handler::Publisher { admin } => match publish::begin(&context.worker, exchange, location, admin) {
+            publish::Begun::Reply(reply) => Verdict::Reply(reply),
+            publish::Begun::Body(job) => Verdict::Body(Job { location, task: Task::Publish { admin, job } }),
+        },
+        Handler::Statistics => match statistics::answer(context, exchange, location) {
+            statistics::Begun::Reply(reply) => Verdict::Reply(reply),
+            statistics::Begun::Listing(listing) => Verdict::Patience(Patience::Listing(listing)),
+        },
+        Handler::Subscriber(Mode::WebSocket) => match websocket::begin(context, exchange, location) {
+            websocket::Begun::Reply(reply) => Verdict::Reply(reply),
+            websocket::Begun::Open(opening) => Verdict::WebSocket(opening),
+            websocket::Begun::Refused(switching, frame) => Verdict::Farewell(switching, frame),
+        },
+        Handler::Subscriber(_) => match subscribe::plan(context, exchange, location) {
+            subscribe::Plan::Reply(reply) => Verdict::Reply(reply),
+            subscribe::Plan::Stream(stream) => Verdict::Stream(stream),
+            subscribe::Plan::Wait(wait) => Verdict::Wait(wait),
+        },
+        Handler::StubStatus => Verdict::Reply(statistics::stub_status(context.worker.connections())),
+        Handler::Static | Handler::Foreign(_) => fail(context, exchange, location, 502),
+    }
+}

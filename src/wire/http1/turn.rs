@@ -1,0 +1,262 @@
+//! One request of HTTP/1 on its way to its answer: verdict after verdict, body and answer in between.
+//!
+//! Decides nothing that the engine decides; it gives it the body it asks for, spells its answers into the output, and tells the
+//! connection what comes next. Invariant: what follows a request is looked at only when its body has been read to the end.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::body::RequestBody;
+use super::chunked_body::BadChunk;
+use super::connection::Next;
+use super::spelled::Spelled;
+use super::waiting::Waiter;
+use super::websocket;
+use crate::delivery::{Connection, Flush, Manner};
+use crate::push::compression::Compression;
+use crate::push::engine::{self, Job, Patience, UNWANTED, Verdict};
+use crate::push::subscribe::{Stream, Wait};
+use crate::push::websocket::{Opening, Switching};
+use crate::request::head::BodyLength;
+use crate::request::reply::{Body, Reply};
+use crate::site::access_log::SentHead;
+use crate::site::exchange::Exchange;
+use crate::site::{gzip, phases};
+use crate::wire::log::{self, Sent};
+use crate::wire::reply_head::{keep_alive, write_head};
+use crate::wire::session::Session;
+use crate::wire::workbench::Workbench;
+
+/// Bodies up to this many bytes are copied to go out with their head in one write.
+const COPIED: usize = 256 * 1024;
+
+/// One request in the making of its answer.
+pub(super) struct Turn<'a, 's> {
+    pub bench: &'a Rc<Workbench>,
+    pub connection: &'a Rc<Connection>,
+    pub session: &'a mut Session,
+    pub out: &'a mut Vec<u8>,
+    pub exchange: &'a mut Exchange<'s>,
+    pub body: &'a mut RequestBody,
+}
+
+/// How far a turn has come.
+pub(super) enum Step<'s> {
+    /// To its end; `None`: look at the next request.
+    Done(Option<Next>),
+    /// More of the body has to come.
+    Body(Job<'s>),
+    /// Time has to pass.
+    Patience(Patience),
+}
+
+impl<'s> Turn<'_, 's> {
+    /// Goes on from a verdict with what has come of the body, which is taken off the front of `input`.
+    pub(super) fn advance(&mut self, verdict: Verdict<'s>, input: &mut &[u8]) -> Step<'s> {
+        let mut verdict = verdict;
+        loop {
+            let next = match verdict {
+                Verdict::Body(job) => {
+                    self.expect_no_less();
+                    self.body.set_limit(job.limit());
+                    let before = input.len();
+                    let taken = self.body.take(input);
+                    self.exchange.request_length += (before - input.len()) as u64;
+                    match taken {
+                        Ok(false) => return Step::Body(job),
+                        Ok(true) => {
+                            self.session.published |= job.publishes();
+                            let text = self.body.take_text();
+                            verdict = engine::resume(&self.bench.context, self.exchange, job, text);
+                        }
+                        Err(bad) => {
+                            tell(bad);
+                            let status = bad.status();
+                            verdict = engine::fail_job(&self.bench.context, self.exchange, &job, status);
+                            self.body.forget(UNWANTED);
+                        }
+                    }
+                    continue;
+                }
+                Verdict::Patience(patience) => return Step::Patience(patience),
+                Verdict::Reply(reply) => self.answer(reply, input),
+                Verdict::Stream(stream) => Some(self.stream(*stream)),
+                Verdict::Wait(wait) => Some(self.wait(*wait)),
+                Verdict::WebSocket(opening) => Some(self.websocket(*opening)),
+                Verdict::Farewell(switching, frame) => Some(self.farewell(&switching, frame)),
+                Verdict::Drop => Some(Next::Close { linger: false }),
+            };
+            return Step::Done(next);
+        }
+    }
+
+    /// Tells a client that waits for it to send its body.
+    fn expect_no_less(&mut self) {
+        let exchange = &mut *self.exchange;
+        let expects = !std::mem::replace(&mut exchange.route.expect_known, true)
+            && exchange.is_http11()
+            && exchange.head.header("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
+        if expects {
+            self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+    }
+
+    /// Answers a request, whose body is of no interest any more, and sees to it that it is read to its end.
+    fn answer(&mut self, reply: Reply, input: &mut &[u8]) -> Option<Next> {
+        let failed = self.exchange.route.body_discarded;
+        if !failed && !self.body.is_complete() {
+            self.expect_no_less();
+        }
+        self.body.forget(UNWANTED);
+        let before = input.len();
+        let taken = self.body.take(input);
+        self.exchange.request_length += (before - input.len()) as u64;
+        let mut reply = reply;
+        if let Err(bad) = taken {
+            self.exchange.route.close = true;
+            if bad == BadChunk::Malformed && !failed {
+                // A broken body is answered for what it is.
+                tell(bad);
+                let location = self.exchange.location;
+                reply = phases::error_reply(self.exchange, location, bad.status());
+            }
+        }
+        let next = self.reply(reply);
+        let unread = !matches!(taken, Ok(true));
+        match next {
+            Some(Next::Close { .. }) if unread => Some(Next::Close { linger: true }),
+            None if unread => {
+                let timeout = self.exchange.location.core.client_body_timeout;
+                Some(Next::Forget { body: Box::new(self.take_body()), timeout })
+            }
+            next => next,
+        }
+    }
+
+    fn take_body(&mut self) -> RequestBody {
+        std::mem::replace(self.body, RequestBody::new(BodyLength::None))
+    }
+
+    fn stream(&mut self, stream: Stream) -> Next {
+        let location = self.exchange.location;
+        let head = stream.head;
+        let keep = write_head(&head, self.exchange, location, self.keeps(), &mut Spelled::new(self.out)).keep_alive;
+        self.connection.set_send_timeout(location.core.send_timeout);
+        self.push_out();
+        for piece in stream.pieces {
+            self.connection.push(piece);
+        }
+        if stream.held {
+            self.connection.hold();
+        }
+        let worker = &self.bench.context.worker;
+        worker.subscribe(self.connection, stream.view, stream.manner, stream.admission, &stream.ending);
+        self.begin_subscription(true);
+        Next::Subscribed { close: !keep }
+    }
+
+    fn wait(&mut self, wait: Wait) -> Next {
+        let location = self.exchange.location;
+        self.connection.set_send_timeout(location.core.send_timeout);
+        let view = wait.bodies.view.clone();
+        let keep = self.keeps();
+        let waiter = Waiter::new(self.bench, self.connection, self.exchange, location, &wait.heads, wait.bodies, keep);
+        let keep = waiter.keeps_alive();
+        let manner = Manner::LongPoll(Box::new(waiter));
+        self.bench.context.worker.subscribe(self.connection, view, manner, wait.admission, &wait.ending);
+        self.begin_subscription(false);
+        Next::Subscribed { close: !keep }
+    }
+
+    fn websocket(&mut self, opening: Opening) -> Next {
+        let Opening { switching, pieces, view, admission, ending, session } = opening;
+        websocket::write_head(&switching, self.out);
+        self.push_out();
+        for piece in pieces {
+            self.connection.push(piece);
+        }
+        self.connection.set_send_timeout(self.exchange.location.core.send_timeout);
+        self.bench.context.worker.subscribe(self.connection, view, Manner::Stream, admission, &ending);
+        self.begin_subscription(true);
+        Next::WebSocket(Box::new(session))
+    }
+
+    fn farewell(&mut self, switching: &Switching, frame: Bytes) -> Next {
+        websocket::write_head(switching, self.out);
+        self.push_out();
+        self.connection.push(frame);
+        Next::Close { linger: true }
+    }
+
+    /// Puts what is to be sent into the outbox, where more will follow.
+    fn push_out(&mut self) {
+        self.connection.push(Bytes::copy_from_slice(self.out));
+        self.out.clear();
+    }
+
+    /// Sends what the subscription starts with, in one write together with any answer before it.
+    fn begin_subscription(&mut self, answered: bool) {
+        self.session.begin_subscription(self.exchange, 200, answered);
+        if !self.out.is_empty() {
+            self.push_out();
+        }
+        if self.bench.context.worker.flush(self.connection) == Flush::Broken {
+            self.connection.give_up();
+        }
+    }
+
+    /// Appends a reply.
+    fn reply(&mut self, mut reply: Reply) -> Option<Next> {
+        let exchange = &*self.exchange;
+        let location = exchange.location;
+        if matches!(reply.body, Body::Full(_)) {
+            gzip::apply(&mut reply, exchange, location);
+        }
+        let start = self.out.len();
+        let sent = write_head(&reply, exchange, location, self.keeps(), &mut Spelled::new(self.out));
+        let head = self.out.len();
+        let mut uncopied = Bytes::new();
+        if sent.with_body {
+            match &reply.body {
+                Body::Full(body) if reply.gzip => {
+                    let level = location.core.gzip.as_ref().map_or(1, |gzip| gzip.comp_level);
+                    let compression = Compression { level, chunked: sent.chunked };
+                    self.out.extend_from_slice(&compression.whole(body));
+                }
+                Body::Full(body) | Body::Framed(body) if body.len() > COPIED => uncopied = body.clone(),
+                Body::Full(body) | Body::Framed(body) => self.out.extend_from_slice(body),
+                Body::HeaderOnly | Body::Absent | Body::Stream => {}
+            }
+        }
+        let sent_head = SentHead::Spelled(self.out.get(start..head).unwrap_or_default());
+        let body_bytes = self.out.len() + uncopied.len() - head;
+        let told = Sent { head: sent_head, head_bytes: head - start, body_bytes };
+        log::write(&self.bench.context, exchange, &reply, told);
+        if !uncopied.is_empty() {
+            // What was gathered goes first; the body follows as it is.
+            self.connection.push(Bytes::from(std::mem::take(self.out)));
+            self.connection.push(uncopied);
+            if self.bench.context.worker.flush(self.connection) == Flush::Broken {
+                self.connection.give_up();
+            }
+        }
+        match (sent.keep_alive, reply.left_open) {
+            (true, _) => None,
+            (false, false) => Some(Next::Close { linger: false }),
+            (false, true) => Some(Next::LeaveOpen),
+        }
+    }
+
+    /// Whether the connection may serve another request after this one.
+    fn keeps(&self) -> bool {
+        !self.connection.is_closing() && keep_alive(self.exchange, self.exchange.location, self.session.requests)
+    }
+}
+
+fn tell(bad: BadChunk) {
+    match bad {
+        BadChunk::Malformed => tracing::info!("{bad}"),
+        BadChunk::TooLarge => tracing::error!("{bad}"),
+    }
+}

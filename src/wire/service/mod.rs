@@ -1,0 +1,288 @@
+//! The door for requests that come as the `http` crate has them: a request in, a response out.
+//!
+//! HTTP/2 ([`super::http2`]) and applications of axum come by it. A request is answered through a connection without a socket
+//! ([`visit`]), whose outbox becomes the body of the response ([`answer_body`]) or goes through a tunnel ([`tunnel`]). Does not
+//! know frames. Invariant: nothing is read out of an outbox before there is room for it, so that a subscriber that does not
+//! read is found like any other.
+
+mod answer_body;
+mod request;
+mod response;
+mod tunnel;
+mod visit;
+mod waiting;
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Body;
+use hyper::{Request, Response, StatusCode, upgrade};
+use tokio::task::spawn_local;
+
+use self::waiting::{HeadSlot, Waiter};
+use super::http1::connection::catch_up;
+use super::log::{self, Sent};
+use crate::conf::Settings;
+use crate::delivery::{Event, Manner};
+use crate::push::compression::Compression;
+use crate::push::engine::{self, Job, Verdict};
+use crate::push::subscribe::{Stream, Wait};
+use crate::push::websocket::{Opening, Switching};
+use crate::request::head::{HeadLimits, RequestHead};
+use crate::request::reply::{Body as ReplyBody, Reply};
+use crate::site::access_log::SentHead;
+use crate::site::exchange::{Exchange, Refused};
+use crate::site::gzip;
+
+pub(crate) use answer_body::AnswerBody;
+pub(crate) use visit::Visit;
+
+/// How long a client may go on with a body that nobody wants, milliseconds.
+const LINGER: u64 = 5_000;
+
+/// Answers a request. An error resets it.
+pub(crate) async fn answer<B>(mut visit: Visit, mut request: Request<B>) -> io::Result<Response<AnswerBody>>
+where
+    B: Body<Data = Bytes> + Unpin + 'static,
+{
+    let upgrade = upgrade::on(&mut request);
+    let (parts, mut body) = request.into_parts();
+    let settings = visit.context().settings();
+    let outcome = Box::pin(decide(&mut visit, &settings, &parts, &mut body)).await;
+    if !body.is_end_stream() {
+        spawn_local(discard(body));
+    }
+    let bench = Rc::clone(visit.bench());
+    if visit.session.must_wait(&bench.context) {
+        catch_up(&bench.context).await;
+    }
+    match outcome? {
+        Outcome::Whole(head) => Ok(respond(visit, head, true)),
+        Outcome::Stream { head, held } => {
+            if held {
+                wait_for_bytes(&visit).await?;
+            }
+            Ok(respond(visit, head, false))
+        }
+        Outcome::Wait(slot) => {
+            let head = wait_for_head(&visit, &slot).await?;
+            Ok(respond(visit, head, true))
+        }
+        Outcome::Tunnel { head, session } => {
+            spawn_local(tunnel::serve(visit, session, upgrade));
+            Ok(head.map(|()| AnswerBody::Empty))
+        }
+    }
+}
+
+/// The response with what the outbox holds; `over`: there is no subscription that would bring more.
+fn respond(mut visit: Visit, head: Response<()>, over: bool) -> Response<AnswerBody> {
+    if over && visit.connection().front().is_empty() {
+        visit.complete();
+        return head.map(|()| AnswerBody::Empty);
+    }
+    // From now on the client has `send_timeout` to take what waits.
+    visit.context().worker.flush(visit.connection());
+    head.map(|()| AnswerBody::Outbox { visit, over })
+}
+
+/// What is left to be done when a request has been decided.
+enum Outcome {
+    /// Nothing: all of the body is in the outbox.
+    Whole(Response<()>),
+    /// The body comes out of the outbox; `held`: the head waits for its first bytes.
+    Stream { head: Response<()>, held: bool },
+    /// Head and body come when the poll is answered.
+    Wait(HeadSlot),
+    /// What is in the outbox, and from then on what the session brings, goes through the tunnel.
+    Tunnel { head: Response<()>, session: Option<Box<tunnel::Session>> },
+}
+
+/// Has a request decided, and gives the engine what it asks for on the way.
+async fn decide<B>(
+    visit: &mut Visit,
+    settings: &Settings,
+    parts: &hyper::http::request::Parts,
+    body: &mut B,
+) -> io::Result<Outcome>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    #[cfg(test)]
+    crate::model::provoked::reach("http2");
+    let bench = Rc::clone(visit.bench());
+    let context = &bench.context;
+    let listener = visit.session.listener(settings).ok_or(io::ErrorKind::ConnectionReset)?;
+    let limits = HeadLimits::of(&listener.names.default, settings.compat.strict);
+    let (peer, now, number) = (Rc::clone(&visit.session.peer), context.worker.now(), visit.session.requests);
+    let (mut exchange, refused) = match request::head(parts, &limits) {
+        Ok(head) => match Exchange::new(settings, listener, peer, head, now, number) {
+            Ok(exchange) => (exchange, None),
+            Err(refused) => {
+                let Refused { exchange, bad } = *refused;
+                (exchange, Some(bad))
+            }
+        },
+        Err(bad) => {
+            let head = RequestHead::unreadable(b"");
+            (Exchange::unreadable(settings, listener, peer, head, now, number), Some(bad))
+        }
+    };
+    exchange.route.tunnel = request::opens_websocket(parts);
+    exchange.limiter = Some(&context.limiter);
+    let mut verdict = match refused {
+        Some(bad) => engine::refuse(context, &mut exchange, bad),
+        None => engine::decide(context, &mut exchange),
+    };
+    loop {
+        verdict = match verdict {
+            Verdict::Body(job) => match read_body(body, &job).await.ok_or(io::ErrorKind::ConnectionReset)? {
+                Ok(text) => {
+                    exchange.request_length += text.len() as u64;
+                    visit.session.published |= job.publishes();
+                    engine::resume(context, &mut exchange, job, text)
+                }
+                Err(status) => engine::fail_job(context, &mut exchange, &job, status),
+            },
+            Verdict::Patience(patience) => engine::settle(context, &mut exchange, patience).await,
+            Verdict::Reply(reply) => return Ok(Outcome::Whole(whole(visit, &exchange, reply))),
+            Verdict::Stream(stream) => return Ok(begin_stream(visit, &mut exchange, *stream)),
+            Verdict::Wait(wait) => return Ok(begin_wait(visit, &mut exchange, *wait)),
+            Verdict::WebSocket(opening) => return Ok(begin_websocket(visit, &mut exchange, *opening)),
+            Verdict::Farewell(switching, frame) => {
+                visit.connection().push(frame);
+                return Ok(Outcome::Tunnel { head: switching_head(&switching, &exchange), session: None });
+            }
+            Verdict::Drop => return Err(io::ErrorKind::ConnectionReset.into()),
+        };
+    }
+}
+
+/// A response that is there as a whole.
+fn whole(visit: &Visit, exchange: &Exchange<'_>, mut reply: Reply) -> Response<()> {
+    let location = exchange.location;
+    if matches!(reply.body, ReplyBody::Full(_)) {
+        gzip::apply(&mut reply, exchange, location);
+    }
+    let (head, framing) = response::head(&reply, exchange, location);
+    let body = match &reply.body {
+        _ if !framing.with_body => Bytes::new(),
+        ReplyBody::Full(body) if reply.gzip => {
+            let level = location.core.gzip.as_ref().map_or(1, |gzip| gzip.comp_level);
+            Compression { level, chunked: false }.whole(body).into()
+        }
+        ReplyBody::Full(body) | ReplyBody::Framed(body) => body.clone(),
+        ReplyBody::HeaderOnly | ReplyBody::Absent | ReplyBody::Stream => Bytes::new(),
+    };
+    let sent = Sent { head: SentHead::Fields(head.headers()), head_bytes: 0, body_bytes: body.len() };
+    log::write(visit.context(), exchange, &reply, sent);
+    visit.connection().set_send_timeout(location.core.send_timeout);
+    visit.connection().push(body);
+    head
+}
+
+fn begin_stream(visit: &mut Visit, exchange: &mut Exchange<'_>, stream: Stream) -> Outcome {
+    let location = exchange.location;
+    let (head, _) = response::head(&stream.head, exchange, location);
+    let connection = Rc::clone(visit.connection());
+    connection.set_send_timeout(location.core.send_timeout);
+    for piece in stream.pieces {
+        connection.push(piece);
+    }
+    let worker = &visit.context().worker;
+    worker.subscribe(&connection, stream.view, stream.manner, stream.admission, &stream.ending);
+    visit.session.begin_subscription(exchange, 200, true);
+    Outcome::Stream { head, held: stream.held }
+}
+
+fn begin_wait(visit: &mut Visit, exchange: &mut Exchange<'_>, wait: Wait) -> Outcome {
+    let location = exchange.location;
+    let connection = Rc::clone(visit.connection());
+    connection.set_send_timeout(location.core.send_timeout);
+    let view = wait.bodies.view.clone();
+    let waiter = Waiter::new(exchange, location, &wait.heads, wait.bodies);
+    let slot = waiter.slot();
+    let manner = Manner::LongPoll(Box::new(waiter));
+    visit.context().worker.subscribe(&connection, view, manner, wait.admission, &wait.ending);
+    visit.session.begin_subscription(exchange, 200, false);
+    Outcome::Wait(slot)
+}
+
+fn begin_websocket(visit: &mut Visit, exchange: &mut Exchange<'_>, opening: Opening) -> Outcome {
+    let Opening { switching, pieces, view, admission, ending, session } = opening;
+    let connection = Rc::clone(visit.connection());
+    connection.set_send_timeout(exchange.location.core.send_timeout);
+    for piece in pieces {
+        connection.push(piece);
+    }
+    visit.context().worker.subscribe(&connection, view, Manner::Stream, admission, &ending);
+    visit.session.begin_subscription(exchange, 200, true);
+    Outcome::Tunnel { head: switching_head(&switching, exchange), session: Some(Box::new(session)) }
+}
+
+/// The head of a handshake: 101 and what HTTP/1 asks for, or 200 where a tunnel was asked for.
+fn switching_head(switching: &Switching, exchange: &Exchange<'_>) -> Response<()> {
+    let mut head = Response::new(());
+    let fields = head.headers_mut();
+    for (name, value) in switching.fields(!exchange.route.tunnel) {
+        if let (Ok(name), Ok(value)) =
+            (hyper::header::HeaderName::from_bytes(name.as_bytes()), hyper::header::HeaderValue::from_bytes(&value))
+        {
+            fields.append(name, value);
+        }
+    }
+    if !exchange.route.tunnel {
+        *head.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    }
+    head
+}
+
+/// Waits until something is to be sent.
+async fn wait_for_bytes(visit: &Visit) -> io::Result<()> {
+    while visit.connection().waiting() == 0 {
+        match visit.connection().event(false, false).await {
+            Event::Ended | Event::Broken => return Err(io::ErrorKind::ConnectionReset.into()),
+            Event::Readable | Event::Drained | Event::TimedOut => {}
+        }
+    }
+    Ok(())
+}
+
+/// Waits until a poll is answered.
+async fn wait_for_head(visit: &Visit, slot: &HeadSlot) -> io::Result<Response<()>> {
+    loop {
+        match visit.connection().event(false, false).await {
+            Event::Ended => return slot.take().ok_or_else(|| io::ErrorKind::ConnectionReset.into()),
+            Event::Broken => return Err(io::ErrorKind::ConnectionReset.into()),
+            Event::Readable | Event::Drained | Event::TimedOut => {}
+        }
+    }
+}
+
+/// Takes what a client goes on sending after its answer: many would lose the answer to a reset.
+async fn discard<B: Body + Unpin>(mut body: B) {
+    let all = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(Duration::from_millis(LINGER), all).await;
+}
+
+/// The body of a request, or the status that refuses it. `None`: the client is gone or too slow.
+async fn read_body<B>(body: &mut B, job: &Job<'_>) -> Option<Result<Vec<u8>, u16>>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let (limit, patience) = (job.limit(), Duration::from_millis(job.timeout()));
+    let mut text = Vec::new();
+    while let Some(frame) = tokio::time::timeout(patience, body.frame()).await.ok()? {
+        if let Ok(data) = frame.ok()?.into_data() {
+            if limit != 0 && (text.len() as u64).saturating_add(data.len() as u64) > limit {
+                tracing::error!("client intended to send too large body: over {limit} bytes");
+                return Some(Err(413));
+            }
+            text.extend_from_slice(&data);
+        }
+    }
+    Some(Ok(text))
+}

@@ -1,0 +1,70 @@
+//! One request at the service and what it occupies: a connection without a socket, and a session for its log and its limits.
+//!
+//! Invariant: dropping it ends its subscription, whatever the way out.
+
+use std::any::Any;
+use std::rc::Rc;
+
+use crate::delivery::{Connection, Stream};
+use crate::push::context::Context;
+use crate::request::peer::Peer;
+use crate::wire::listener_place::ListenerPlace;
+use crate::wire::session::Session;
+use crate::wire::workbench::Workbench;
+
+/// A request that is being answered.
+pub(crate) struct Visit {
+    bench: Rc<Workbench>,
+    connection: Rc<Connection>,
+    pub(super) session: Box<Session>,
+    complete: bool,
+    /// What whoever brought the request wants to know the end of.
+    _guard: Box<dyn Any>,
+}
+
+impl Visit {
+    /// A request of this peer, the `number`th of its connection; `guard` is dropped when all is over.
+    pub(crate) fn new(
+        bench: Rc<Workbench>,
+        peer: Rc<Peer>,
+        place: Rc<ListenerPlace>,
+        number: u64,
+        guard: Box<dyn Any>,
+    ) -> Self {
+        let connection = bench.context.worker.enter(Connection::new(Stream::Body));
+        let mut session = Session::new(peer, place, Vec::new());
+        session.requests = number;
+        Self { bench, connection, session, complete: false, _guard: guard }
+    }
+
+    /// What its worker shares.
+    pub(super) fn bench(&self) -> &Rc<Workbench> {
+        &self.bench
+    }
+
+    /// The context of its worker's requests.
+    pub(super) fn context(&self) -> &Context {
+        &self.bench.context
+    }
+
+    /// The connection whose outbox the answer comes from.
+    pub(crate) fn connection(&self) -> &Rc<Connection> {
+        &self.connection
+    }
+
+    /// The answer has ended as it should.
+    pub(super) fn complete(&mut self) {
+        self.complete = true;
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let worker = &self.bench.context.worker;
+        if std::thread::panicking() {
+            worker.tally().count_panic();
+        }
+        self.session.end_subscription(&self.bench.context, self.complete);
+        worker.dismiss(&self.connection);
+    }
+}

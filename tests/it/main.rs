@@ -18,6 +18,7 @@ mod command_line;
 mod configuration;
 mod configuration_errors;
 mod defects;
+mod ends;
 mod fuzz_entry;
 mod guards;
 mod leaks;

@@ -130,12 +130,7 @@ impl TlsServer {
 
     /// Makes a certificate for `NAME.example`; returns it.
     pub(crate) fn renew(&self, name: &str) -> Vec<u8> {
-        let params = CertificateParams::new(vec![format!("{name}.example")]).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        self.write(&format!("{name}.crt"), &certificate.pem());
-        self.write(&format!("{name}.key"), &key.serialize_pem());
-        certificate.der().to_vec()
+        self_signed(&self.prefix.dir, name)
     }
 
     /// Makes the authority of clients, and a client certificate.
@@ -198,6 +193,25 @@ impl TlsServer {
         let answer = self.prefix.request("GET", "/stats", "").unwrap();
         answer.contains(&format!("\"subscribers\": {number},"))
     }
+}
+
+/// Writes `NAME.crt` and `NAME.key` for `NAME.example`; returns the certificate.
+pub(crate) fn self_signed(dir: &Path, name: &str) -> Vec<u8> {
+    let params = CertificateParams::new(vec![format!("{name}.example")]).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    std::fs::write(dir.join(format!("{name}.crt")), certificate.pem()).unwrap();
+    std::fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+    certificate.der().to_vec()
+}
+
+/// A client that takes every certificate and speaks one protocol.
+pub(crate) fn trusting(protocol: &[u8]) -> Arc<ClientConfig> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap().dangerous();
+    let mut config = builder.with_custom_certificate_verifier(Arc::new(AnyServer)).with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Arc::new(config)
 }
 
 /// A client in the making.

@@ -148,7 +148,8 @@ impl Backlog {
         std::iter::once(&self.oldest).chain(self.rare.iter().flat_map(|rare| &rare.later))
     }
 
-    fn newest(&self) -> Option<&Arc<Message>> {
+    /// The youngest message.
+    pub(super) fn newest(&self) -> Option<&Arc<Message>> {
         let later = self.rare.as_ref().and_then(|rare| rare.later.back());
         later.unwrap_or(&self.oldest).back()
     }
@@ -202,7 +203,8 @@ impl Backlog {
         }))
     }
 
-    fn with_seq(&self, seq: u64) -> Option<&Arc<Message>> {
+    /// The message with a sequence number.
+    pub(super) fn with_seq(&self, seq: u64) -> Option<&Arc<Message>> {
         self.starting_at(seq).next().filter(|message| message.seq == seq)
     }
 

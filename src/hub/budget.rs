@@ -2,6 +2,7 @@
 //!
 //! It does not know messages or channels, only bytes. Messages may be evicted to make room, channels may not.
 
+use super::backlog::MESSAGE_OVERHEAD;
 use crate::model::Refusal;
 
 /// Bytes a channel takes besides its id: the channel, its places in the tables and the counts of references.
@@ -43,6 +44,11 @@ impl Budget {
     pub(super) fn admit_channel(&self, id: usize, refuse_when_full: bool) -> Result<(), Refusal> {
         let used = if refuse_when_full { self.used() } else { self.channels };
         if used.saturating_add(channel_cost(id)) <= self.limit { Ok(()) } else { Err(Refusal::MemoryFull) }
+    }
+
+    /// Bytes of texts, names and ids alone, given how many messages and channels there are.
+    pub(super) fn texts(&self, messages: u64, channels: u64) -> u64 {
+        self.used().saturating_sub(messages * MESSAGE_OVERHEAD + channels * CHANNEL_OVERHEAD)
     }
 
     pub(super) fn add_channel(&mut self, id: usize) {

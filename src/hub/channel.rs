@@ -7,14 +7,16 @@ use smallvec::SmallVec;
 use super::backlog::Backlog;
 use super::due::Filed;
 use super::registry::ChannelKey;
-use crate::model::{ChannelId, Stamp};
+use crate::model::{ChannelId, Message, Stamp};
 
 /// A live channel.
 pub(super) struct Channel {
     pub(super) id: ChannelId,
     pub(super) key: ChannelKey,
-    /// Messages published so far, which is also the id of the last one.
+    /// Messages published so far.
     pub(super) published: u64,
+    /// What ids are ahead of that count: 0 until a crash may have cost some of them.
+    pub(super) skipped: u64,
     /// Stamp of the last message, stored or not.
     pub(super) last: Stamp,
     /// Second after which the channel may go if it has no message and no subscription.
@@ -34,6 +36,7 @@ impl Channel {
             id,
             key,
             published: 0,
+            skipped: 0,
             last: Stamp::default(),
             expires,
             wildcard,
@@ -41,6 +44,20 @@ impl Channel {
             filed: Filed::default(),
             backlog: Backlog::default(),
             subscriptions: Subscriptions::default(),
+        }
+    }
+
+    /// The id of the last message.
+    pub(super) fn last_id(&self) -> u64 {
+        self.published + self.skipped
+    }
+
+    /// Takes over the counts that a message of an earlier process tells, unless a later one has told them.
+    pub(super) fn advance(&mut self, count: u64, message: &Message) {
+        if count >= self.published {
+            self.published = count;
+            self.skipped = message.id.cast_unsigned().saturating_sub(count);
+            self.last = message.stamp;
         }
     }
 

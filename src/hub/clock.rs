@@ -70,6 +70,18 @@ impl Clock {
         (self.seq, self.last)
     }
 
+    /// The time as it was told last.
+    pub(super) fn present(&self) -> Now {
+        Now(self.present)
+    }
+
+    /// Goes on from what a process before has handed out: times up to `time`, stamps up to `last`, sequence numbers up to `seq`.
+    pub(super) fn raise(&mut self, time: u32, last: Stamp, seq: u64) {
+        self.present = self.present.max(u64::from(time.max(last.time)) * 1000);
+        self.last = self.last.max(last);
+        self.seq = self.seq.max(seq);
+    }
+
     /// The moment of the last message.
     pub(super) fn last(&self) -> Moment {
         Moment { seq: self.seq, stamp: self.last }

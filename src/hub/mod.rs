@@ -14,10 +14,12 @@ mod due;
 mod events;
 mod fanout;
 mod history;
+mod journal;
 mod notes;
 mod parts;
 mod publisher;
 mod registry;
+mod restore;
 #[cfg(test)]
 mod simulation;
 mod slab;

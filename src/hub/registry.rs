@@ -19,6 +19,18 @@ const SHARDS: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ChannelKey(u64);
 
+impl From<u64> for ChannelKey {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+impl From<ChannelKey> for u64 {
+    fn from(key: ChannelKey) -> Self {
+        key.0
+    }
+}
+
 /// The live channels.
 pub(super) struct Registry {
     channels: Slab<Channel>,

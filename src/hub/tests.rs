@@ -5,6 +5,7 @@
 mod events;
 mod limits;
 mod replay;
+mod restart;
 mod upkeep;
 
 use std::collections::HashMap;

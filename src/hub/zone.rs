@@ -14,12 +14,15 @@ use super::clock::Clock;
 use super::due::DueIndex;
 use super::events::EventKind;
 use super::fanout::{Fanout, Note};
+use super::journal::Journal;
 use super::notes::Notes;
 use super::registry::Registry;
+use super::restore::Restore;
 use super::slab::Slot;
 use super::sweep::{BATCH, Janitor, take_one};
 use super::trash::{DeletedChannel, Trash};
 use crate::conf::settings::Zone;
+use crate::log::{Entry, Published};
 use crate::model::{ChannelId, Draft, Message, Now, Refusal, Stamp};
 
 /// The state of a zone.
@@ -40,6 +43,8 @@ pub(super) struct ZoneState {
     /// Channels that went with so many subscriptions of which the events channel has yet to tell.
     untold: VecDeque<(ChannelId, u32)>,
     pub(super) started: Now,
+    pub(super) journal: Journal,
+    pub(super) restore: Restore,
     pub(super) garbage: Garbage,
 }
 
@@ -92,6 +97,8 @@ impl ZoneState {
             events: None,
             untold: VecDeque::new(),
             started: now,
+            journal: Journal::default(),
+            restore: Restore::default(),
             garbage: Garbage::default(),
         };
         state.establish_events_channel(now);
@@ -152,6 +159,9 @@ impl ZoneState {
         self.budget.add_channel(id.as_bytes().len());
         let slot = self.registry.insert(Channel::new(id.clone(), key, wildcard, expires));
         if let Some(channel) = self.registry.get_mut(slot) {
+            channel.skipped = self.journal.skipped(now);
+            let seq = self.clock.last().seq;
+            self.journal.tell(seq, || channel.mark(seq));
             self.due.file(slot, channel);
         }
         slot
@@ -165,6 +175,9 @@ impl ZoneState {
         *count = count.saturating_sub(1);
         self.budget.remove_channel(channel.id.as_bytes().len());
         self.budget.remove_messages(channel.backlog.bytes());
+        self.journal.messages -= channel.backlog.len() as u64;
+        let seq = self.clock.last().seq;
+        self.journal.tell(seq, || Entry::Gone { channel: channel.id.clone(), seq });
         Some(channel)
     }
 
@@ -177,7 +190,7 @@ impl ZoneState {
         channel.last = stamp;
         channel.expires = now.secs().saturating_add(self.settings.inactivity);
         let message = Arc::new(Message {
-            id: channel.published as i64,
+            id: channel.last_id() as i64,
             seq,
             stamp,
             expires: channel.backlog.settled(stamp.time.saturating_add(self.settings.message_ttl)),
@@ -189,14 +202,16 @@ impl ZoneState {
             self.counters.published += 1;
         }
         self.janitor.message_published(now);
+        self.journal.tell(seq, || {
+            let (channel, count, message) = (channel.id.clone(), channel.published, Arc::clone(&message));
+            Entry::Publish(Published { channel, count, stored: draft.store, message })
+        });
         if draft.store {
-            let before = channel.backlog.bytes();
-            channel.backlog.push(Arc::clone(&message));
-            self.budget.add_messages(channel.backlog.bytes() - before);
-            self.counters.stored += u64::from(!channel.for_events);
+            self.store(slot, Arc::clone(&message));
         } else {
             self.trash.messages.add(1, now);
         }
+        let Some(channel) = self.registry.get(slot) else { return };
         if channel.subscriptions.total() > 0 {
             let fanout = Arc::new(Fanout::new(channel.key, channel.id.clone(), message, stamp));
             for worker in channel.subscriptions.workers() {
@@ -206,8 +221,23 @@ impl ZoneState {
         self.trim(slot, now);
     }
 
+    /// Stores a message as the channel's newest one. [`ZoneState::trim`] must follow, which files the channel too.
+    pub(super) fn store(&mut self, slot: Slot, message: Arc<Message>) {
+        let Some(channel) = self.registry.get_mut(slot) else { return };
+        let before = channel.backlog.bytes();
+        channel.backlog.push(message);
+        self.budget.add_messages(channel.backlog.bytes() - before);
+        self.journal.messages += 1;
+        self.counters.stored += u64::from(!channel.for_events);
+    }
+
+    /// Frees a channel that was taken out, without the lock.
+    pub(super) fn bury(&mut self, channel: Channel) {
+        self.garbage.channels.push(channel);
+    }
+
     /// Drops the oldest messages of a channel above the cap; a batch of them, after a reload with a much smaller one.
-    fn trim(&mut self, slot: Slot, now: Now) {
+    pub(super) fn trim(&mut self, slot: Slot, now: Now) {
         let cap = self.settings.max_messages_per_channel.map_or(usize::MAX, |cap| cap as usize);
         let mut left = BATCH;
         self.drop_messages(slot, now, |backlog| {
@@ -223,7 +253,12 @@ impl ZoneState {
     }
 
     /// Drops what `next` takes out of the backlog, until it takes nothing.
-    fn drop_messages(&mut self, slot: Slot, now: Now, mut next: impl FnMut(&mut Backlog) -> Option<Arc<Message>>) {
+    pub(super) fn drop_messages(
+        &mut self,
+        slot: Slot,
+        now: Now,
+        mut next: impl FnMut(&mut Backlog) -> Option<Arc<Message>>,
+    ) {
         let Some(channel) = self.registry.get_mut(slot) else { return };
         let before = channel.backlog.bytes();
         let mut dropped = 0;
@@ -232,6 +267,7 @@ impl ZoneState {
             dropped += 1;
         }
         self.budget.remove_messages(before - channel.backlog.bytes());
+        self.journal.messages -= dropped as u64;
         if !channel.for_events {
             self.counters.stored = self.counters.stored.saturating_sub(dropped as u64);
         }

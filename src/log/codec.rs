@@ -77,7 +77,8 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
             write_stamp(marks.last, out);
             write_number(marks.seq, out);
             write_number(marks.published, out);
-            write_number(marks.first_id, out);
+            write_number(marks.skipped, out);
+            write_number(marks.unknown_until.into(), out);
             out.push(u8::from(marks.clean));
         }
         Entry::WalkBegan => out.push(WALK_BEGAN),
@@ -153,7 +154,8 @@ pub fn decode(bytes: &[u8]) -> Result<Entry, CodecError> {
             last: reader.stamp()?,
             seq: reader.number()?,
             published: reader.number()?,
-            first_id: reader.number()?,
+            skipped: reader.number()?,
+            unknown_until: reader.short()?,
             clean: match reader.byte()? {
                 0 => false,
                 1 => true,

@@ -31,6 +31,18 @@ pub enum Entry {
     WalkEnded,
 }
 
+impl Entry {
+    /// The channel it speaks of.
+    pub fn channel(&self) -> Option<&ChannelId> {
+        match self {
+            Self::Publish(published) | Self::Kept(published) => Some(&published.channel),
+            Self::Gone { channel, .. } => Some(channel),
+            Self::Channel(mark) => Some(&mark.channel),
+            Self::Marks(_) | Self::WalkBegan | Self::WalkEnded => None,
+        }
+    }
+}
+
 /// A message and where it was published.
 #[derive(Clone, Debug)]
 pub struct Published {
@@ -72,8 +84,10 @@ pub struct Marks {
     pub seq: u64,
     /// Messages published since the zone began, events left out.
     pub published: u64,
-    /// What was added to the ids of new channels since crashes may have made known ones unknown.
-    pub first_id: u64,
+    /// What ids may be ahead of counts: it grows with each crash, which may cost some of them.
+    pub skipped: u64,
+    /// Up to this second a channel that seems new may be one that a crash has made unknown.
+    pub unknown_until: u32,
     /// Whether the process ended here by its own will, having written all there was.
     pub clean: bool,
 }

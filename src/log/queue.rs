@@ -4,7 +4,6 @@
 //! falls behind, entries are dropped and the place is remembered from which on the log has to be told again.
 
 use super::entry::{Entry, Marks, Published};
-use crate::model::ChannelId;
 
 /// Bytes one entry is taken to occupy besides its texts, the message's own overhead included.
 const ENTRY: usize = 200;
@@ -88,14 +87,11 @@ fn seq_of(entry: &Entry) -> Option<u64> {
 }
 
 fn texts(entry: &Entry) -> usize {
-    match entry {
-        Entry::Publish(published) | Entry::Kept(published) => {
-            published.message.text.len() + published.channel.as_bytes().len()
-        }
-        Entry::Gone { channel, .. } => channel.as_bytes().len(),
-        Entry::Channel(mark) => mark.channel.as_bytes().len(),
-        Entry::Marks(_) | Entry::WalkBegan | Entry::WalkEnded => 0,
-    }
+    let text = match entry {
+        Entry::Publish(published) | Entry::Kept(published) => published.message.text.len(),
+        _ => 0,
+    };
+    text + entry.channel().map_or(0, |channel| channel.as_bytes().len())
 }
 
 /// Where a walk over all channels stands.
@@ -122,16 +118,6 @@ pub trait Memory: Send + Sync {
 
     /// Bytes that records of all that lives are taken to need.
     fn live_bytes(&self) -> u64;
-}
-
-/// The channel an entry speaks of.
-pub(super) fn channel_of(entry: &Entry) -> Option<&ChannelId> {
-    match entry {
-        Entry::Publish(published) | Entry::Kept(published) => Some(&published.channel),
-        Entry::Gone { channel, .. } => Some(channel),
-        Entry::Channel(mark) => Some(&mark.channel),
-        Entry::Marks(_) | Entry::WalkBegan | Entry::WalkEnded => None,
-    }
 }
 
 #[cfg(test)]

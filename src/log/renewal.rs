@@ -6,7 +6,7 @@
 use super::entry::Entry;
 use super::frame::{Found, Frames};
 use super::header::{self, Header, Read};
-use super::queue::{Memory, channel_of};
+use super::queue::Memory;
 use super::segments::Segments;
 
 /// A log of twice what lives, and this, is left alone.
@@ -127,7 +127,7 @@ fn slice(segment: &mut Segment, memory: &dyn Memory) -> Option<String> {
     let mut damage = None;
     while entries.len() < SLICE && frames.at() < segment.at + SLICE_BYTES {
         match frames.next() {
-            Found::Entry(entry) if channel_of(&entry).is_some() => entries.push(entry),
+            Found::Entry(entry) if entry.channel().is_some() => entries.push(entry),
             Found::Entry(_) => {}
             Found::Damage { from, to } => damage = Some(format!("unreadable from {from} to {to}")),
             Found::End { at, torn } => {

@@ -26,6 +26,13 @@ pub struct Restored {
     pub(super) renew: Option<u64>,
 }
 
+impl Restored {
+    /// Whether a process has written there that did not come to its end.
+    pub(super) fn crashed(&self) -> bool {
+        self.entries > 0 && !self.clean
+    }
+}
+
 /// Hands over all entries, oldest first.
 pub(super) fn restore(segments: &mut Segments, apply: &mut dyn FnMut(Entry)) -> Result<Restored, LogError> {
     let mut restored = Restored::default();

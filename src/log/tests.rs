@@ -51,9 +51,10 @@ pub(super) fn any_entry() -> impl Strategy<Value = Entry> {
     let mark = mark.prop_map(|(channel, published, last_id, last, expires, first_seq)| {
         Entry::Channel(ChannelMark { channel: ChannelId::new(&channel), published, last_id, last, expires, first_seq })
     });
-    let marks = (any::<u32>(), any_stamp(), any_number(), any_number(), any_number(), any::<bool>());
-    let marks = marks.prop_map(|(time, last, seq, published, first_id, clean)| {
-        Entry::Marks(Marks { time, last, seq, published, first_id, clean })
+    let skipped = (any_number(), any::<u32>());
+    let marks = (any::<u32>(), any_stamp(), any_number(), any_number(), skipped, any::<bool>());
+    let marks = marks.prop_map(|(time, last, seq, published, (skipped, unknown_until), clean)| {
+        Entry::Marks(Marks { time, last, seq, published, skipped, unknown_until, clean })
     });
     let gone = (any_bytes(), any_number());
     let gone = gone.prop_map(|(channel, seq)| Entry::Gone { channel: ChannelId::new(&channel), seq });
@@ -97,7 +98,7 @@ pub(super) const CAP: usize = 4;
 impl Model {
     /// What a hub has to do with an entry, as the log demands it.
     pub(super) fn apply(&mut self, entry: &Entry) {
-        let id = queue::channel_of(entry).map(|id| id.as_bytes().to_vec());
+        let id = entry.channel().map(|id| id.as_bytes().to_vec());
         if let (Some(walk), Some(id)) = (&mut self.walk, &id)
             && !matches!(entry, Entry::Gone { .. })
         {
@@ -112,6 +113,7 @@ impl Model {
             }
             Entry::Publish(_) => {}
             Entry::Kept(published) => {
+                self.seq = self.seq.max(published.message.seq);
                 let channel = self.channels.entry(id.unwrap()).or_default();
                 channel.published = channel.published.max(published.count);
                 channel.store(published);
@@ -230,7 +232,7 @@ impl Memory for Serving {
         let mut state = self.state.lock();
         let (model, queue) = &mut *state;
         for entry in old {
-            let Some(id) = queue::channel_of(entry) else { continue };
+            let Some(id) = entry.channel() else { continue };
             let Some(channel) = model.channels.get(id.as_bytes()) else { continue };
             if let Entry::Publish(published) | Entry::Kept(published) = entry
                 && let Some(text) = channel.messages.get(&published.message.seq)

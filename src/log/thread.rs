@@ -25,7 +25,7 @@ use super::{LogError, Sync};
 pub struct OpenLog {
     pub(super) segments: Segments,
     pub(super) health: Health,
-    pub(super) renew: Option<u64>,
+    pub(super) restored: Restored,
 }
 
 impl OpenLog {
@@ -36,13 +36,13 @@ impl OpenLog {
         let seed = RandomState::new().hash_one(std::process::id()) as u32;
         let segments =
             Segments::new(Box::new(disk), seed).map_err(|error| LogError::Io { path: dir.to_owned(), error })?;
-        Ok(Self { segments, health: Health::default(), renew: None })
+        Ok(Self { segments, health: Health::default(), restored: Restored::default() })
     }
 
     /// Reads all entries, in order.
     pub fn restore(&mut self, apply: &mut dyn FnMut(Entry)) -> Result<Restored, LogError> {
         let restored = restore::restore(&mut self.segments, apply)?;
-        self.renew = restored.renew;
+        self.restored = restored.clone();
         self.health.update(|view| view.damaged = u64::from(restored.renew.is_some()));
         Ok(restored)
     }
@@ -51,7 +51,9 @@ impl OpenLog {
     pub fn start(self, memory: Arc<dyn Memory>, sync: Sync) -> io::Result<Log> {
         let bell = Arc::new(Bell::default());
         let health = self.health.clone();
-        let mut writer = Writer::new(self.segments, memory, self.health, sync, self.renew);
+        let mut writer = Writer::new(self.segments, memory, self.health, sync, &self.restored);
+        // Before anybody is served: a process that ends at once has left its marks.
+        writer.step(0);
         let rung = Arc::clone(&bell);
         let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
             let start = Instant::now();

@@ -13,6 +13,7 @@ use super::frame;
 use super::health::Health;
 use super::queue::{Memory, Taken, WalkPlace};
 use super::renewal::Renewal;
+use super::restore::Restored;
 use super::segments::Segments;
 
 /// Milliseconds between two batches.
@@ -54,6 +55,8 @@ pub(super) struct Writer {
 struct Gap {
     /// Messages from here on may be missing.
     from_seq: u64,
+    /// Whether messages may be missing, which was told; else only counts are.
+    told: bool,
     /// When the disk is tried next; `None` while the gap is being closed.
     retry_at: Option<u64>,
     /// How far the walk that closes it is.
@@ -74,11 +77,13 @@ impl Writer {
         memory: Arc<dyn Memory>,
         health: Health,
         sync: Sync,
-        renew: Option<u64>,
+        restored: &Restored,
     ) -> Self {
         let mut entries = Vec::new();
         // All that memory holds now it has from these segments.
-        let restored = memory.take(&mut entries);
+        let taken = memory.take(&mut entries);
+        // After a crash memory has moved its counts on, which the segments do not say.
+        let all = Gap { from_seq: u64::MAX, told: false, retry_at: None, walk: Walk::Begin };
         Self {
             segments,
             memory,
@@ -86,9 +91,9 @@ impl Writer {
             sync,
             marks: Marks::default(),
             unsynced: None,
-            safe_seq: restored.marks.seq,
-            renewal: Renewal::new(renew),
-            gap: None,
+            safe_seq: taken.marks.seq,
+            renewal: Renewal::new(restored.renew),
+            gap: restored.crashed().then_some(all),
             entries,
             buffer: Vec::new(),
         }
@@ -141,15 +146,14 @@ impl Writer {
             self.health.update(|view| view.syncs += 1);
         }
         if due || self.sync == Sync::Off || self.unsynced.is_none() {
-            if self.gap.is_none() || closed {
+            if self.gap.is_none_or(|gap| !gap.told) || closed {
                 self.safe_seq = taken.marks.seq;
             }
-            if closed {
-                self.gap = None;
+            if closed && self.gap.take().is_some_and(|gap| gap.told) {
                 self.health.gap_closed();
                 tracing::info!(target: NOTICE, "the log is whole again");
             }
-            if self.gap.is_none() {
+            if self.gap.is_none_or(|gap| !gap.told) {
                 self.health.synced(taken.position);
             }
         }
@@ -244,7 +248,7 @@ impl Writer {
     /// Entries were dropped before they were written.
     fn lost(&mut self, from_seq: u64) {
         let from_seq = self.gap.map_or(from_seq, |gap| gap.from_seq.min(from_seq));
-        self.gap = Some(Gap { from_seq, retry_at: None, walk: Walk::Begin });
+        self.gap = Some(Gap { from_seq, told: true, retry_at: None, walk: Walk::Begin });
         // What memory was asked to keep may be among what was dropped.
         self.renewal.interrupt();
         let why = "the disk is slower than the publishers";
@@ -259,8 +263,8 @@ impl Writer {
         self.entries.clear();
         self.unsynced = None;
         self.renewal.interrupt();
-        let from_seq = self.gap.map_or(self.safe_seq + 1, |gap| gap.from_seq);
-        self.gap = Some(Gap { from_seq, retry_at: Some(now + RETRY), walk: Walk::Begin });
+        let from_seq = self.gap.map_or(u64::MAX, |gap| gap.from_seq).min(self.safe_seq + 1);
+        self.gap = Some(Gap { from_seq, told: true, retry_at: Some(now + RETRY), walk: Walk::Begin });
         let why = format!("it cannot be written: {error}");
         if self.health.gap_began(&why) {
             let place = self.segments.place();

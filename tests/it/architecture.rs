@@ -11,7 +11,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("log", &["model"]),
     ("conf", &["model"]),
-    ("hub", &["conf", "model"]),
+    ("hub", &["conf", "log", "model"]),
     ("render", &["conf", "model"]),
     ("delivery", &["conf", "hub", "model", "render"]),
     ("request", &["conf", "model"]),

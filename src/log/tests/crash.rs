@@ -18,7 +18,7 @@ fn open(dir: &Path) -> (Model, Restored, OpenLog) {
 /// The writer of an opened log, to be driven step by step.
 pub(super) fn writer(log: OpenLog, serving: &Arc<Serving>) -> Writer {
     let memory: Arc<dyn Memory> = Arc::clone(serving) as Arc<dyn Memory>;
-    Writer::new(log.segments, memory, log.health, Sync::Second, log.renew)
+    Writer::new(log.segments, memory, log.health, Sync::Second, &log.restored)
 }
 
 fn file(dir: &Path, number: u64) -> PathBuf {

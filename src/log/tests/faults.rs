@@ -57,7 +57,7 @@ impl Faulty {
         let health = Health::default();
         let segments = Segments::new(Box::new(self.clone()), 7).unwrap();
         let memory = Arc::clone(serving) as Arc<dyn Memory>;
-        (Writer::new(segments, memory, health.clone(), Sync::Second, None), health)
+        (Writer::new(segments, memory, health.clone(), Sync::Second, &Restored::default()), health)
     }
 }
 

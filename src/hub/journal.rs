@@ -1,0 +1,176 @@
+//! The hub's side of the log: what it tells of itself while it changes, and what the writer may ask of it.
+//!
+//! It does not know disks. An entry is queued under the hub's lock, in the order of the changes; that costs a move and a count
+//! of references, never I/O. Without a log nothing is queued.
+
+use std::collections::HashSet;
+
+use super::Hub;
+use super::channel::Channel;
+use super::registry::ChannelKey;
+use super::zone::ZoneState;
+use crate::log::{ChannelMark, Entry, Marks, Memory, Published, Queue, Taken, WalkPlace};
+use crate::model::{Message, Now};
+
+/// Bytes of entries that may wait for the writer.
+const QUEUE: usize = 64 << 20;
+/// Messages and channels in one page of a walk.
+const PAGE: usize = 256;
+/// Bytes that the record of a message or a channel needs besides its texts.
+const RECORD: u64 = 40;
+
+/// What the hub keeps for the log.
+#[derive(Default)]
+pub(super) struct Journal {
+    queue: Option<Queue>,
+    /// Messages stored in live channels, the events channel included.
+    pub(super) messages: u64,
+    /// What ids may be ahead of counts after crashes; those of channels created up to this second are.
+    skipped: u64,
+    until: u32,
+}
+
+impl Journal {
+    /// Queues an entry, if there is a log. `seq` is the sequence number of the last publish.
+    pub(super) fn tell(&mut self, seq: u64, entry: impl FnOnce() -> Entry) {
+        if let Some(queue) = &mut self.queue {
+            queue.push(entry(), seq);
+        }
+    }
+
+    /// What is added to the ids of a channel that is created now.
+    pub(super) fn skipped(&self, now: Now) -> u64 {
+        if now.secs() < self.until { self.skipped } else { 0 }
+    }
+
+    /// Takes over what ids are ahead; a channel that is created up to that second may be an old one that became unknown.
+    pub(super) fn skip(&mut self, skipped: u64, until: u32) {
+        self.skipped = skipped;
+        self.until = until;
+    }
+}
+
+impl Channel {
+    /// Its counts as an entry. `seq` is the sequence number of the last publish of the hub.
+    pub(super) fn mark(&self, seq: u64) -> Entry {
+        Entry::Channel(ChannelMark {
+            channel: self.id.clone(),
+            published: self.published,
+            last_id: self.last_id(),
+            last: self.last,
+            expires: self.expires,
+            first_seq: self.backlog.starting_at(0).next().map_or(seq + 1, |oldest| oldest.seq),
+        })
+    }
+
+    /// One of its messages as an entry.
+    fn kept(&self, message: &std::sync::Arc<Message>) -> Entry {
+        Entry::Kept(Published {
+            channel: self.id.clone(),
+            count: message.id.cast_unsigned().saturating_sub(self.skipped),
+            stored: true,
+            message: std::sync::Arc::clone(message),
+        })
+    }
+
+    /// Whether the record of a stored message tells its counts.
+    fn is_told_by_messages(&self) -> bool {
+        self.backlog.newest().is_some_and(|newest| newest.id.cast_unsigned() == self.last_id())
+    }
+}
+
+impl ZoneState {
+    fn marks(&self) -> Marks {
+        let last = self.clock.last();
+        let now = self.clock.present();
+        Marks {
+            time: now.secs(),
+            last: last.stamp,
+            seq: last.seq,
+            published: self.counters.published,
+            skipped: self.journal.skipped,
+            unknown_until: self.journal.until,
+            clean: false,
+        }
+    }
+
+    fn keep(&mut self, old: &[Entry]) {
+        let Some(queue) = &mut self.journal.queue else { return };
+        let seq = self.clock.last().seq;
+        let mut told: HashSet<ChannelKey> = HashSet::new();
+        for entry in old {
+            let Some(id) = entry.channel() else { continue };
+            let Some(channel) = self.registry.find(id).and_then(|slot| self.registry.get(slot)) else { continue };
+            if let Entry::Publish(published) | Entry::Kept(published) = entry
+                && let Some(message) = channel.backlog.with_seq(published.message.seq)
+            {
+                queue.push_asked(channel.kept(message));
+            }
+            if !channel.is_told_by_messages() && told.insert(channel.key) {
+                queue.push_asked(channel.mark(seq));
+            }
+        }
+    }
+
+    fn walk(&mut self, place: WalkPlace, from_seq: u64) -> Option<WalkPlace> {
+        let queue = self.journal.queue.as_mut()?;
+        let seq = self.clock.last().seq;
+        let mut left = PAGE;
+        // The channel whose messages did not fit the page before, if it is still there.
+        let begun = place.seq.and_then(|_| self.registry.find_key(ChannelKey::from(place.channel)));
+        let begun = begun.and_then(|slot| self.registry.get(slot)).map(|channel| (channel, place.seq));
+        let others = self.registry.after(Some(ChannelKey::from(place.channel))).map(|(_, channel)| (channel, None));
+        for (channel, told) in begun.into_iter().chain(others) {
+            if told.is_none() {
+                queue.push_asked(channel.mark(seq));
+                left -= 1;
+            }
+            let first = told.map_or(from_seq, |told| from_seq.max(told + 1));
+            for message in channel.backlog.starting_at(first) {
+                if left == 0 {
+                    return Some(WalkPlace { channel: channel.key.into(), seq: Some(message.seq - 1) });
+                }
+                queue.push_asked(channel.kept(message));
+                left -= 1;
+            }
+            if left == 0 {
+                return Some(WalkPlace { channel: channel.key.into(), seq: None });
+            }
+        }
+        None
+    }
+}
+
+impl Hub {
+    /// Begins to queue entries for a log. What was restored is in the log already.
+    pub fn keep_log(&self) {
+        self.state.lock().journal.queue = Some(Queue::new(QUEUE));
+    }
+
+    /// The position in the log of the last change; 0 without a log.
+    pub fn log_position(&self) -> u64 {
+        self.state.lock().journal.queue.as_ref().map_or(0, Queue::position)
+    }
+}
+
+impl Memory for Hub {
+    fn take(&self, into: &mut Vec<Entry>) -> Taken {
+        let mut state = self.state.lock();
+        let marks = state.marks();
+        state.journal.queue.as_mut().map_or_else(Taken::default, |queue| queue.take(into, marks))
+    }
+
+    fn keep(&self, old: &[Entry]) {
+        self.state.lock().keep(old);
+    }
+
+    fn walk(&self, place: WalkPlace, from_seq: u64) -> Option<WalkPlace> {
+        self.state.lock().walk(place, from_seq)
+    }
+
+    fn live_bytes(&self) -> u64 {
+        let state = self.state.lock();
+        let channels = u64::from(state.counters.channels) + u64::from(state.counters.wildcard_channels);
+        state.budget.texts(state.journal.messages, channels) + (state.journal.messages + channels) * RECORD
+    }
+}

@@ -175,7 +175,8 @@ impl Connection {
             if sources && made >= TURN {
                 return self.stuck(moved);
             }
-            if outbox.front().is_empty() {
+            let Ok(front) = outbox.front() else { return Flush::Broken };
+            if front.is_empty() {
                 return match self.stream.try_flush() {
                     Ok(true) => {
                         self.stream.has_moved();
@@ -213,7 +214,11 @@ impl Connection {
     /// The next bytes of what waits, for whoever sends them in our place; empty if nothing waits. They stay until
     /// [`Connection::sent`] tells that they are gone.
     pub fn front(&self) -> Bytes {
-        self.outbox.borrow_mut().front().clone()
+        let front = self.outbox.borrow_mut().front().cloned();
+        front.unwrap_or_else(|_| {
+            self.give_up();
+            Bytes::new()
+        })
     }
 
     /// So many of the bytes at the front have been sent in our place.

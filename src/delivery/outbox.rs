@@ -5,7 +5,7 @@
 //! the order in which they, or what makes them, came in.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 
 use bytes::{Buf, Bytes};
 
@@ -96,14 +96,14 @@ impl Outbox {
     }
 
     /// Brings the next bytes to the front and returns them; empty if nothing waits any more.
-    pub(super) fn front(&mut self) -> &Bytes {
+    pub(super) fn front(&mut self) -> io::Result<&Bytes> {
         while self.first.is_empty() {
             let Some(more) = &mut self.more else { break };
             match more.entries.pop_front() {
                 Some(Entry::Piece(piece)) => self.first = piece,
                 Some(Entry::Source(mut source)) => {
                     self.len -= source.held();
-                    match source.next(PAGE) {
+                    match source.next(PAGE)? {
                         Some(bytes) => {
                             self.len += source.held() + bytes.len();
                             self.first = bytes;
@@ -118,7 +118,7 @@ impl Outbox {
         if self.more.as_ref().is_some_and(|more| more.entries.is_empty()) {
             self.more = None;
         }
-        &self.first
+        Ok(&self.first)
     }
 
     /// Hands the pieces at the front, up to the next source, to a vectored write.
@@ -175,8 +175,8 @@ mod tests {
     struct Pieces(VecDeque<Vec<u8>>);
 
     impl Source for Pieces {
-        fn next(&mut self, _room: usize) -> Option<Bytes> {
-            self.0.pop_front().map(Bytes::from)
+        fn next(&mut self, _room: usize) -> io::Result<Option<Bytes>> {
+            Ok(self.0.pop_front().map(Bytes::from))
         }
 
         fn held(&self) -> usize {
@@ -224,7 +224,7 @@ mod tests {
                         outbox.push_source(Box::new(Pieces(pieces.into())));
                     }
                     Step::Send(most) => {
-                        prop_assert_eq!(outbox.front().is_empty(), expected.is_empty());
+                        prop_assert_eq!(outbox.front().unwrap().is_empty(), expected.is_empty());
                         prop_assert_eq!(outbox.is_empty(), expected.is_empty());
                         if !outbox.is_empty() {
                             let bytes = outbox.write(|slices| slices.iter().flat_map(|slice| slice.to_vec()).collect::<Vec<_>>());

@@ -4,6 +4,7 @@
 //! when what it made before has been sent.
 
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -15,8 +16,9 @@ pub(super) const PAGE: usize = 64 * 1024;
 
 /// Bytes on their way to one client that are not made before they are wanted.
 pub trait Source {
-    /// The next bytes, about `room` of them (what cannot be divided may be longer); `None` when there are no more.
-    fn next(&mut self, room: usize) -> Option<Bytes>;
+    /// The next bytes, about `room` of them (what cannot be divided may be longer); `None` when there are no more. An error
+    /// ends the connection: what was promised cannot be kept.
+    fn next(&mut self, room: usize) -> io::Result<Option<Bytes>>;
 
     /// Bytes that wait within the source itself, for this client alone.
     fn held(&self) -> usize {
@@ -52,16 +54,16 @@ impl Unencoded {
 }
 
 impl Source for Unencoded {
-    fn next(&mut self, room: usize) -> Option<Bytes> {
+    fn next(&mut self, room: usize) -> io::Result<Option<Bytes>> {
         let mut encoding = self.encoding.borrow_mut();
         if let What::Source(source) = &mut self.what {
-            return source.next(room).map(|piece| encoding.piece(&piece));
+            return Ok(source.next(room)?.map(|piece| encoding.piece(&piece)));
         }
-        match std::mem::replace(&mut self.what, What::Nothing) {
+        Ok(match std::mem::replace(&mut self.what, What::Nothing) {
             What::Piece(piece) => Some(encoding.piece(&piece)),
             What::End => Some(encoding.end()),
             What::Source(_) | What::Nothing => None,
-        }
+        })
     }
 
     fn held(&self) -> usize {

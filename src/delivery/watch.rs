@@ -196,8 +196,8 @@ mod tests {
     struct Endless;
 
     impl Source for Endless {
-        fn next(&mut self, room: usize) -> Option<Bytes> {
-            Some(Bytes::from(vec![b'h'; room]))
+        fn next(&mut self, room: usize) -> std::io::Result<Option<Bytes>> {
+            Ok(Some(Bytes::from(vec![b'h'; room])))
         }
     }
 

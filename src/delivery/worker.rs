@@ -122,6 +122,12 @@ impl Worker {
         self.tally.connections.load(Ordering::Relaxed)
     }
 
+    /// Bytes that wait for all peers.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.connections.borrow().iter().map(|(_, connection)| connection.waiting()).sum()
+    }
+
     /// Takes a connection in.
     pub fn enter(&self, connection: Connection) -> Rc<Connection> {
         let connection = Rc::new(connection);

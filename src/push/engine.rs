@@ -16,6 +16,7 @@ use super::statistics::{self, Listing};
 use super::subscribe::{self, Stream, Wait};
 use super::websocket::{self, Opening, Switching};
 use crate::conf::settings::{Handler, Location, Mode};
+use crate::delivery::Source;
 use crate::request::head::{BadHead, BodyLength};
 use crate::request::reply::Reply;
 use crate::site::exchange::Exchange;
@@ -29,6 +30,8 @@ pub(crate) const UNWANTED: u64 = 1024 * 1024;
 pub(crate) enum Verdict<'s> {
     /// An answer. What has not been read of the body is of no interest.
     Reply(Reply),
+    /// An answer whose body is made as it is taken, framed as its head says. The request's own body has been read.
+    LongReply(Reply, Box<dyn Source>),
     /// A stream that goes on.
     Stream(Box<Stream>),
     /// A long-poll that waits.
@@ -203,6 +206,7 @@ fn serve<'s>(context: &Context, exchange: &mut Exchange<'s>, location: &'s Arc<L
         },
         Handler::Subscriber(_) => match subscribe::plan(context, exchange, location) {
             subscribe::Plan::Reply(reply) => Verdict::Reply(reply),
+            subscribe::Plan::LongReply(reply, body) => Verdict::LongReply(reply, body),
             subscribe::Plan::Stream(stream) => Verdict::Stream(stream),
             subscribe::Plan::Wait(wait) => Verdict::Wait(wait),
         },

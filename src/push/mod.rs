@@ -9,6 +9,7 @@ pub mod context;
 pub(crate) mod engine;
 mod explanation;
 pub(crate) mod fields;
+pub(crate) mod history;
 pub(crate) mod publish;
 mod replay;
 pub(crate) mod statistics;

@@ -15,14 +15,15 @@ use super::compression::Compression;
 use super::context::Context;
 use super::explanation;
 use super::fields as module;
+use super::history::{Compressed, MissedMessages, PollHistory, StreamHistory};
 use super::publish::cache_fields;
 use super::replay::replay;
 use crate::conf::settings::{Compat, Handler, Line, Location, Mode};
-use crate::delivery::{Admission, Encoding, Ending, Manner};
+use crate::delivery::{Admission, Encoding, Ending, Manner, SharedEncoding, Source, encoded};
 use crate::hub::{Answer, Ask, AskKind};
 use crate::model::{ChannelId, Message, Refusal, percent_decode};
 use crate::push::fields::CorsSide;
-use crate::render::{self, Framing, Kind, Origin, View};
+use crate::render::{self, Framing, Kind, Origin, PollWriter, View};
 use crate::request::head::Version;
 use crate::request::reply::{Body, Fields, Reply};
 use crate::site::exchange::Exchange;
@@ -35,6 +36,8 @@ const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 pub(crate) enum Plan {
     /// An answer.
     Reply(Reply),
+    /// An answer whose body is made as it is taken, framed as its head says.
+    LongReply(Reply, Box<dyn Source>),
     /// A stream that goes on.
     Stream(Box<Stream>),
     /// A long-poll that waits.
@@ -45,8 +48,10 @@ pub(crate) enum Plan {
 pub(crate) struct Stream {
     /// The head.
     pub head: Reply,
-    /// Header template, padding and missed messages, framed.
-    pub pieces: Vec<Bytes>,
+    /// Header template and padding, framed.
+    pub header: Bytes,
+    /// Missed messages.
+    pub history: Option<Box<dyn Source>>,
     /// How they become bytes of the subscriber.
     pub manner: Manner,
     /// The head waits for the first message (the module's way where there is no header template; strict only).
@@ -88,6 +93,7 @@ pub(crate) struct PollBodies {
     compression: Option<Compression>,
     callback: Option<Box<[u8]>>,
     timeout_with_body: bool,
+    strict: bool,
 }
 
 /// Answers a request at a subscriber location whose mode is not websocket.
@@ -167,24 +173,26 @@ fn stream(
     head.own_chunks = exchange.has_own_chunks();
     let compression = compression(&mut head, exchange, location, chunked);
     let view = context.view(exchange, location, framing(chunked && compression.is_none()), true);
-    let mut pieces = vec![view.header().clone()];
-    let missed = context.worker.hub().pages(&mut answer.history).flatten();
-    pieces.extend(missed.map(|missed| view.message(missed.channel.as_bytes(), &missed.message)));
+    let mut header = view.header().clone();
+    let missed = MissedMessages::new(&context.worker, std::mem::take(&mut answer.history));
+    let mut history = missed.any().then(|| -> Box<dyn Source> { Box::new(StreamHistory::new(missed, &view)) });
+    let held = exchange.settings.compat.strict && header.is_empty() && history.is_none();
     let manner = match compression {
         None => Manner::Stream,
         Some(compression) => {
             let mut stream = compression.stream();
-            pieces = pieces.iter().map(|piece| stream.piece(piece)).collect();
-            Manner::Encoded(Rc::new(RefCell::new(stream)))
+            header = stream.piece(&header);
+            let stream: SharedEncoding = Rc::new(RefCell::new(stream));
+            history = history.map(|history| encoded(&stream, history));
+            Manner::Encoded(stream)
         }
     };
-    let held = exchange.settings.compat.strict && pieces.iter().all(Bytes::is_empty);
     let Some(admission) = admission else {
         // The hub registers every stream it does not refuse.
         return whole(headed(Reply::header_only(500), exchange, location));
     };
     let ending = Ending { ttl: location.push.subscriber_connection_ttl, ping: location.push.ping_message_interval };
-    Plan::Stream(Box::new(Stream { head, pieces, manner, held, view, admission, ending }))
+    Plan::Stream(Box::new(Stream { head, header, history, manner, held, view, admission, ending }))
 }
 
 fn poll(
@@ -219,6 +227,7 @@ fn poll(
         compression,
         callback: callback.map(Into::into),
         timeout_with_body: exchange.settings.zone.timeout_with_body,
+        strict: compat.strict,
     };
     if let Some(admission) = admission {
         let ending = Ending { ttl: location.push.longpolling_connection_ttl, ping: None };
@@ -231,12 +240,14 @@ fn poll(
         head.content_type = head.content_type.filter(|_| compat.line > Line::V034);
         return whole(head);
     }
-    let missed: Vec<_> = context.worker.hub().pages(&mut answer.history).flatten().collect();
-    let messages = missed.iter().map(|missed| (&missed.channel, &*missed.message));
-    // Stored messages have a comma too many in old callbacks: a defect, kept for the strict.
-    let origin = if compat.strict { Origin::Backlog } else { Origin::Live };
-    let body = bodies.of(origin, messages);
-    Plan::Reply(heads.head(Body::Framed(body.into()), time, tag))
+    let mut missed = MissedMessages::new(&context.worker, std::mem::take(&mut answer.history));
+    if missed.is_short() {
+        let missed: Vec<_> = missed.collect();
+        let messages = missed.iter().map(|missed| (&missed.channel, &*missed.message));
+        let body = bodies.of(bodies.stored(), messages);
+        return Plan::Reply(heads.head(Body::Framed(body.into()), time, tag));
+    }
+    Plan::LongReply(heads.head(Body::Stream, time, tag), bodies.source(missed))
 }
 
 /// Whether the request shows signs of a proxy: what nginx does by default (HTTP/1.0, or a connection that is closed), or the
@@ -277,6 +288,26 @@ impl PollBodies {
     /// The framed body that carries one live message.
     pub(crate) fn message(&self, channel: &ChannelId, message: &Message) -> Vec<u8> {
         self.of(Origin::Live, std::iter::once((channel, message)))
+    }
+
+    /// The framed body that carries the message of a deletion.
+    pub(crate) fn deletion(&self, channel: &ChannelId, message: &Message) -> Vec<u8> {
+        self.of(self.stored(), std::iter::once((channel, message)))
+    }
+
+    /// Stored messages have a comma too many in old callbacks: a defect, kept for the strict.
+    fn stored(&self) -> Origin {
+        if self.strict { Origin::Backlog } else { Origin::Live }
+    }
+
+    /// The framed body that carries what was missed.
+    fn source(&self, missed: MissedMessages) -> Box<dyn Source> {
+        let (writer, opening) = PollWriter::open(&self.view, self.callback.as_deref(), self.stored());
+        let history = PollHistory::new(missed, &self.view, writer, opening);
+        match self.compression {
+            Some(compression) => Box::new(Compressed::new(history, compression)),
+            None => Box::new(history),
+        }
     }
 
     fn of<'a>(&self, origin: Origin, messages: impl Iterator<Item = (&'a ChannelId, &'a Message)>) -> Vec<u8> {

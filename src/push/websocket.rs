@@ -14,12 +14,13 @@ use sha1::{Digest, Sha1};
 
 use super::context::Context;
 use super::explanation;
+use super::history::{MissedMessages, StreamHistory};
 use super::publish::cache_fields;
 use super::replay::replay;
 use super::subscribe::subscriber_fields;
 use super::{channels, fields};
 use crate::conf::settings::{Compat, Line, Location, Mode};
-use crate::delivery::{Admission, Connection, Ending, Flush};
+use crate::delivery::{Admission, Connection, Ending, Flush, Source};
 use crate::hub::{Answer, Ask, AskKind};
 use crate::model::{Draft, Refusal};
 use crate::render::{Decoder, Farewell, Framing, Rules, View, permessage_deflate, websocket_frame};
@@ -71,8 +72,10 @@ impl Switching {
 pub(crate) struct Opening {
     /// The head.
     pub switching: Switching,
-    /// Header template and missed messages, framed.
-    pub pieces: Vec<Bytes>,
+    /// Header template, framed.
+    pub header: Bytes,
+    /// Missed messages.
+    pub history: Option<Box<dyn Source>>,
     /// How its messages are rendered.
     pub view: Arc<View>,
     /// Where it is registered.
@@ -133,9 +136,9 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
     };
     let framing = if deflate { Framing::WebSocketDeflate } else { Framing::WebSocket };
     let view = context.view(exchange, location, framing, false);
-    let missed = context.worker.hub().pages(&mut answer.history).flatten();
-    let missed = missed.map(|missed| view.message(missed.channel.as_bytes(), &missed.message));
-    let pieces = std::iter::once(view.header().clone()).chain(missed).collect();
+    let header = view.header().clone();
+    let missed = MissedMessages::new(&context.worker, std::mem::take(&mut answer.history));
+    let history = missed.any().then(|| -> Box<dyn Source> { Box::new(StreamHistory::new(missed, &view)) });
     let ending = Ending { ttl: location.push.subscriber_connection_ttl, ping: location.push.ping_message_interval };
     let rules = match compat {
         Compat { strict: false, .. } => Rules::Rfc,
@@ -150,7 +153,7 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
         line: compat.line,
         strict: compat.strict,
     };
-    Begun::Open(Box::new(Opening { switching, pieces, view, admission, ending, session }))
+    Begun::Open(Box::new(Opening { switching, header, history, view, admission, ending, session }))
 }
 
 /// The client's key, or why there is no websocket.

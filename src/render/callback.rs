@@ -7,12 +7,13 @@ use crate::model::{ChannelId, Message};
 
 use super::view::View;
 
-/// Where the messages of a body come from. Up to 0.4.0 a callback shows it: stored messages are each followed by a comma.
+/// Where the messages of a body come from. Up to 0.4.0 a callback shows it: all but live messages are
+/// each followed by a comma.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Stored messages.
+    /// Stored messages, and the message of a deletion.
     Backlog,
-    /// A live, deleted or timeout message.
+    /// A live or timeout message.
     Live,
 }
 
@@ -23,30 +24,56 @@ pub fn poll_body<'a>(
     origin: Origin,
     messages: impl Iterator<Item = (&'a ChannelId, &'a Message)>,
 ) -> Vec<u8> {
-    let mut out = view.header().to_vec();
-    let callback = callback.filter(|name| !name.is_empty());
-    if let Some(name) = callback {
-        view.write_body(name, &mut out);
-        view.write_bare(b"([", &mut out);
-    }
-    let trailing_comma = view.line() <= Line::V040 && origin == Origin::Backlog;
-    let mut first = true;
+    let (mut writer, mut out) = PollWriter::open(view, callback, origin);
     for (channel, message) in messages {
-        if callback.is_some() && !trailing_comma && !first {
-            view.write_bare(b",", &mut out);
+        writer.message(view, channel, message, &mut out);
+    }
+    writer.close(view, &mut out);
+    out
+}
+
+/// Writes the body of a polling or long-polling answer message by message.
+#[derive(Clone, Copy, Debug)]
+pub struct PollWriter {
+    in_callback: bool,
+    /// A comma follows each message, or (else) stands between them.
+    trailing_comma: bool,
+    first: bool,
+}
+
+impl PollWriter {
+    /// Begins a body; also what stands before its first message.
+    pub fn open(view: &View, callback: Option<&[u8]>, origin: Origin) -> (Self, Vec<u8>) {
+        let mut out = view.header().to_vec();
+        let callback = callback.filter(|name| !name.is_empty());
+        if let Some(name) = callback {
+            view.write_body(name, &mut out);
+            view.write_bare(b"([", &mut out);
+        }
+        let trailing_comma = view.line() <= Line::V040 && origin == Origin::Backlog;
+        (Self { in_callback: callback.is_some(), trailing_comma, first: true }, out)
+    }
+
+    /// Appends a message.
+    pub fn message(&mut self, view: &View, channel: &ChannelId, message: &Message, out: &mut Vec<u8>) {
+        if self.in_callback && !self.trailing_comma && !self.first {
+            view.write_bare(b",", out);
         }
         out.extend_from_slice(&view.message(channel.as_bytes(), message));
-        if callback.is_some() && trailing_comma {
-            view.write_bare(b",", &mut out);
+        if self.in_callback && self.trailing_comma {
+            view.write_bare(b",", out);
         }
-        first = false;
+        self.first = false;
     }
-    if callback.is_some() {
-        view.write_body(b"]);", &mut out);
+
+    /// Appends what stands behind the last message.
+    pub fn close(&self, view: &View, out: &mut Vec<u8>) {
+        if self.in_callback {
+            view.write_body(b"]);", out);
+        }
+        out.extend_from_slice(view.footer());
+        out.extend_from_slice(view.end());
     }
-    out.extend_from_slice(view.footer());
-    out.extend_from_slice(view.end());
-    out
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub mod websocket_frame;
 mod websocket_head;
 mod websocket_rules;
 
-pub use callback::{Origin, poll_body};
+pub use callback::{Origin, PollWriter, poll_body};
 pub use padding::PaddingRule;
 pub use template::{Template, Values};
 pub use view::{Framing, Kind, View, ViewSpec};

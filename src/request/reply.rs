@@ -3,6 +3,8 @@
 //! Does not know why it is given, nor the order and spelling of its head on a wire.
 
 use std::borrow::Cow;
+use std::fs::File;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -50,6 +52,8 @@ pub enum Body {
     HeaderOnly,
     /// A body that is there as a whole.
     Full(Bytes),
+    /// A part of a file, read as it is taken.
+    File(FilePart),
     /// Length unknown, and it comes piece by piece: chunked, or until the connection is closed.
     Stream,
     /// The same, but all of it is there, framed for the wire of the request.
@@ -64,6 +68,25 @@ impl Body {
         matches!(self, Self::Stream | Self::Framed(_))
     }
 }
+
+/// A part of a file.
+#[derive(Clone, Debug)]
+pub struct FilePart {
+    /// The file.
+    pub file: Arc<File>,
+    /// Its first byte.
+    pub offset: u64,
+    /// Bytes from there.
+    pub length: u64,
+}
+
+impl PartialEq for FilePart {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.file, &other.file) && (self.offset, self.length) == (other.offset, other.length)
+    }
+}
+
+impl Eq for FilePart {}
 
 impl Reply {
     /// A reply of the module without a body: not subject to `error_page`, no `Content-Type`.

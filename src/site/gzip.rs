@@ -40,6 +40,7 @@ pub(crate) fn is_compressible(reply: &Reply, exchange: &Exchange<'_>, location: 
     let long_enough = match &reply.body {
         Body::Stream | Body::Framed(_) => true,
         Body::Full(bytes) => bytes.len() as u64 >= gzip.min_length,
+        Body::File(part) => part.length >= gzip.min_length,
         Body::HeaderOnly | Body::Absent => false,
     };
     let Some(content_type) = reply.content_type.as_deref() else { return false };

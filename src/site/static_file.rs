@@ -5,11 +5,12 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::fs::Metadata;
-use std::io::ErrorKind;
+use std::fs::{File, Metadata};
+use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -19,10 +20,10 @@ use super::rewrite::redirection;
 use crate::conf::settings::{Fallback, Match, TryFiles};
 use crate::conf::variable::Part;
 use crate::request::http_date::parse_http_date;
-use crate::request::reply::{Body, Reply};
+use crate::request::reply::{Body, FilePart, Reply};
 
-/// The largest file that is sent. Files are read into memory; a push server has small ones.
-const MAX_FILE: u64 = 64 << 20;
+/// Larger files are read as they are taken.
+const WHOLE: u64 = 256 * 1024;
 
 /// What has been found for a URI.
 #[expect(clippy::large_enum_variant, reason = "moved once or twice per request; a box would cost an allocation each")]
@@ -57,13 +58,52 @@ pub(crate) fn serve(exchange: &mut Exchange<'_>) -> Found {
     if exchange.method() == b"POST" {
         return Found::Status(405);
     }
-    if metadata.len() > MAX_FILE {
-        tracing::error!("{:?} is larger than the {MAX_FILE} bytes that are served", OsStr::from_bytes(&path));
-        return Found::Status(500);
-    }
-    match std::fs::read(OsStr::from_bytes(&path)) {
-        Ok(content) => found(exchange, &metadata, &Bytes::from(content)),
+    match content(Path::new(OsStr::from_bytes(&path))) {
+        Ok((metadata, content)) => found(exchange, &metadata, &content),
         Err(error) => failed(exchange, &path, &error),
+    }
+}
+
+/// A file as it is when it is opened.
+fn content(path: &Path) -> std::io::Result<(Metadata, Content)> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.len() > WHOLE {
+        let part = FilePart { file: Arc::new(file), offset: 0, length: metadata.len() };
+        return Ok((metadata, Content::File(part)));
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    file.read_to_end(&mut bytes)?;
+    Ok((metadata, Content::Bytes(bytes.into())))
+}
+
+/// What a file holds.
+enum Content {
+    Bytes(Bytes),
+    File(FilePart),
+}
+
+impl Content {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File(part) => part.length,
+        }
+    }
+
+    /// The bytes from one to another, both included.
+    fn part(&self, first: u64, last: u64) -> Body {
+        match self {
+            Self::Bytes(bytes) => Body::Full(bytes.slice(first as usize..=last as usize)),
+            Self::File(part) => Body::File(FilePart { offset: first, length: last - first + 1, ..part.clone() }),
+        }
+    }
+
+    fn whole(&self) -> Body {
+        match self {
+            Self::Bytes(bytes) => Body::Full(bytes.clone()),
+            Self::File(part) => Body::File(part.clone()),
+        }
     }
 }
 
@@ -175,11 +215,11 @@ fn directory_url(exchange: &Exchange<'_>) -> Vec<u8> {
     url
 }
 
-fn found(exchange: &mut Exchange<'_>, metadata: &Metadata, content: &Bytes) -> Found {
+fn found(exchange: &mut Exchange<'_>, metadata: &Metadata, content: &Content) -> Found {
     let modified = metadata.mtime();
     let tag = format!("\"{modified:x}-{:x}\"", content.len());
     let content_type = exchange.content_type(exchange.location).to_owned();
-    let mut reply = Reply::full(200, content_type, content.clone());
+    let mut reply = Reply { body: content.whole(), ..Reply::stream(200, content_type) };
     reply.last_modified = Some(modified);
     reply.headers.push((Cow::Borrowed("ETag"), Cow::Owned(tag.clone().into_bytes())));
     // The page of an error is always sent as a whole.
@@ -192,7 +232,7 @@ fn found(exchange: &mut Exchange<'_>, metadata: &Metadata, content: &Bytes) -> F
     if not_modified(exchange, modified, tag.as_bytes()) {
         return Found::Reply(Reply { status: 304, content_type: None, body: Body::Absent, ..reply });
     }
-    let length = content.len() as u64;
+    let length = content.len();
     match range(exchange, modified, tag.as_bytes(), length) {
         Range::Whole => {
             reply.headers.push((Cow::Borrowed("Accept-Ranges"), Cow::Borrowed(b"bytes")));
@@ -201,7 +241,7 @@ fn found(exchange: &mut Exchange<'_>, metadata: &Metadata, content: &Bytes) -> F
             reply.status = 206;
             let told = format!("bytes {first}-{last}/{length}");
             reply.headers.push((Cow::Borrowed("Content-Range"), Cow::Owned(told.into_bytes())));
-            reply.body = Body::Full(content.slice(first as usize..=last as usize));
+            reply.body = content.part(first, last);
         }
         Range::Unsatisfiable => {
             exchange.carried.push(("Content-Range", format!("bytes */{length}").into_bytes()));

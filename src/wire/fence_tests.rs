@@ -84,7 +84,11 @@ fn a_panic_while_history_is_made_leaves_no_subscription_behind() {
             } else {
                 victim.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n{since}\r\n").as_bytes()).await;
             }
-            victim.rest().await;
+            let seen = victim.rest().await;
+            assert!(
+                !target.starts_with("/ws") || seen.starts_with(b"HTTP/1.1 101 "),
+                "what stands before has been sent"
+            );
             only_one_is_gone(trial, 0, 0).await;
         });
     }

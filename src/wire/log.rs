@@ -1,5 +1,9 @@
-//! The access log line of a request that is answered as a whole.
+//! The access log line of a request that is answered as a whole: at once, or when a body that is made as it is taken is over.
 
+use std::rc::Rc;
+
+use super::logged_source::{LastingHead, LoggedSource};
+use crate::delivery::Source;
 use crate::push::context::Context;
 use crate::request::reply::Reply;
 use crate::site::access_log::{Outcome, SentHead};
@@ -30,4 +34,30 @@ pub(super) fn write(context: &Context, exchange: &Exchange<'_>, reply: &Reply, s
         sent_head: sent.head,
     };
     context.logs.write(&open_lines(exchange), &outcome);
+}
+
+/// The body of a request whose lines are written when it is over; `None` if it is not sent, and over at once.
+pub(super) fn at_end(
+    context: &Rc<Context>,
+    exchange: &Exchange<'_>,
+    reply: &Reply,
+    head: LastingHead,
+    source: Box<dyn Source>,
+    with_body: bool,
+) -> Option<Box<dyn Source>> {
+    let lines = open_lines(exchange);
+    if lines.is_empty() {
+        return with_body.then_some(source);
+    }
+    let logged = LoggedSource {
+        source,
+        context: Rc::clone(context),
+        lines,
+        status: exchange.status_sent(reply),
+        began: exchange.now,
+        head,
+        made: 0,
+        complete: !with_body,
+    };
+    with_body.then(|| -> Box<dyn Source> { Box::new(logged) })
 }

@@ -5,10 +5,14 @@
 
 #[cfg(test)]
 mod fence_tests;
+mod file_source;
+#[cfg(test)]
+mod history_tests;
 pub mod http1;
 mod http2;
 mod listener_place;
 mod log;
+mod logged_source;
 mod reply_head;
 pub(crate) mod service;
 mod session;

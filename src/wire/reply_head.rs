@@ -114,6 +114,7 @@ fn content_length(reply: &Reply, untold: bool) -> Option<u64> {
         Body::Stream | Body::Framed(_) | Body::Absent => None,
         Body::HeaderOnly => Some(0),
         Body::Full(bytes) => Some(bytes.len() as u64),
+        Body::File(part) => Some(part.length),
     }
 }
 

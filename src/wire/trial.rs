@@ -91,6 +91,11 @@ impl Trial {
         self.worker.hub().publish(&ids, &draft, now).unwrap();
     }
 
+    /// How many messages were published on a channel.
+    pub(crate) fn published(&self, channel: &str) -> usize {
+        self.worker.hub().find(&[channel.into()])[0].published as usize
+    }
+
     pub(crate) fn census(&self) -> Census {
         self.worker.hub().census(self.worker.now())
     }
@@ -132,10 +137,13 @@ impl Client {
     /// Reads until `wanted` has come; returns everything up to its end. Panics at the connection's end.
     pub(crate) async fn see(&mut self, wanted: &[u8]) -> Vec<u8> {
         let seeing = async {
+            let mut from = 0;
             loop {
-                if let Some(at) = memchr::memmem::find(&self.read.borrow(), wanted) {
-                    break at + wanted.len();
+                let seen = self.read.borrow().len();
+                if let Some(at) = memchr::memmem::find(&self.read.borrow()[from..], wanted) {
+                    break from + at + wanted.len();
                 }
+                from = seen.saturating_sub(wanted.len());
                 assert!(self.read_some().await > 0, "ended before {:?}", String::from_utf8_lossy(wanted));
             }
         };
@@ -143,6 +151,18 @@ impl Client {
             Ok(end) => self.read.borrow_mut().drain(..end).collect(),
             Err(tokio::time::error::Elapsed { .. }) => panic!("never came: {:?}", String::from_utf8_lossy(wanted)),
         }
+    }
+
+    /// What has come, at least something and at most so many bytes.
+    pub(crate) async fn some(&mut self, most: usize) -> Vec<u8> {
+        let reading = async {
+            while self.read.borrow().is_empty() {
+                assert!(self.read_some().await > 0, "ended");
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, reading).await.is_ok(), "nothing comes");
+        let read = &mut *self.read.borrow_mut();
+        read.drain(..read.len().min(most)).collect()
     }
 
     /// Everything up to the end of the connection.

@@ -13,7 +13,7 @@ use super::connection::Next;
 use super::spelled::Spelled;
 use super::waiting::Waiter;
 use super::websocket;
-use crate::delivery::{Connection, Flush, Manner};
+use crate::delivery::{Connection, Flush, Manner, Source};
 use crate::push::compression::Compression;
 use crate::push::engine::{self, Job, Patience, UNWANTED, Verdict};
 use crate::push::subscribe::{Stream, Wait};
@@ -23,8 +23,10 @@ use crate::request::reply::{Body, Reply};
 use crate::site::access_log::SentHead;
 use crate::site::exchange::Exchange;
 use crate::site::{gzip, phases};
+use crate::wire::file_source;
 use crate::wire::log::{self, Sent};
-use crate::wire::reply_head::{keep_alive, write_head};
+use crate::wire::logged_source::{HeadText, LastingHead};
+use crate::wire::reply_head::{Framing, keep_alive, write_head};
 use crate::wire::session::Session;
 use crate::wire::workbench::Workbench;
 
@@ -81,6 +83,7 @@ impl<'s> Turn<'_, 's> {
                 }
                 Verdict::Patience(patience) => return Step::Patience(patience),
                 Verdict::Reply(reply) => self.answer(reply, input),
+                Verdict::LongReply(reply, body) => self.reply_from(&reply, |_| body),
                 Verdict::Stream(stream) => Some(self.stream(*stream)),
                 Verdict::Wait(wait) => Some(self.wait(*wait)),
                 Verdict::WebSocket(opening) => Some(self.websocket(*opening)),
@@ -144,8 +147,9 @@ impl<'s> Turn<'_, 's> {
         let keep = write_head(&head, self.exchange, location, self.keeps(), &mut Spelled::new(self.out)).keep_alive;
         self.connection.set_send_timeout(location.core.send_timeout);
         self.push_out();
-        for piece in stream.pieces {
-            self.connection.push(piece);
+        self.connection.push(stream.header);
+        if let Some(history) = stream.history {
+            self.connection.push_source(history);
         }
         if stream.held {
             self.connection.hold();
@@ -170,11 +174,12 @@ impl<'s> Turn<'_, 's> {
     }
 
     fn websocket(&mut self, opening: Opening) -> Next {
-        let Opening { switching, pieces, view, admission, ending, session } = opening;
+        let Opening { switching, header, history, view, admission, ending, session } = opening;
         websocket::write_head(&switching, self.out);
         self.push_out();
-        for piece in pieces {
-            self.connection.push(piece);
+        self.connection.push(header);
+        if let Some(history) = history {
+            self.connection.push_source(history);
         }
         self.connection.set_send_timeout(self.exchange.location.core.send_timeout);
         self.bench.context.worker.subscribe(self.connection, view, Manner::Stream, admission, &ending);
@@ -186,6 +191,7 @@ impl<'s> Turn<'_, 's> {
         websocket::write_head(switching, self.out);
         self.push_out();
         self.connection.push(frame);
+        self.flush();
         Next::Close { linger: true }
     }
 
@@ -201,17 +207,41 @@ impl<'s> Turn<'_, 's> {
         if !self.out.is_empty() {
             self.push_out();
         }
+        self.flush();
+    }
+
+    fn flush(&self) {
         if self.bench.context.worker.flush(self.connection) == Flush::Broken {
             self.connection.give_up();
         }
+    }
+
+    /// Sends a reply whose body is made as it is taken. It is logged when it is over.
+    fn reply_from(&mut self, reply: &Reply, body: impl FnOnce(Framing) -> Box<dyn Source>) -> Option<Next> {
+        let location = self.exchange.location;
+        let start = self.out.len();
+        let sent = write_head(reply, self.exchange, location, self.keeps(), &mut Spelled::new(self.out));
+        let head = self.out.get(start..).unwrap_or_default();
+        let head = LastingHead { bytes: head.len(), is: HeadText::Spelled(head.to_vec()) };
+        let source = log::at_end(&self.bench.context, self.exchange, reply, head, body(sent), sent.with_body);
+        self.connection.set_send_timeout(location.core.send_timeout);
+        self.push_out();
+        if let Some(source) = source {
+            self.connection.push_source(source);
+        }
+        self.flush();
+        next_after(sent, reply)
     }
 
     /// Appends a reply.
     fn reply(&mut self, mut reply: Reply) -> Option<Next> {
         let exchange = &*self.exchange;
         let location = exchange.location;
-        if matches!(reply.body, Body::Full(_)) {
+        if matches!(reply.body, Body::Full(_) | Body::File(_)) {
             gzip::apply(&mut reply, exchange, location);
+        }
+        if let Body::File(part) = &reply.body {
+            return self.reply_from(&reply, |framing| file_source::of(part, &reply, framing, location));
         }
         let start = self.out.len();
         let sent = write_head(&reply, exchange, location, self.keeps(), &mut Spelled::new(self.out));
@@ -226,7 +256,7 @@ impl<'s> Turn<'_, 's> {
                 }
                 Body::Full(body) | Body::Framed(body) if body.len() > COPIED => uncopied = body.clone(),
                 Body::Full(body) | Body::Framed(body) => self.out.extend_from_slice(body),
-                Body::HeaderOnly | Body::Absent | Body::Stream => {}
+                Body::File(_) | Body::HeaderOnly | Body::Absent | Body::Stream => {}
             }
         }
         let sent_head = SentHead::Spelled(self.out.get(start..head).unwrap_or_default());
@@ -237,20 +267,23 @@ impl<'s> Turn<'_, 's> {
             // What was gathered goes first; the body follows as it is.
             self.connection.push(Bytes::from(std::mem::take(self.out)));
             self.connection.push(uncopied);
-            if self.bench.context.worker.flush(self.connection) == Flush::Broken {
-                self.connection.give_up();
-            }
+            self.flush();
         }
-        match (sent.keep_alive, reply.left_open) {
-            (true, _) => None,
-            (false, false) => Some(Next::Close { linger: false }),
-            (false, true) => Some(Next::LeaveOpen),
-        }
+        next_after(sent, &reply)
     }
 
     /// Whether the connection may serve another request after this one.
     fn keeps(&self) -> bool {
         !self.connection.is_closing() && keep_alive(self.exchange, self.exchange.location, self.session.requests)
+    }
+}
+
+/// What comes after a reply; `None`: the next request.
+fn next_after(sent: Framing, reply: &Reply) -> Option<Next> {
+    match (sent.keep_alive, reply.left_open) {
+        (true, _) => None,
+        (false, false) => Some(Next::Close { linger: false }),
+        (false, true) => Some(Next::LeaveOpen),
     }
 }
 

@@ -79,7 +79,7 @@ impl Waiting for Waiter {
     }
 
     fn deleted(&self, fanout: &Fanout, now: Now) -> Bytes {
-        self.full(now, fanout.seen, &self.bodies.message(&fanout.id, &fanout.message))
+        self.full(now, fanout.seen, &self.bodies.deletion(&fanout.id, &fanout.message))
     }
 
     fn timed_out(&self, now: Now, seen: Stamp, closing: bool) -> Bytes {

@@ -23,10 +23,13 @@ use hyper::{Request, Response, StatusCode, upgrade};
 use tokio::task::spawn_local;
 
 use self::waiting::{HeadSlot, Waiter};
+use super::file_source;
 use super::http1::connection::catch_up;
 use super::log::{self, Sent};
+use super::logged_source::{HeadText, LastingHead};
+use super::reply_head::Framing;
 use crate::conf::Settings;
-use crate::delivery::{Event, Manner};
+use crate::delivery::{Event, Manner, Source};
 use crate::push::compression::Compression;
 use crate::push::engine::{self, Job, Verdict};
 use crate::push::subscribe::{Stream, Wait};
@@ -149,6 +152,9 @@ where
             },
             Verdict::Patience(patience) => engine::settle(context, &mut exchange, patience).await,
             Verdict::Reply(reply) => return Ok(Outcome::Whole(whole(visit, &exchange, reply))),
+            Verdict::LongReply(reply, body) => {
+                return Ok(Outcome::Whole(whole_from(visit, &exchange, &reply, |_| body)));
+            }
             Verdict::Stream(stream) => return Ok(begin_stream(visit, &mut exchange, *stream)),
             Verdict::Wait(wait) => return Ok(begin_wait(visit, &mut exchange, *wait)),
             Verdict::WebSocket(opening) => return Ok(begin_websocket(visit, &mut exchange, *opening)),
@@ -164,8 +170,13 @@ where
 /// A response that is there as a whole.
 fn whole(visit: &Visit, exchange: &Exchange<'_>, mut reply: Reply) -> Response<()> {
     let location = exchange.location;
-    if matches!(reply.body, ReplyBody::Full(_)) {
+    if matches!(reply.body, ReplyBody::Full(_) | ReplyBody::File(_)) {
         gzip::apply(&mut reply, exchange, location);
+    }
+    if let ReplyBody::File(part) = &reply.body {
+        return whole_from(visit, exchange, &reply, |framing| {
+            file_source::of(part, &reply, Framing { chunked: false, ..framing }, location)
+        });
     }
     let (head, framing) = response::head(&reply, exchange, location);
     let body = match &reply.body {
@@ -175,7 +186,7 @@ fn whole(visit: &Visit, exchange: &Exchange<'_>, mut reply: Reply) -> Response<(
             Compression { level, chunked: false }.whole(body).into()
         }
         ReplyBody::Full(body) | ReplyBody::Framed(body) => body.clone(),
-        ReplyBody::HeaderOnly | ReplyBody::Absent | ReplyBody::Stream => Bytes::new(),
+        ReplyBody::File(_) | ReplyBody::HeaderOnly | ReplyBody::Absent | ReplyBody::Stream => Bytes::new(),
     };
     let sent = Sent { head: SentHead::Fields(head.headers()), head_bytes: 0, body_bytes: body.len() };
     log::write(visit.context(), exchange, &reply, sent);
@@ -184,13 +195,31 @@ fn whole(visit: &Visit, exchange: &Exchange<'_>, mut reply: Reply) -> Response<(
     head
 }
 
+/// A response whose body is made as it is taken. It is logged when it is over.
+fn whole_from(
+    visit: &Visit,
+    exchange: &Exchange<'_>,
+    reply: &Reply,
+    body: impl FnOnce(Framing) -> Box<dyn Source>,
+) -> Response<()> {
+    let (head, framing) = response::head(reply, exchange, exchange.location);
+    let lasting = LastingHead { bytes: 0, is: HeadText::Fields(head.headers().clone()) };
+    let source = log::at_end(&visit.bench().context, exchange, reply, lasting, body(framing), framing.with_body);
+    visit.connection().set_send_timeout(exchange.location.core.send_timeout);
+    if let Some(source) = source {
+        visit.connection().push_source(source);
+    }
+    head
+}
+
 fn begin_stream(visit: &mut Visit, exchange: &mut Exchange<'_>, stream: Stream) -> Outcome {
     let location = exchange.location;
     let (head, _) = response::head(&stream.head, exchange, location);
     let connection = Rc::clone(visit.connection());
     connection.set_send_timeout(location.core.send_timeout);
-    for piece in stream.pieces {
-        connection.push(piece);
+    connection.push(stream.header);
+    if let Some(history) = stream.history {
+        connection.push_source(history);
     }
     let worker = &visit.context().worker;
     worker.subscribe(&connection, stream.view, stream.manner, stream.admission, &stream.ending);
@@ -212,11 +241,12 @@ fn begin_wait(visit: &mut Visit, exchange: &mut Exchange<'_>, wait: Wait) -> Out
 }
 
 fn begin_websocket(visit: &mut Visit, exchange: &mut Exchange<'_>, opening: Opening) -> Outcome {
-    let Opening { switching, pieces, view, admission, ending, session } = opening;
+    let Opening { switching, header, history, view, admission, ending, session } = opening;
     let connection = Rc::clone(visit.connection());
     connection.set_send_timeout(exchange.location.core.send_timeout);
-    for piece in pieces {
-        connection.push(piece);
+    connection.push(header);
+    if let Some(history) = history {
+        connection.push_source(history);
     }
     visit.context().worker.subscribe(&connection, view, Manner::Stream, admission, &ending);
     visit.session.begin_subscription(exchange, 200, true);

@@ -52,7 +52,7 @@ impl Waiting for Waiter {
     }
 
     fn deleted(&self, fanout: &Fanout, now: Now) -> Bytes {
-        self.answer(&self.full, now, fanout.seen, self.bodies.message(&fanout.id, &fanout.message))
+        self.answer(&self.full, now, fanout.seen, self.bodies.deletion(&fanout.id, &fanout.message))
     }
 
     fn timed_out(&self, now: Now, seen: Stamp, _closing: bool) -> Bytes {

@@ -10,6 +10,9 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use crate::conf::settings::Line;
 
+/// Where relative paths begin if nobody says so.
+pub const PREFIX: &str = "/etc/pushstreamd/";
+
 /// A push server in place of nginx-push-stream-module: same nginx.conf, same URLs, same bytes.
 #[derive(Parser, Debug)]
 #[command(
@@ -53,7 +56,7 @@ pub struct Cli {
     pub signal: Option<String>,
 
     /// Prefix of relative paths
-    #[arg(short = 'p', long, value_name = "DIR", default_value = "/etc/pushstreamd/", global = true)]
+    #[arg(short = 'p', long, value_name = "DIR", default_value = PREFIX, global = true)]
     pub prefix: PathBuf,
 
     /// Error log until and unless the configuration names one; `stderr` is one too

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::directives::{self, Directive, OURS};
 use super::error::{Note, Place, shown};
-use super::guard::Guards;
+use super::guard::{Guards, Unguarded};
 use super::namespace::Namespace;
 use super::settings::{Compat, LimitZone, Line, LogFormat, LogLevel, UpstreamServer, Zone};
 use super::tree::{Dialect, Node};
@@ -39,6 +39,8 @@ pub(super) struct Compiler {
     pub(super) foreign: bool,
     /// What guards push locations and is not honoured.
     pub(super) guards: Guards,
+    /// Guards whose absence the operator has accepted.
+    pub(super) unguarded: Vec<Unguarded>,
     /// Known before the first server is compiled.
     pub(super) zone: Zone,
     pub(super) zone_name: Box<str>,
@@ -78,6 +80,7 @@ impl Compiler {
             unknown: Vec::new(),
             foreign: false,
             guards: Guards::default(),
+            unguarded: Vec::new(),
             zone: super::zone::defaults(compat.line),
             zone_name: "push_stream_module".into(),
             log_formats: HashMap::new(),

@@ -34,8 +34,25 @@ struct Finding {
     place: Place,
     kind: Kind,
     name: String,
-    /// The push locations, as written.
-    locations: Vec<String>,
+    subjects: Vec<Subject>,
+}
+
+/// A push location, as written, and the place of its server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Subject {
+    pub(super) location: String,
+    pub(super) server: String,
+}
+
+/// A directive that guards push locations and is not applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unguarded {
+    /// Its name.
+    pub name: String,
+    /// `file:line`.
+    pub place: String,
+    /// `file:line` of the servers whose push locations it guards.
+    pub servers: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +75,7 @@ struct Reading {
     place: Place,
     directive: String,
     values: Vec<Complex>,
-    location: String,
+    subject: Subject,
 }
 
 /// An `auth_request` of a push location.
@@ -66,56 +83,57 @@ struct Reading {
 struct Ask {
     place: Place,
     uri: Vec<u8>,
-    location: String,
+    subject: Subject,
 }
 
 impl Guards {
     /// Notes values that decide about requests of `location`.
-    pub(super) fn reads(&mut self, place: &Place, directive: &str, values: Vec<Complex>, location: String) {
-        self.readings.push(Reading { place: place.clone(), directive: directive.to_owned(), values, location });
+    pub(super) fn reads(&mut self, place: &Place, directive: &str, values: Vec<Complex>, subject: Subject) {
+        self.readings.push(Reading { place: place.clone(), directive: directive.to_owned(), values, subject });
     }
 
-    fn find(&mut self, place: &Place, kind: Kind, name: &str, location: String) {
+    fn find(&mut self, place: &Place, kind: Kind, name: &str, subject: &Subject) {
         let known =
             self.findings.iter_mut().find(|found| found.place == *place && found.kind == kind && found.name == name);
         match known {
-            Some(found) if found.locations.contains(&location) => {}
-            Some(found) => found.locations.push(location),
+            Some(found) if found.subjects.contains(subject) => {}
+            Some(found) => found.subjects.push(subject.clone()),
             None => self.findings.push(Finding {
                 place: place.clone(),
                 kind,
                 name: name.to_owned(),
-                locations: vec![location],
+                subjects: vec![subject.clone()],
             }),
         }
     }
 }
 
-/// A block as it is written: `location = /pub`.
-pub(super) fn described(level: &Level<'_>) -> String {
-    let Some(node) = level.node else { return String::new() };
-    let words: Vec<_> = node.words.iter().map(|word| shown(word)).collect();
-    words.join(" ")
+/// A block as it is written (`location = /pub`), and its server.
+pub(super) fn subject(scope: &Scope<'_, '_>) -> Subject {
+    let words = scope.level.node.map_or(&[][..], |node| &node.words);
+    let words: Vec<_> = words.iter().map(|word| shown(word)).collect();
+    let server = scope.server().and_then(|server| server.node).map(|node| node.place.to_string());
+    Subject { location: words.join(" "), server: server.unwrap_or_default() }
 }
 
 /// Looks for guards that apply to a block which pushes, set in it or around it.
-pub(super) fn inspect(scope: &Scope<'_, '_>, location: &str, compiler: &mut Compiler) {
+pub(super) fn inspect(scope: &Scope<'_, '_>, subject: &Subject, compiler: &mut Compiler) {
     let mut decided: HashSet<String> = HashSet::new();
     let mut next = Some(scope);
     let mut inside = true;
     while let Some(Scope { level, outer }) = next {
-        inspect_level(level, inside, scope, &decided, location, compiler);
+        inspect_level(level, inside, scope, &decided, subject, compiler);
         for block in level.blocks_named("limit_except").filter(|_| inside) {
-            inspect_level(block, true, scope, &HashSet::new(), location, compiler);
+            inspect_level(block, true, scope, &HashSet::new(), subject, compiler);
         }
         decided.extend(level.unapplied.iter().map(|node| node.name().into_owned()));
         inside = false;
         next = *outer;
     }
-    read_values(scope, location, compiler);
+    read_values(scope, subject, compiler);
     if let Some(entry) = scope.entry("auth_request").filter(|entry| entry.node.arg(0) != b"off") {
         let uri = entry.node.arg(0).split(|byte| *byte == b'?').next().unwrap_or_default().to_vec();
-        compiler.guards.asks.push(Ask { place: entry.node.place.clone(), uri, location: location.to_owned() });
+        compiler.guards.asks.push(Ask { place: entry.node.place.clone(), uri, subject: subject.clone() });
     }
 }
 
@@ -124,7 +142,7 @@ fn inspect_level(
     inside: bool,
     scope: &Scope<'_, '_>,
     decided: &HashSet<String>,
-    location: &str,
+    subject: &Subject,
     compiler: &mut Compiler,
 ) {
     for node in &level.unapplied {
@@ -135,10 +153,10 @@ fn inspect_level(
         let guards = &mut compiler.guards;
         match directives::family_of(&name).map(|family| family.effect) {
             Some(Effect::Guards) if is_off(node) => {}
-            Some(Effect::Guards) => guards.find(&node.place, Kind::Guard, &name, location.to_owned()),
+            Some(Effect::Guards) => guards.find(&node.place, Kind::Guard, &name, subject),
             Some(Effect::GuardsWith(other)) => {
                 if !is_off(node) && scope.word(other).is_some_and(|word| word != b"off") {
-                    guards.find(&node.place, Kind::Guard, &name, location.to_owned());
+                    guards.find(&node.place, Kind::Guard, &name, subject);
                 }
             }
             Some(Effect::Gives | Effect::Touches) => {}
@@ -146,8 +164,8 @@ fn inspect_level(
             Some(Effect::Answers) | None => {
                 let near = directives::nearest(&name).filter(|near| is_access(near));
                 match near {
-                    Some(near) => guards.find(&node.place, Kind::Typo(near), &name, location.to_owned()),
-                    None if inside => guards.find(&node.place, Kind::Unknown, &name, location.to_owned()),
+                    Some(near) => guards.find(&node.place, Kind::Typo(near), &name, subject),
+                    None if inside => guards.find(&node.place, Kind::Unknown, &name, subject),
                     None => {}
                 }
             }
@@ -165,10 +183,10 @@ fn is_access(name: &str) -> bool {
 }
 
 /// What decides about a request beside directives: keys of limits, the link, the channels.
-fn read_values(scope: &Scope<'_, '_>, location: &str, compiler: &mut Compiler) {
+fn read_values(scope: &Scope<'_, '_>, subject: &Subject, compiler: &mut Compiler) {
     for name in ["push_stream_channels_path", "secure_link", "secure_link_md5", "auth_basic"] {
         if let (Some(entry), Some(value)) = (scope.entry(name), scope.complex(name)) {
-            compiler.guards.reads(&entry.node.place, name, vec![value.clone()], location.to_owned());
+            compiler.guards.reads(&entry.node.place, name, vec![value.clone()], subject.clone());
         }
     }
     for name in ["limit_conn", "limit_req"] {
@@ -177,7 +195,7 @@ fn read_values(scope: &Scope<'_, '_>, location: &str, compiler: &mut Compiler) {
             let zone: Vec<&[u8]> = zone.collect();
             let keys = compiler.limit_zones.iter().filter(|known| zone.contains(&known.name.as_bytes()));
             let keys = keys.map(|known| known.key.clone()).collect();
-            compiler.guards.reads(&entry.node.place, name, keys, location.to_owned());
+            compiler.guards.reads(&entry.node.place, name, keys, subject.clone());
         }
     }
 }
@@ -192,7 +210,7 @@ pub(super) fn follow_asks(server: &Server, compiler: &mut Compiler) {
             && !moves_on
         {
             let kind = Kind::Asks(format!("\"{}\", which \"{name}\" answers", shown(&ask.uri)));
-            compiler.guards.find(&ask.place, kind, "auth_request", ask.location);
+            compiler.guards.find(&ask.place, kind, "auth_request", &ask.subject);
         }
     }
 }
@@ -221,7 +239,7 @@ pub(super) fn judge(accepted: bool, compiler: &mut Compiler) -> Result<(), Fault
     for reading in std::mem::take(&mut compiler.guards.readings) {
         let unmade = reading.values.iter().find_map(|value| compiler.namespace.unmade_in(value));
         if let Some(unmade) = unmade {
-            compiler.guards.find(&reading.place, Kind::Reads(unmade), &reading.directive, reading.location);
+            compiler.guards.find(&reading.place, Kind::Reads(unmade), &reading.directive, &reading.subject);
         }
     }
     let findings = std::mem::take(&mut compiler.guards.findings);
@@ -232,6 +250,7 @@ pub(super) fn judge(accepted: bool, compiler: &mut Compiler) -> Result<(), Fault
     let mut notes: Vec<Note> =
         findings.iter().map(|found| Note { level, text: format!("{} in {}", told(found), found.place) }).collect();
     if accepted {
+        compiler.unguarded = findings.iter().map(Unguarded::of).collect();
         compiler.unapplied.append(&mut notes);
         return Ok(());
     }
@@ -241,10 +260,18 @@ pub(super) fn judge(accepted: bool, compiler: &mut Compiler) -> Result<(), Fault
     Err(Fault { notes })
 }
 
+impl Unguarded {
+    fn of(found: &Finding) -> Self {
+        let mut servers: Vec<String> = found.subjects.iter().map(|subject| subject.server.clone()).collect();
+        servers.dedup();
+        Self { name: found.name.clone(), place: found.place.to_string(), servers }
+    }
+}
+
 fn told(found: &Finding) -> String {
-    let Finding { name, locations, .. } = found;
-    let first = locations.first().map_or("", String::as_str);
-    let locations = match locations.len() {
+    let Finding { name, subjects, .. } = found;
+    let first = subjects.first().map_or("", |subject| &subject.location);
+    let locations = match subjects.len() {
         0 | 1 => format!("\"{first}\""),
         count => format!("\"{first}\" and {} more push locations", count - 1),
     };

@@ -179,6 +179,14 @@ fn look_up(host: &str) -> Option<Vec<IpAddr>> {
     (!addresses.is_empty()).then_some(addresses)
 }
 
+/// The addresses a `listen` with these words means; none where they are wrong.
+pub fn addresses_of(words: &[Vec<u8>]) -> Vec<ListenAddress> {
+    let place = super::error::Place { file: None, line: 1 };
+    let (words, end) = (words.to_vec(), place.clone());
+    addresses(&Node { row: None, unknown: false, lua: None, words, place, children: Vec::new(), end })
+        .unwrap_or_default()
+}
+
 /// As nginx writes an address.
 pub(super) fn display(address: &ListenAddress) -> String {
     match address {
@@ -296,7 +304,15 @@ mod tests {
     fn listen(word: &str) -> Result<Vec<String>, String> {
         let place = Place { file: None, line: 1 };
         let words = vec![b"listen".to_vec(), word.as_bytes().to_vec()];
-        let node = Node { row: None, unknown: false, words, place: place.clone(), children: Vec::new(), end: place };
+        let node = Node {
+            row: None,
+            unknown: false,
+            lua: None,
+            words,
+            place: place.clone(),
+            children: Vec::new(),
+            end: place,
+        };
         addresses(&node)
             .map(|addresses| addresses.iter().map(display).collect())
             .map_err(|fault| fault.notes[0].text.clone())

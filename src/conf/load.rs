@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::compiler::Compiler;
 use super::directives::{ALWAYS, BEFORE_03, HTTP, ONLY_03, SINCE_04, SINCE_05, SINCE_035};
 use super::error::{ConfError, Fault, MODULE, Note, Place, shown};
+use super::guard::Unguarded;
 use super::namespace::dollar_name;
 use super::push::OLD_VARIABLES;
 use super::scope::{Level, Scope};
@@ -42,6 +43,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// Whose wire is spoken, and which words of the configuration say so (a notice) or that none does.
     pub wire: Note,
+    /// Guards of push locations that are not applied and were accepted.
+    pub unguarded: Vec<Unguarded>,
     /// What a person should know about it, in order.
     pub notes: Vec<Note>,
     /// The files it was read from, with what they held.
@@ -89,7 +92,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, ConfError> {
             let text = format!("the wire is that of {}, by {why}", line.shown());
             let chosen_by_words = options.compat.is_none() && why.starts_with('"');
             let wire = Note { level: if chosen_by_words { LogLevel::Notice } else { LogLevel::Info }, text };
-            Ok(Loaded { settings, wire, notes, files: reader.files })
+            Ok(Loaded { settings, wire, unguarded: compiler.unguarded, notes, files: reader.files })
         }
         Err(mut fault) => {
             if line < Line::V040 {

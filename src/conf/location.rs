@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::compiler::Compiler;
 use super::complex;
 use super::error::{Fault, Place, shown};
+use super::guard::Subject;
 use super::scope::{Level, Scope, Step};
 use super::settings::{Backend, Handler, Location, Locations, Match};
 use super::tree::Node;
@@ -21,7 +22,7 @@ pub(super) struct Parent<'a> {
     backend: Option<Arc<Backend>>,
     has_mode: bool,
     /// The push location, or what leads to one, as written.
-    pub(super) pushes: Option<String>,
+    pub(super) pushes: Option<Subject>,
     /// Place of the `}` of `http`, for the module's complaints.
     pub(super) end: &'a Place,
 }
@@ -131,9 +132,9 @@ fn build(
 
 /// What of this block decides about push requests: those of a location with a mode, of its server, of what `auth_request`
 /// asks, and of what leads to push locations that nobody reaches from outside.
-fn pushes(scope: &Scope<'_, '_>, matched: &Match, compiler: &mut Compiler) -> Option<String> {
+fn pushes(scope: &Scope<'_, '_>, matched: &Match, compiler: &mut Compiler) -> Option<Subject> {
     let level = scope.level;
-    let described = guard::described(level);
+    let described = guard::subject(scope);
     let is_server = level.node.is_some_and(|node| node.name() == "server");
     if is_server {
         return server::uses_module(level).then_some(described);

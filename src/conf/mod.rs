@@ -42,5 +42,7 @@ pub mod written;
 mod zone;
 
 pub use error::{ConfError, Note};
+pub use guard::Unguarded;
+pub use listen::addresses_of;
 pub use load::{LoadOptions, Loaded, load, outline};
 pub use settings::Settings;

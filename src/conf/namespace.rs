@@ -170,7 +170,7 @@ impl Namespace {
 }
 
 /// The names a directive defines.
-fn defined_by(node: &Node) -> Vec<String> {
+pub(super) fn defined_by(node: &Node) -> Vec<String> {
     let name = node.name();
     let words: Vec<&[u8]> = match &*name {
         "set"

@@ -82,7 +82,9 @@ impl<'t> Lexer<'t> {
 
     /// Skips the text of a lua block, the opening brace of which has been read. Braces in lua strings and comments do not
     /// count.
-    pub(super) fn skip_lua(&mut self) -> Result<(), Fault> {
+    /// The text is returned without its last brace.
+    pub(super) fn skip_lua(&mut self) -> Result<&'t [u8], Fault> {
+        let start = self.at;
         let mut depth = 1usize;
         while let Some(byte) = self.next() {
             match byte {
@@ -104,7 +106,7 @@ impl<'t> Lexer<'t> {
                 _ => {}
             }
             if depth == 0 {
-                return Ok(());
+                return Ok(self.text.get(start..self.at.saturating_sub(1)).unwrap_or_default());
             }
         }
         Err(Fault::emerg("unexpected end of file, expecting \"}\"", &self.place))

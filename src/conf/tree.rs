@@ -24,6 +24,8 @@ pub(super) struct Node {
     pub(super) unknown: bool,
     /// Name and words.
     pub(super) words: Vec<Vec<u8>>,
+    /// The text of its block, where that is Lua.
+    pub(super) lua: Option<Vec<u8>>,
     /// Where its `;` or `{` is.
     pub(super) place: Place,
     /// What stands in its block.
@@ -121,7 +123,8 @@ impl Reader {
         if words.first().is_some_and(|name| name == b"include") {
             return self.include(&words, end, &place, contents, nodes);
         }
-        let mut node = Node { row: None, unknown: false, words, end: place.clone(), place, children: Vec::new() };
+        let mut node =
+            Node { row: None, unknown: false, lua: None, words, end: place.clone(), place, children: Vec::new() };
         let inner = match contents {
             Contents::Words if end == End::Open => return Err(Fault::emerg("unexpected \"{\"", &node.place)),
             Contents::Words => None,
@@ -138,7 +141,7 @@ impl Reader {
             }
         };
         match inner {
-            Some(Contents::Lua) if end == End::Open => lexer.skip_lua()?,
+            Some(Contents::Lua) if end == End::Open => node.lua = Some(lexer.skip_lua()?.to_vec()),
             Some(inner) if end == End::Open => {
                 self.deeper(&node.place)?;
                 self.block(lexer, inner, true, &mut node.children)?;

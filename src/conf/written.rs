@@ -5,8 +5,9 @@
 
 use std::fmt::Write as _;
 
-use super::directives::Kind;
+use super::directives::{Directive, Kind};
 use super::error::shown;
+use super::namespace;
 use super::tree::Node;
 
 /// A directive.
@@ -16,8 +17,12 @@ pub struct Written {
     pub words: Vec<Vec<u8>>,
     /// What stands in its block; `None`: it has none.
     pub block: Option<Vec<Written>>,
+    /// The text of its block, where that is Lua.
+    pub lua: Option<Vec<u8>>,
     /// `file:line`.
     pub place: String,
+    /// Variables it gives values to, without `$`, where it is accepted only.
+    pub gives: Vec<String>,
     /// What pushstreamd makes of it.
     pub part: Part,
 }
@@ -41,7 +46,7 @@ impl Written {
     /// A directive without a block.
     pub fn simple(words: &[&str]) -> Self {
         let words = words.iter().map(|word| word.as_bytes().to_vec()).collect();
-        Self { words, block: None, place: String::new(), part: Part::Applied }
+        Self { words, block: None, lua: None, place: String::new(), gives: Vec::new(), part: Part::Applied }
     }
 
     pub(super) fn of(node: &Node) -> Self {
@@ -57,13 +62,20 @@ impl Written {
             None if node.unknown => Part::Ignored,
             None => Part::Applied,
         };
-        let has_block = node.row.is_some_and(|row| matches!(row.kind, Kind::Block(_) | Kind::Skipped(_)));
+        let has_block = node.lua.is_none() && node.row.map_or(!node.children.is_empty(), Directive::is_block);
         Self {
             words: node.words.clone(),
             block: has_block.then(|| node.children.iter().map(Self::of).collect()),
+            lua: node.lua.clone(),
             place: node.place.to_string(),
+            gives: if part == Part::Ignored { namespace::defined_by(node) } else { Vec::new() },
             part,
         }
+    }
+
+    /// A block of these directives.
+    pub fn block(words: &[&str], children: Vec<Written>) -> Self {
+        Self { block: Some(children), ..Self::simple(words) }
     }
 
     /// The name.
@@ -92,7 +104,12 @@ impl Written {
         let indent = "    ".repeat(depth);
         let _ = write!(out, "{indent}{}", self.line());
         match &self.block {
-            None => out.push_str(";\n"),
+            None => match &self.lua {
+                Some(lua) => {
+                    let _ = writeln!(out, " {{{}}}", shown(lua));
+                }
+                None => out.push_str(";\n"),
+            },
             Some(children) => {
                 out.push_str(" {\n");
                 for child in children {

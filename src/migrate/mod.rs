@@ -4,15 +4,17 @@
 //! pushstreamd runs ([`own_part`]). Touches no file. It works on the text of the configuration and on the compiled
 //! settings, which tell whose a server is; it knows nothing of running servers.
 //!
-//! A server that is there for push alone moves with its ports. A server that serves a site too stays nginx's; its push
-//! locations become proxies to a port of their own, which answers them with all their values.
+//! A server that is there for push alone moves with its ports. A server that serves a site too, or that only nginx can guard,
+//! stays nginx's; its push locations become proxies to a port of their own, which answers them with all their values.
 
 mod division;
 mod nginx_part;
 mod own_part;
+mod paths;
 #[cfg(test)]
 mod tests;
 
 pub use division::{Division, Kept, Moved};
 pub use nginx_part::nginx_part;
 pub use own_part::own_part;
+pub use paths::Paths;

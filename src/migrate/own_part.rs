@@ -1,56 +1,30 @@
 //! The configuration pushstreamd runs beside nginx: what it applies of the present one, and nothing else.
 //!
-//! Paths that were relative to the file become absolute, since the text may be put anywhere. Log and pid file get names of
-//! their own in nginx's directories: two programs must not share them.
+//! Paths become absolute, since the text may be put anywhere. Logs and pid file get names of their own in nginx's
+//! directories: two programs must not share them. What only nginx can apply stays with nginx.
 
-use std::path::Path;
-
-use super::division::{Division, Kept, auth_requests, has_mode, is_for_push};
+use super::division::{Division, Kept, Moved, NATIVE, auth_requests, blocks_or_values, has_mode, inherited};
+use super::paths::Paths;
 use crate::conf::written::{Part, Written};
 
 /// Main directives that are taken over as they are.
-const MAIN: [&str; 5] = ["user", "worker_processes", "worker_rlimit_nofile", "worker_shutdown_timeout", "env"];
-/// Directives with a path relative to the directory of the configuration.
-const PATHS: [&str; 6] = [
-    "ssl_certificate",
-    "ssl_certificate_key",
-    "ssl_client_certificate",
-    "ssl_dhparam",
-    "auth_basic_user_file",
-    "push_stream_header_template_file",
-];
+const MAIN: [&str; 5] = ["user", "daemon", "worker_processes", "worker_rlimit_nofile", "worker_shutdown_timeout"];
 
-/// The text. `directory` is where the configuration that was divided stands.
-pub fn own_part(tree: &[Written], division: &Division<'_>, directory: &Path) -> String {
-    let mut own = Vec::new();
-    let mut named = (false, false);
-    for directive in tree {
-        match directive.name().as_str() {
-            "pid" => {
-                named.0 = true;
-                own.push(renamed(directive, "pushstreamd.pid"));
-            }
-            "error_log" => {
-                named.1 = true;
-                own.push(renamed(directive, "pushstreamd.log"));
-            }
-            name if MAIN.contains(&name) => own.push(directive.clone()),
-            "events" => own.push(filtered(directive, &|child| child.part == Part::Applied)),
-            _ => {}
-        }
+/// The text. `paths` says where nginx's relative paths begin.
+pub fn own_part(tree: &[Written], division: &Division<'_>, paths: &Paths) -> String {
+    let http: Vec<&Written> = tree.iter().filter(|directive| directive.name() == "http").collect();
+    let mut own = vec![paths.pid(blocks_or_values(tree, "pid").next())];
+    own.extend(paths.error_logs(tree, http.first().copied()));
+    own.extend(tree.iter().filter(|directive| MAIN.contains(&directive.name().as_str())).cloned());
+    let events = tree.iter().filter(|directive| directive.name() == "events");
+    own.extend(events.map(|events| filtered(events, &|child| child.part == Part::Applied)));
+    own.extend(http.iter().map(|http| http_block(http, division)));
+    for directive in &mut own {
+        paths.absolute(directive);
     }
-    if !named.1 {
-        own.insert(0, Written::simple(&["error_log", "logs/pushstreamd.log"]));
-    }
-    if !named.0 {
-        own.insert(0, Written::simple(&["pid", "logs/pushstreamd.pid"]));
-    }
-    for http in tree.iter().filter(|directive| directive.name() == "http") {
-        own.push(http_block(http, division));
-    }
+    stub_variables(tree, &mut own);
     let mut out = String::new();
-    for mut directive in own {
-        absolute(&mut directive, directory);
+    for directive in own {
         directive.print(0, &mut out);
     }
     out
@@ -62,13 +36,15 @@ fn http_block(http: &Written, division: &Division<'_>) -> Written {
     let taken = |child: &&Written| {
         let name = child.name();
         child.part == Part::Applied
-            && !["server", "root", "index", "types", "error_page"].contains(&&*name)
+            && !["server", "root", "index", "types", "error_page", "error_log"].contains(&&*name)
+            && !NATIVE.contains(&&*name)
+            && !division.is_nginx_guard(child)
             && (asks || !(name == "upstream" || name.starts_with("proxy_")))
     };
     let mut children: Vec<Written> = types(http).into_iter().collect();
     children.extend(http.children().iter().filter(taken).cloned());
-    children.extend(division.moved.iter().map(|moved| moved_server(moved.server)));
-    children.extend(division.kept.iter().map(kept_server));
+    children.extend(division.moved.iter().map(|moved| moved_server(http, moved)));
+    children.extend(division.kept.iter().map(|kept| kept_server(kept, division)));
     Written { block: Some(children), ..http.clone() }
 }
 
@@ -79,8 +55,10 @@ fn types(http: &Written) -> Option<Written> {
     Some(if file.ends_with("mime.types") { Written::simple(&["include", file]) } else { types.clone() })
 }
 
-/// A whole server, but for what only nginx could do and the error pages that led there.
-fn moved_server(server: &Written) -> Written {
+/// A server with the ports that move, but for what only nginx could do and the error pages that led there. What `http` says
+/// of headers and limits goes into it: servers that stay have that from nginx.
+fn moved_server(http: &Written, moved: &Moved<'_>) -> Written {
+    let server = moved.server;
     let asked = auth_requests(server);
     let is_dropped = |location: &Written| {
         location.name() == "location"
@@ -94,16 +72,24 @@ fn moved_server(server: &Written) -> Written {
         .filter_map(|location| location.args().pop())
         .collect();
     let asks = !asked.is_empty();
-    filtered(server, &|child| {
-        let leads_nowhere = child.name() == "error_page"
+    let mut own = filtered(server, &|child| {
+        let name = child.name();
+        let leads_nowhere = name == "error_page"
             && child.args().last().is_some_and(|uri| dropped.contains(uri) || uri.starts_with('@'));
-        let is_proxy = child.part == Part::Foreign || child.name().starts_with("proxy_");
-        child.part != Part::Ignored && (asks || !is_proxy) && !is_dropped(child) && !leads_nowhere
-    })
+        let is_proxy = child.part == Part::Foreign || name.starts_with("proxy_");
+        let stays = moved.left.iter().any(|line| **line == *child);
+        child.part != Part::Ignored && (asks || !is_proxy) && !is_dropped(child) && !leads_nowhere && !stays
+    });
+    if let Some(children) = &mut own.block {
+        for name in NATIVE.iter().filter(|name| blocks_or_values(server.children(), name).next().is_none()) {
+            children.extend(inherited(&[http], name));
+        }
+    }
+    own
 }
 
 /// The push part of servers that stay with nginx, on a port of its own. nginx has logged the request and knows the client.
-fn kept_server(kept: &Kept<'_>) -> Written {
+fn kept_server(kept: &Kept<'_>, division: &Division<'_>) -> Written {
     let mut children = vec![Written::simple(&["listen", &format!("127.0.0.1:{}", kept.port)])];
     let names = kept.names();
     if !names.is_empty() {
@@ -115,10 +101,10 @@ fn kept_server(kept: &Kept<'_>) -> Written {
         children.push(Written::simple(line));
     }
     if let Some(server) = kept.servers.first() {
-        children.extend(server.children().iter().filter(|child| child.block.is_none() && is_for_push(child)).cloned());
+        children.extend(division.own_values(server));
     }
     children.extend(kept.locations.iter().cloned());
-    Written { words: vec![b"server".to_vec()], block: Some(children), place: String::new(), part: Part::Applied }
+    Written::block(&["server"], children)
 }
 
 /// A block with those of its directives that are wanted, all the way down. Locations with a mode keep nothing foreign.
@@ -129,30 +115,34 @@ fn filtered(directive: &Written, wanted: &dyn Fn(&Written) -> bool) -> Written {
     Written { block, ..directive.clone() }
 }
 
-/// The same directive with another file name in the same directory; special targets stay.
-fn renamed(directive: &Written, name: &str) -> Written {
-    let mut directive = directive.clone();
-    if let Some(word) = directive.words.get_mut(1) {
-        let path = String::from_utf8_lossy(word).into_owned();
-        if path != "stderr" && !path.contains(':') && path != "/dev/null" {
-            *word = Path::new(&path).with_file_name(name).into_os_string().into_encoded_bytes();
-        }
+/// Variables of other modules that the text still reads (in a log format, say) are empty here, as they are for pushstreamd.
+fn stub_variables(tree: &[Written], own: &mut [Written]) {
+    let mut names = Vec::new();
+    note_given(tree, &mut names);
+    let mut text = String::new();
+    for directive in own.iter() {
+        directive.print(0, &mut text);
     }
-    directive
+    let read = |name: &String| text.contains(&format!("${name}")) || text.contains(&format!("${{{name}}}"));
+    let stubs = names
+        .iter()
+        .filter(|name| read(name))
+        .map(|name| Written::block(&["map", "", &format!("${name}")], vec![Written::simple(&["default", ""])]));
+    let stubs: Vec<Written> = stubs.collect();
+    if let Some(http) = own.iter_mut().find(|directive| directive.name() == "http")
+        && let Some(children) = &mut http.block
+    {
+        children.splice(0..0, stubs);
+    }
 }
 
-fn absolute(directive: &mut Written, directory: &Path) {
-    let name = directive.name();
-    let by_file = PATHS.contains(&name.as_str());
-    let template = name == "push_stream_header_template_file";
-    if (by_file || template)
-        && let Some(word) = directive.words.get_mut(1)
-        && !word.starts_with(b"$")
-    {
-        let path = String::from_utf8_lossy(word).into_owned();
-        *word = directory.join(path).into_os_string().into_encoded_bytes();
-    }
-    for child in directive.block.iter_mut().flatten() {
-        absolute(child, directory);
+fn note_given(directives: &[Written], names: &mut Vec<String>) {
+    for directive in directives {
+        for name in &directive.gives {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        note_given(directive.children(), names);
     }
 }

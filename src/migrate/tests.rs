@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Division, nginx_part, own_part};
+use super::{Division, Paths, nginx_part, own_part};
 use crate::conf::{LoadOptions, load, outline};
 
 /// nginx's part and pushstreamd's own; the own part must load.
@@ -19,9 +19,9 @@ fn migrate(servers: &str) -> (String, String) {
     );
     let options_of_all = options(text);
     let tree = outline(&options_of_all).unwrap();
-    let settings = load(&options_of_all).unwrap().settings;
-    let division = Division::of(&tree, &settings, 9000);
-    let own = own_part(&tree, &division, Path::new("/etc/nginx"));
+    let loaded = load(&LoadOptions { accept_unguarded: true, ..options_of_all }).unwrap();
+    let division = Division::of(&tree, &loaded, 9000);
+    let own = own_part(&tree, &division, &Paths::guessed(Path::new("/etc/nginx/nginx.conf")));
     load(&options(own.clone())).unwrap_or_else(|error| panic!("{error}\n{own}"));
     (nginx_part(&tree, &division), own)
 }
@@ -70,23 +70,98 @@ fn sites_with_the_same_push_part_share_a_port() {
     let push = "location /sub { push_stream_subscriber; push_stream_channels_path $arg_id; }";
     let (nginx, own) = migrate(&format!(
         "server {{ listen 80; server_name a.example; {push} {SITE} }}\n\
-         server {{ listen 81; server_name b.example; {push} {SITE} }}\n\
-         server {{ listen 82; server_name c.example; add_header X c; {push} {SITE} }}"
+         server {{ listen 81; server_name b.example; add_header X b; expires 1h; {push} {SITE} }}\n\
+         server {{ listen 82; server_name c.example; push_stream_message_template c; {push} {SITE} }}"
     ));
     assert_eq!(nginx.matches("127.0.0.1:9000;").count(), 1, "{nginx}");
     assert_eq!(nginx.matches("127.0.0.1:9001;").count(), 1, "{nginx}");
     assert!(own.contains("server_name a.example b.example;"), "{own}");
+    // nginx adds what it adds around its locations; twice would be once too many.
+    assert!(!own.contains("add_header") && !own.contains("expires") && !nginx.contains("add_header"), "{nginx}{own}");
 }
 
 #[test]
-fn a_server_that_shares_a_port_with_a_site_stays() {
+fn a_server_leaves_only_the_ports_it_shares_with_a_site() {
     let (nginx, own) = migrate(&format!(
         "server {{ listen 80; server_name www.example; {SITE} }}\n\
          server {{ listen 80; listen 8893; server_name push.example;\n\
          location /sub {{ push_stream_subscriber; push_stream_channels_path $arg_id; }} }}"
     ));
     assert!(nginx.contains("proxy_pass http://127.0.0.1:9000;"), "{nginx}");
-    assert!(!own.contains("listen 8893"), "{own}");
+    assert!(nginx.contains("take these lines out.\n#     listen 8893; in /etc/nginx/nginx.conf:4"), "{nginx}");
+    assert!(
+        own.contains("listen 8893;") && own.contains("listen 127.0.0.1:9000;") && !own.contains("listen 80;"),
+        "{own}"
+    );
+}
+
+#[test]
+fn headers_of_a_location_come_from_pushstreamd_alone() {
+    let (nginx, own) = migrate(&format!(
+        "add_header X-Http 1; server {{ listen 80; add_header X-Server 1; {SITE}\n\
+         location /own {{ add_header X-Own 1; push_stream_subscriber; push_stream_channels_path $arg_id; }}\n\
+         location /if {{ if ($arg_x) {{ add_header X-If 1; }} push_stream_subscriber; push_stream_channels_path $arg_id; }}\n\
+         location /none {{ push_stream_subscriber; push_stream_channels_path $arg_id; }} }}\n\
+         server {{ listen 8893; location /p {{ push_stream_publisher; push_stream_channels_path $arg_id; }} }}"
+    ));
+    assert_eq!(nginx.matches("add_header X-Pushstreamd \"\";").count(), 2, "{nginx}");
+    for (header, times) in [("X-Own", 1), ("X-If", 1), ("X-Server", 1), ("X-Http", 1)] {
+        assert_eq!(own.matches(header).count(), times, "{header}\n{own}");
+    }
+    let moved = own.find("listen 8893").unwrap();
+    assert!(own.find("X-Http").unwrap() > moved, "what moves takes the header of http along\n{own}");
+}
+
+#[test]
+fn a_file_that_servers_with_different_values_include_gets_one_text() {
+    let directory = std::env::temp_dir().join(format!("pushstreamd-shared-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let shared = directory.join("sub.conf");
+    std::fs::write(&shared, "location /sub { push_stream_subscriber; push_stream_channels_path $prefix$arg_id; }")
+        .unwrap();
+    let shared = shared.display();
+    let (nginx, own) = migrate(&format!(
+        "server {{ listen 80; set $prefix a_; include {shared}; {SITE} }}\n\
+         server {{ listen 81; set $prefix b_; include {shared}; {SITE} }}"
+    ));
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(nginx.matches(&format!("# was at {shared}:1")).count(), 1, "{nginx}");
+    assert!(nginx.contains("proxy_pass http://127.0.0.1:$pushstreamd_port;"), "{nginx}");
+    for port in [9000, 9001] {
+        assert!(nginx.contains(&format!("#         add to it: set $pushstreamd_port {port};")), "{nginx}");
+        assert!(own.contains(&format!("listen 127.0.0.1:{port};")), "{own}");
+    }
+}
+
+#[test]
+fn guards_that_only_nginx_can_apply_stay_with_it() {
+    let push = "push_stream_publisher; push_stream_channels_path $arg_id;";
+    let (nginx, own) = migrate(&format!(
+        "geoip_country /c; js_set $who main.who; log_format x '$who'; limit_req_zone $geoip_city zone=z:1m rate=1r/s;\n\
+         server {{ listen 8893; location /lua {{ access_by_lua_block {{ if ngx.var.arg_x == \"}}\" then ngx.exit(403) end }}\n\
+         {push} }}\n\
+         location /geo {{ if ($geoip_country_code = CN) {{ return 403; }} limit_req zone=z; {push} allow 10.0.0.0/8; deny all; }}\n\
+         location /more {{ more_set_headers 'A: b'; {push} }} }}\n\
+         server {{ listen 8894; location /free {{ {push} }} }}"
+    ));
+    for line in [
+        "access_by_lua_block { if ngx.var.arg_x == \"}\" then ngx.exit(403) end }",
+        "if ($geoip_country_code = CN) {",
+        "return 403;",
+        "limit_req zone=z;",
+        "more_set_headers \"A: b\";",
+        "(listen 8894)",
+    ] {
+        assert!(nginx.contains(line), "{line}\n{nginx}");
+    }
+    assert!(!nginx.contains("(listen 8893)"), "{nginx}");
+    for word in ["by_lua", "geoip_country", "more_set", "listen 8893", "limit_req zone=z;"] {
+        assert!(!own.contains(word), "{word}\n{own}");
+    }
+    assert!(
+        own.contains("listen 8894;") && own.contains("listen 127.0.0.1:9000;") && own.contains("deny all;"),
+        "{own}"
+    );
 }
 
 #[test]

@@ -12,14 +12,14 @@ use nix::sys::signal::Signal;
 use super::default_config;
 use super::listen;
 use super::log::{self, ErrorLogs};
-use super::log_paths::{log_paths, open_each};
+use super::log_paths::{log_paths, make_logs, open_each};
 use super::process;
 use super::service::{Origin, Server, not_opened};
 use crate::cli::{Cli, Command, Migrate, Part, Shell};
 use crate::conf::ports::Ports;
 use crate::conf::settings::LogLevel;
 use crate::conf::{self, ConfError, LoadOptions, Loaded, Note};
-use crate::migrate::{Division, nginx_part, own_part};
+use crate::migrate::{Division, Paths, nginx_part, own_part};
 
 /// Where the configuration is looked for below the prefix.
 const CONFIG: &str = "conf/nginx.conf";
@@ -198,6 +198,7 @@ fn test(cli: &Cli, origin: &Origin, loaded: &Loaded) -> u8 {
 /// Opens what a start would open, and keeps nothing of it.
 fn try_out(origin: &Origin, loaded: &Loaded, ports: &Ports<'_>) -> anyhow::Result<()> {
     let settings = &loaded.settings;
+    make_logs(settings, &origin.options);
     process::probe_pid(&settings.process.pid).map_err(|error| not_opened(&settings.process.pid, &error))?;
     open_each(&log_paths(settings, &origin.options.prefix)).map_err(|(path, error)| not_opened(&path, &error))?;
     ports.own().try_for_each(|listener| Ok(listen::probe(listener)?))
@@ -245,23 +246,32 @@ fn send_signal(word: &str, origin: &Origin) -> u8 {
 fn migrate(cli: &Cli, wanted: &Migrate, origin: &Origin) -> u8 {
     let file = cli.config.clone().unwrap_or_else(|| PathBuf::from("/etc/nginx/nginx.conf"));
     let file = std::path::absolute(&file).unwrap_or(file);
-    let directory = file.parent().map(std::path::Path::to_owned).unwrap_or_default();
+    let mut paths = Paths::guessed(&file);
+    if cli.prefix.as_os_str() != crate::cli::PREFIX {
+        paths.prefix = std::path::absolute(&cli.prefix).unwrap_or_else(|_| cli.prefix.clone());
+    }
     // What nginx keeps guards on; what moves must say itself that it has none.
-    let options = LoadOptions { file, text: None, accept_unguarded: true, ..origin.options.clone() };
-    let read = conf::load(&options).and_then(|loaded| Ok((loaded.settings, conf::outline(&options)?)));
-    let (settings, tree) = match read {
+    let options = LoadOptions {
+        file,
+        prefix: paths.prefix.clone(),
+        text: None,
+        accept_unguarded: true,
+        ..origin.options.clone()
+    };
+    let read = conf::load(&options).and_then(|loaded| Ok((loaded, conf::outline(&options)?)));
+    let (loaded, tree) = match read {
         Ok(read) => read,
         Err(ConfError { notes }) => {
             announce(&ErrorLogs::default(), &notes);
             return 1;
         }
     };
-    let division = Division::of(&tree, &settings, wanted.port);
+    let division = Division::of(&tree, &loaded, wanted.port);
     if division.moved.is_empty() && division.kept.is_empty() {
         eprintln!("pushstreamd: [notice] no server of {} has push locations", options.file.display());
         return 1;
     }
-    let own = own_part(&tree, &division, &directory);
+    let own = own_part(&tree, &division, &paths);
     if wanted.print != Part::Own {
         println!("# What changes in nginx's configuration, {}\n", options.file.display());
         print!("{}", nginx_part(&tree, &division));
@@ -273,7 +283,7 @@ fn migrate(cli: &Cli, wanted: &Migrate, origin: &Origin) -> u8 {
         print!("{own}");
     }
     // The result is a configuration like any other: say here what would be said of it later.
-    match conf::load(&LoadOptions { text: Some(own), ..options }) {
+    match conf::load(&LoadOptions { text: Some(own), accept_unguarded: false, ..options }) {
         Ok(_) => 0,
         Err(ConfError { notes }) => {
             announce(&ErrorLogs::default(), &notes);

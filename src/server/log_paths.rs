@@ -7,8 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::conf::Settings;
 use crate::conf::settings::{ErrorLog, Location, Locations, LogTarget, Operation, Server};
+use crate::conf::{LoadOptions, Settings};
 
 /// Paths of all log files. Those of nginx's default directory count only if it is there.
 pub(super) fn log_paths(settings: &Settings, prefix: &Path) -> BTreeSet<PathBuf> {
@@ -24,6 +24,22 @@ pub(super) fn log_paths(settings: &Settings, prefix: &Path) -> BTreeSet<PathBuf>
         paths.found.remove(&own.join("access.log"));
     }
     paths.found
+}
+
+/// Makes `PREFIX/logs` where something is to be written there and the configuration comes from elsewhere: an nginx built from
+/// source has that directory, a prefix that was never an nginx's has not. `--strict` leaves it missing, as nginx does.
+pub(super) fn make_logs(settings: &Settings, options: &LoadOptions) {
+    let prefix = &options.prefix;
+    let own = prefix.join("logs");
+    if options.file.starts_with(prefix) {
+        return;
+    }
+    let wanted =
+        || log_paths(settings, prefix).iter().chain([&settings.process.pid]).any(|path| path.starts_with(&own));
+    if !settings.compat.strict && !own.exists() && prefix.is_dir() && wanted() {
+        // Where it fails, opening the file tells why.
+        let _ = std::fs::create_dir(&own);
+    }
 }
 
 /// Opens each for appending; the first that cannot be.

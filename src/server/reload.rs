@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::inherited::Inherited;
 use super::listen::{self, Bound, Share};
 use super::log::{ALERT, EMERG, NOTICE};
-use super::log_paths::{log_paths, open_each};
+use super::log_paths::{log_paths, make_logs, open_each};
 use super::now;
 use super::service::{Server, hub_options, not_opened, worker_count};
 use super::supervisor::Supervisor;
@@ -31,6 +31,7 @@ impl Server {
 
     fn try_reload(&mut self) -> anyhow::Result<()> {
         let (mut settings, tls) = self.compiled()?;
+        make_logs(&settings, &self.origin.options);
         open_each(&log_paths(&settings, &self.origin.options.prefix))
             .map_err(|(path, error)| not_opened(&path, &error))?;
         let (new, kept) = self.bind_new(&settings)?;

@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use super::inherited::Inherited;
 use super::listen::{self, Bound};
 use super::log::{ALERT, ErrorLogs, NOTICE};
-use super::log_paths::log_paths;
+use super::log_paths::{log_paths, make_logs};
 use super::now;
 use super::process::{self, PidFile};
 use super::signals::{Held, Signals, Wish};
@@ -108,6 +108,7 @@ impl Server {
     /// Starts a server, and the runtime and signals to run it with.
     pub(super) fn start(origin: Origin, settings: Settings, tls: TlsSite, logs: ErrorLogs) -> anyhow::Result<Running> {
         let workers = worker_count(&settings);
+        make_logs(&settings, &origin.options);
         logs.open(&settings.process.error_log).map_err(|(path, error)| not_opened(&path, &error))?;
         let held = Held::now().context("sigprocmask() failed")?;
         let mut inherited = Inherited::from_environment();

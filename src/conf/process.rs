@@ -21,7 +21,6 @@ pub(super) fn compile(
     let connections = events.and_then(|events| events.number("worker_connections")).unwrap_or(512);
     Ok(Process {
         daemon: main.flag("daemon", true),
-        master_process: main.flag("master_process", true),
         pid: pid(main, compiler),
         user: user(main, compiler)?,
         worker_processes: worker_processes(main)?,

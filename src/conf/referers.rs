@@ -49,6 +49,11 @@ pub(super) fn compile(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<
             }
         }
     }
+    if (referers.none || referers.blocked) && referers.exact.is_empty() && referers.masks.is_empty() {
+        return Err(Fault::anywhere(
+            "the \"none\" or \"blocked\" referers are specified in the \"valid_referers\" directive without any valid referer",
+        ));
+    }
     sort_masks(&mut referers.masks);
     Ok(Some(Arc::new(referers)))
 }

@@ -82,7 +82,6 @@ impl Line {
 #[expect(missing_docs, reason = "each is nginx's directive of the same name")]
 pub struct Process {
     pub daemon: bool,
-    pub master_process: bool,
     pub pid: PathBuf,
     pub user: Option<(String, Option<String>)>,
     /// `None`: `auto`.

@@ -75,7 +75,8 @@ impl Server {
     fn keep_what_needs_a_restart(&self, settings: &mut Settings) {
         if settings.zone.memory != self.settings.zone.memory {
             tracing::warn!(
-                "Cannot change memory area size without restart, ignoring change on zone: push_stream_module"
+                "Cannot change memory area size without restart, ignoring change on zone: {}",
+                settings.zone_name
             );
             settings.zone.memory = self.settings.zone.memory;
         }

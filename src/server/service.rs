@@ -376,8 +376,9 @@ fn bind(
 
 fn shared(settings: &Settings, workers: usize) -> Shared {
     tracing::info!(
-        "Using {}KiB of shared memory for push stream module on zone: push_stream_module",
-        settings.zone.memory / 1024
+        "Using {}KiB of shared memory for push stream module on zone: {}",
+        settings.zone.memory / 1024,
+        settings.zone_name
     );
     // The module begins anew in the second its last process ended in; a client of that one misses what the new one says.
     let floor = settings.compat.strict.then(Stamp::default);

@@ -189,7 +189,6 @@ pub(crate) fn settings(server: Server) -> Settings {
     Settings {
         process: Process {
             daemon: false,
-            master_process: false,
             pid: "".into(),
             user: None,
             worker_processes: None,

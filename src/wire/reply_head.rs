@@ -70,7 +70,8 @@ pub(super) fn write_head(
     sink.field("Server", (if core.server_tokens { SERVER_FULL } else { SERVER }).as_bytes());
     sink.date(i64::from(exchange.now.secs()));
     if let Some(content_type) = reply.content_type.as_ref().filter(|_| status != 204) {
-        match charset(content_type, exchange, core) {
+        // That of a redirect would be taken for the next page's.
+        match charset(content_type, exchange, core).filter(|_| !matches!(status, 301 | 302)) {
             Some(charset) => sink.field("Content-Type", &charset),
             None => sink.field("Content-Type", content_type.as_bytes()),
         }

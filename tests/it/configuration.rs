@@ -331,6 +331,112 @@ fn the_line_is_told_by_the_names_or_by_the_operator() {
 }
 
 #[test]
+fn the_newest_words_tell_the_line() {
+    let wire = |text: &str| {
+        let loaded = loaded_as(text, None, false);
+        (loaded.settings.compat.line, loaded.wire.text)
+    };
+    let push = "push_stream_shared_memory_size 8m; server { location /p { push_stream_publisher;";
+    let left_over = format!(
+        "events {{}} http {{ {push} push_stream_channels_path $arg_id; set $push_stream_channel_id x; }} }} }}"
+    );
+    let (line, told) = wire(&left_over);
+    assert_eq!(line, Line::V05);
+    assert!(
+        told.contains("\"push_stream_channels_path\" in ")
+            && told.contains("newer than \"set $push_stream_channel_id\"")
+    );
+    let mode = format!(
+        "events {{}} http {{ {push} }} location /s {{ push_stream_subscriber eventsource; \
+         set $push_stream_channels_path x; }} }} push_stream_channels_path x; }}"
+    );
+    assert_eq!(wire(&mode).0, Line::V05);
+    let (line, told) = wire(OLD);
+    assert!(line == Line::V034 && told.starts_with("the wire is that of 0.3.4, by \"push_stream_"), "{told}");
+    assert_eq!(wire("events {}").1, "the wire is that of 0.5 and 0.6, by no word of an older version");
+}
+
+#[test]
+fn names_of_01_and_02_are_read_where_those_versions_had_them() {
+    let text = "events {} http { push_stream_max_reserved_memory 10m; server { listen 8080;
+        location /pub { set $push_stream_channel_id $arg_id; push_stream_publisher; push_stream_store_messages on;
+            push_stream_max_message_buffer_length 20; push_stream_min_message_buffer_timeout 5m; }
+        location ~ /sub/(.*) { set $push_stream_channels_path $1; push_stream_subscriber;
+            push_stream_max_channel_id_length 200; push_stream_broadcast_channel_prefix broad_;
+            push_stream_max_message_buffer_length 10; } } }";
+    let Loaded { settings, notes, .. } = loaded_as(text, None, false);
+    let zone = &settings.zone;
+    assert_eq!((zone.memory, zone.max_messages_per_channel, zone.message_ttl), (10 << 20, Some(20), 300));
+    assert_eq!((zone.max_channel_id_length, &*zone.wildcard_prefix), (Some(200), &b"broad_"[..]));
+    let told = "\"push_stream_max_message_buffer_length\" counts for all locations";
+    assert!(notes.iter().any(|note| note.text.starts_with(told)), "{notes:?}");
+    // Later versions have them in http alone.
+    let later = text
+        .replace("push_stream_max_reserved_memory", "push_stream_shared_memory_size")
+        .replace("push_stream_max_message_buffer_length", "push_stream_max_messages_stored_per_channel")
+        .replace("push_stream_min_message_buffer_timeout", "push_stream_message_ttl");
+    let options = LoadOptions { text: Some(later), ..LoadOptions::default() };
+    let refused = load(&options).unwrap_err().to_string();
+    assert!(
+        refused.starts_with("\"push_stream_max_messages_stored_per_channel\" directive is not allowed here"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn what_nginx_adds_up_is_added_up() {
+    let settings = settings(
+        "gzip on; gzip_types text/css; gzip_types image/png; gzip_proxied expired; gzip_proxied auth; ssl_protocols TLSv1.2;
+         ssl_protocols TLSv1.3; secure_link_secret s; limit_zone one $binary_remote_addr 10m; charset_types a/b; charset_types c/d;",
+        "location /s { limit_conn one 1; charset utf-8; gzip_types a/b; }",
+    );
+    let gzip = server(&settings).root.core.gzip.as_ref().unwrap();
+    assert_eq!(gzip.types.iter().map(|kind| &**kind).collect::<Vec<_>>(), ["text/css", "image/png", "text/html"]);
+    assert_eq!(gzip.proxied.len(), 2);
+    let core = &only_location(&settings).core;
+    assert_eq!(core.gzip.as_ref().unwrap().types.len(), 2);
+    assert_eq!((core.limit_conn[0].most, settings.limit_zones[0].size), (1, 10 << 20));
+    let charset = core.charset.as_ref().unwrap();
+    assert!(["A/b", "c/d", "text/html"].iter().all(|kind| charset.is_for(kind)) && !charset.is_for("text/plain"));
+}
+
+#[test]
+fn the_log_of_http_counts_where_main_has_none() {
+    let logs = |main: &str, http: &str| {
+        let text = format!("{main} events {{}} http {{ {http} server {{ error_log below; }} }}");
+        let Loaded { settings, notes, .. } = loaded_as(&text, None, false);
+        let unapplied =
+            notes.iter().filter(|note| note.text.starts_with("the \"error_log\" directive is not applied")).count();
+        (settings.process.error_log.iter().map(|log| format!("{:?}", log.target)).collect::<String>(), unapplied)
+    };
+    assert_eq!(logs("", "error_log logs/http;"), ("File(\"/srv/logs/http\")".to_owned(), 1));
+    assert_eq!(logs("error_log logs/main;", "error_log logs/http;"), ("File(\"/srv/logs/main\")".to_owned(), 1));
+}
+
+#[test]
+fn what_is_accepted_but_not_done_is_said() {
+    let text = "env A=b; env PATH; events {} http { tcp_nodelay off; reset_timedout_connection on; server {
+        listen 8080 reuseport fastopen=3; } }";
+    let said: String = loaded_as(text, None, false).notes.into_iter().map(|note| note.text + "\n").collect();
+    for words in [
+        "\"A=b\" of the \"env\" directive is not applied",
+        "\"off\" of the \"tcp_nodelay\" directive is not applied",
+        "the \"reset_timedout_connection\" directive is not applied",
+        "\"fastopen=3\" of the \"listen\" directive is not applied",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+    assert_eq!(said.lines().count(), 4, "{said}");
+}
+
+#[test]
+fn websocket_messages_have_a_limit_of_their_own() {
+    let most = |values: &str| only_location(&location(values)).push.websocket_max_message_size;
+    assert_eq!(most("client_max_body_size 1k;"), 1 << 20);
+    assert_eq!(most("push_stream_websocket_max_message_size 2k;"), 2048);
+}
+
+#[test]
 fn a_server_is_foreign_if_it_serves_more_than_push_and_error_pages() {
     let push = "location /sub { push_stream_subscriber; push_stream_channels_path x; }";
     let pages = "error_page 403 /403.html; location ^~ /403.html { root /p; } location @f { proxy_pass http://b; }

@@ -410,3 +410,40 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_modules_name_stands_before_its_complaints_since_04() {
+    let bad = http("", &location("push_stream_message_template '';"));
+    for (line, words) in [
+        (Line::V034, "[error] push_stream_message_template cannot be blank."),
+        (Line::V035, "[error] push_stream_message_template cannot be blank."),
+        (Line::V040, "[error] push stream module: push_stream_message_template cannot be blank."),
+    ] {
+        assert_eq!(judge(&bad, Some(line), false), Err(vec![words.to_owned()]), "{line:?}");
+    }
+    let padding = http("", &location("push_stream_padding_by_user_agent x;"));
+    let told = [
+        "[error] padding pattern not match the value x",
+        "[error] push stream module: unable to parse paddings by user agent",
+    ];
+    assert_eq!(judge(&padding, Some(Line::V034), false), Err(told.map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn a_header_template_that_is_a_directory_is_told_with_both_lines() {
+    refused(
+        &http("", &location("push_stream_header_template_file /;")),
+        &[
+            "[crit] pread() \"/\" failed (21: Is a directory)",
+            "[error] push stream module: unable to read data from file \"/\" for header template",
+        ],
+    );
+}
+
+#[test]
+fn a_misspelt_name_of_the_module_is_told_with_the_one_that_was_meant() {
+    let bad = http("push_stream_mesage_ttl 1;", "");
+    let told = "[emerg] unknown directive \"push_stream_mesage_ttl\", did you mean \"push_stream_message_ttl\"?";
+    assert_eq!(judge(&bad, None, false), Err(vec![told.to_owned()]));
+    refused(&bad, &["[emerg] unknown directive \"push_stream_mesage_ttl\""]);
+}

@@ -12,6 +12,7 @@
 )]
 
 mod architecture;
+mod beside_nginx;
 mod bodies;
 mod bytes;
 mod command_line;

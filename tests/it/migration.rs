@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::support::{Client, PATIENCE, Prefix, Running, Socket, eventually, exchange, free_port, request, said};
+use crate::support::{
+    Client, PATIENCE, Prefix, Running, Socket, eventually, exchange, free_port, nginx, request, said,
+};
 
 const SUB: &str = "location ~ ^/sub/(.*)$ {
     push_stream_subscriber;
@@ -26,15 +28,6 @@ const WS: &str = "location ~ ^/ws/(.*)$ {
     push_stream_subscriber websocket;
     push_stream_channels_path $1;
 }";
-
-fn nginx() -> Option<&'static str> {
-    let found = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"];
-    let found = found.into_iter().find(|path| Path::new(path).exists());
-    if found.is_none() {
-        eprintln!("no nginx here, not tested");
-    }
-    found
-}
 
 /// nginx's files below `etc`, and pushstreamd's below `own`.
 struct Machine {

@@ -19,6 +19,7 @@ pub(super) const SILENT: &[&str] = &[
     "kqueue_events E 1",
     "load_module M 1",
     "lock_file M 1",
+    "master_process M 1",
     "multi_accept E 1",
     "pcre_jit M 1",
     "poll_events E 1",

@@ -61,7 +61,6 @@ pub(super) const BLOCKS: &[Directive] = &[
 /// The process.
 pub(super) const PROCESS: &[Directive] = &[
     row("daemon", MAIN, take(1), Flag, "on", "Become a daemon."),
-    row("master_process", MAIN, take(1), Flag, "on", "Run workers."),
     row("pid", MAIN, take(1), Text, "logs/nginx.pid", "File that holds the process id."),
     row("user", MAIN, between(1, 2), Words, "nobody", "User and group of the workers."),
     row("worker_processes", MAIN, take(1), Words, "1", "Number of workers, or `auto`."),

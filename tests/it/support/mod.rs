@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 pub use backend::backend;
 pub use configuration::{LOCATIONS, framed};
-pub use prefix::{Prefix, Running, binary, said};
+pub use prefix::{Prefix, Running, binary, nginx, said};
 pub use server::{Server, test_configuration, test_whole};
 pub use websocket::{Frame, Socket, masked};
 pub use wire::{Client, Reply, exchange, percent_encoded, request};

@@ -202,6 +202,16 @@ pub fn binary() -> std::ffi::OsString {
     std::env::var_os("PUSHSTREAMD").unwrap_or_else(|| env!("CARGO_BIN_EXE_pushstreamd").into())
 }
 
+/// Debian's nginx, in one of the usual places.
+pub fn nginx() -> Option<&'static str> {
+    let places = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"];
+    let found = places.into_iter().find(|path| Path::new(path).exists());
+    if found.is_none() {
+        eprintln!("no nginx here, not compared");
+    }
+    found
+}
+
 /// What a command said on standard error.
 pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()

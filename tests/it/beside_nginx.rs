@@ -1,0 +1,149 @@
+//! Debian's nginx and pushstreamd with one configuration, asked the same: what directives of nginx do that no recording asks.
+//!
+//! Needs nginx in one of the usual places; without it there is nothing to compare with, and the tests say so.
+
+use std::process::{Command, Stdio};
+
+use crate::support::{Client, PATIENCE, Prefix, Running, eventually, nginx};
+
+/// Both programs, each on a port of its own.
+struct Both {
+    own: Prefix,
+    other: Prefix,
+    _running: [Running; 2],
+}
+
+impl Both {
+    fn start(http: &str, server: &str) -> Option<Self> {
+        let nginx = nginx()?;
+        let conf = format!(
+            "daemon off; pid logs/nginx.pid; error_log logs/error.log; events {{ }} http {{ access_log off; \
+             client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5; \
+             {http} server {{ listen 127.0.0.1:@PORT@; server_name Main.Test *.wild.test; {server} }} }}"
+        );
+        let (own, other) = (Prefix::new("beside-own"), Prefix::new("beside-nginx"));
+        own.configure(&conf);
+        other.configure(&conf);
+        let front = Command::new(nginx)
+            .arg("-p")
+            .arg(&other.dir)
+            .arg("-c")
+            .arg(other.path("nginx.conf"))
+            .args(["-g", "master_process off;"])
+            .stdin(Stdio::null())
+            .spawn();
+        let running = [own.spawn(&["--take-over"]), Running(front.unwrap())];
+        for address in [own.address(), other.address()] {
+            eventually("both serve", || std::net::TcpStream::connect(address).is_ok());
+        }
+        Some(Self { own, other, _running: running })
+    }
+
+    /// The status and content type both give to a request; they must be the same.
+    #[track_caller]
+    fn agree(&self, uri: &str, fields: &str) -> String {
+        let [here, there] = [&self.own, &self.other].map(|prefix| {
+            let mut client = Client::open(prefix.address(), PATIENCE);
+            client.send(format!("GET {uri} HTTP/1.1\r\nHost: main.test\r\n{fields}Connection: close\r\n\r\n"));
+            let head = client.head();
+            let told = |line: &&str| line.starts_with("HTTP/") || line.starts_with("Content-Type");
+            head.lines().filter(told).collect::<Vec<_>>().join(" | ")
+        });
+        assert_eq!(here, there, "{uri} {fields:?}");
+        here
+    }
+}
+
+#[test]
+fn referers_are_judged_as_nginx_judges_them() {
+    let words = [
+        "none a.test",
+        "blocked a.test",
+        "none blocked a.test",
+        "server_names",
+        "none blocked server_names",
+        "example.com",
+        "example.com/shop/",
+        "*.example.com",
+        ".example.com",
+        "www.example.*",
+        "~example",
+        "~^good\\.test/a",
+        "none *.example.com/x ~\\.org",
+    ];
+    let location = |(index, words): (usize, &&str)| {
+        format!("location /{index} {{ valid_referers {words}; if ($invalid_referer) {{ return 403; }} return 204; }}\n")
+    };
+    let locations: String = words.iter().enumerate().map(location).collect();
+    let inherited = "location /in { if ($invalid_referer) { return 403; } return 204; }
+        location /two { valid_referers none c.test; valid_referers a.test; if ($invalid_referer) { return 403; } return 204; }";
+    let Some(both) = Both::start("", &format!("valid_referers b.test; {locations} {inherited}")) else { return };
+    let referers = [
+        "",
+        "http://example.com/",
+        "https://example.com",
+        "HTTP://EXAMPLE.com:8080/shop/x?y",
+        "http://example.com/shop",
+        "http://www.example.com/",
+        "http://a.b.example.com/x",
+        "http://www.example.org/",
+        "http://notexample.com/",
+        "http://good.test/a",
+        "http://good.test/b",
+        "http://main.test/",
+        "http://sub.wild.test/",
+        "http://wild.test/",
+        "http://a.test/",
+        "http://b.test/",
+        "http://a.b/",
+        "http://",
+        "http://x",
+        "example.com",
+        "ftp://example.com/",
+        "hidden by a proxy",
+    ];
+    let uris = (0..words.len()).map(|index| format!("/{index}")).chain(["/in".to_owned(), "/two".to_owned()]);
+    let mut refused = 0;
+    for uri in uris {
+        for referer in referers {
+            let field = if referer.is_empty() { String::new() } else { format!("Referer: {referer}\r\n") };
+            refused += usize::from(both.agree(&uri, &field).contains(" 403 "));
+        }
+        let long = format!("Referer: http://{}.example.com/\r\n", "a".repeat(300));
+        both.agree(&uri, &long);
+        both.agree(&uri, "Referer:\r\n");
+    }
+    assert!(refused > 100, "{refused} were refused: the words have no effect");
+}
+
+#[test]
+fn charsets_are_told_as_nginx_tells_them() {
+    let types =
+        ["text/html", "text/plain", "TEXT/XML", "application/json", "application/javascript", "text/css", "a/b"];
+    let kind = |(index, kind): (usize, &&str)| {
+        format!("location /{index} {{ default_type {kind}; return 200 x; }} location /own{index} {{ charset_types text/css a/b; \
+                 default_type {kind}; return 200 x; }} location /all{index} {{ charset_types *; default_type {kind}; return 200 x; }}
+                 location /off{index} {{ charset off; default_type {kind}; return 200 x; }}
+                 location /var{index} {{ charset $arg_c; default_type {kind}; return 200 x; }}\n")
+    };
+    let locations: String = types.iter().enumerate().map(kind).collect();
+    let more =
+        "location /already { default_type 'text/html; charset=koi8-r'; return 200 x; } location /deny { deny all; }
+        location /moved { return 301 /x; } location /found { return 302 /x; } location /other { return 307 /x; } location /none { return 204; }
+        location /if { if ($arg_c) { charset koi8-r; } default_type text/html; return 200 x; }";
+    let Some(both) = Both::start("charset utf-8;", &format!("{locations} {more}")) else { return };
+    let mut told = 0;
+    for index in 0..types.len() {
+        for kind in ["", "own", "all", "off", "var"] {
+            for arguments in ["", "?c=koi8-r"] {
+                // Of an empty name nginx makes an error.
+                let argument = if kind == "var" { "?c=koi8-r" } else { arguments };
+                told += usize::from(both.agree(&format!("/{kind}{index}{argument}"), "").contains("charset="));
+            }
+        }
+    }
+    for uri in ["/already", "/deny", "/moved", "/found", "/other", "/none", "/missing", "/if", "/if?c=1"] {
+        told += usize::from(both.agree(uri, "").contains("charset="));
+    }
+    assert!(told > 30, "{told}");
+}

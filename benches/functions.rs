@@ -36,6 +36,7 @@ fn render_a_message(bencher: Bencher<'_, '_>, (kind, framing): (Kind, Framing)) 
         framing,
         padding: None,
         line: Line::V05,
+        strict: false,
     });
     let message = message();
     bencher.bench_local(|| view.message(black_box(CHANNEL), black_box(&message)));

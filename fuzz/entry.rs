@@ -86,6 +86,7 @@ fn view(source: &[u8], kind: Kind, framing: Framing, line: Line) -> View {
         framing,
         padding: None,
         line,
+        strict: false,
     })
 }
 

@@ -186,6 +186,7 @@ pub(super) mod tests {
             framing: Framing::Plain,
             padding: None,
             line: Line::V05,
+            strict: false,
         }))
     }
 

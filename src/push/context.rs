@@ -85,10 +85,12 @@ impl Context {
     pub fn view(&self, exchange: &Exchange<'_>, location: &Location, framing: Framing, padded: bool) -> Arc<View> {
         let padding = if padded { padding_rule(exchange, location) } else { None };
         let key = ViewKey { location: location.number, framing, padding };
-        if let Some(view) = self.views.borrow().get(&key) {
+        let settings = exchange.settings;
+        // A request may be older than the configuration in force, whose numbers are others.
+        let current = std::ptr::eq(settings, &raw const **self.settings.borrow());
+        if let Some(view) = self.views.borrow().get(&key).filter(|_| current) {
             return Arc::clone(view);
         }
-        let settings = exchange.settings;
         let view = self.view_table.lock().view(&ViewSpec {
             header: &location.push.header_template,
             message: &location.push.message_template,
@@ -102,8 +104,11 @@ impl Context {
                 largest: settings.largest_padding,
             }),
             line: settings.compat.line,
+            strict: settings.compat.strict,
         });
-        self.views.borrow_mut().insert(key, Arc::clone(&view));
+        if current {
+            self.views.borrow_mut().insert(key, Arc::clone(&view));
+        }
         view
     }
 }

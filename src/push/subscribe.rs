@@ -213,8 +213,14 @@ fn poll(
         other => other,
     };
     let javascript = callback.is_some() && compat.line > Line::V034;
+    // What has waited at an eventsource location is an event stream, what is answered at once is not.
+    let waits = admission.is_some() && own_mode(location) == Mode::EventSource;
     let mut heads = PollHeads {
-        content_type: if javascript { "application/javascript".into() } else { content_type(exchange, location) },
+        content_type: match () {
+            () if javascript => "application/javascript".into(),
+            () if waits => EVENT_STREAM.into(),
+            () => content_type(exchange, location),
+        },
         fields: subscriber_fields(exchange, location),
         compat,
         own_chunks: exchange.has_own_chunks(),

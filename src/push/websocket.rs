@@ -17,7 +17,6 @@ use super::explanation;
 use super::history::{MissedMessages, StreamHistory};
 use super::publish::cache_fields;
 use super::replay::replay;
-use super::subscribe::subscriber_fields;
 use super::{channels, fields};
 use crate::conf::settings::{Compat, Line, Location, Mode};
 use crate::delivery::{Admission, Connection, Ending, Flush, Source};
@@ -119,8 +118,7 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
     if let Err(refusal) = &answer
         && compat.line < Line::V040
     {
-        let fields = subscriber_fields(exchange, location);
-        return Begun::Reply(explanation::refused(*refusal, compat.line, fields));
+        return Begun::Reply(explanation::refused(*refusal, compat.line, cache_fields(compat.line)));
     }
     let deflate = agrees_on_deflate(exchange, location);
     let switching = switching(&key, compat.line, deflate);

@@ -91,6 +91,7 @@ mod tests {
             framing,
             padding: None,
             line,
+            strict: false,
         });
         let channel = ChannelId::from("a");
         let messages: Vec<Message> =

@@ -20,9 +20,9 @@ fn body_end(line: Line) -> &'static [u8] {
 }
 
 /// The header as it is sent: a comment, so that the client has something to read at once.
-pub(super) fn header(template: &[u8], line: Line) -> Vec<u8> {
+pub(super) fn header(template: &[u8], line: Line, strict: bool) -> Vec<u8> {
     if !template.is_empty() {
-        return comment(template, line);
+        return comment(template, line, strict);
     }
     match line {
         Line::V034 => b":".to_vec(),
@@ -32,8 +32,8 @@ pub(super) fn header(template: &[u8], line: Line) -> Vec<u8> {
 }
 
 /// The footer as it is sent; an empty one stays empty.
-pub(super) fn footer(template: &[u8], line: Line) -> Vec<u8> {
-    comment(template, line)
+pub(super) fn footer(template: &[u8], line: Line, strict: bool) -> Vec<u8> {
+    comment(template, line, strict)
 }
 
 /// A message template that brings its own `data: ` is taken as it is (since 0.4.0), any other becomes one `data` line.
@@ -56,23 +56,23 @@ pub(super) fn field(name: &[u8], value: &[u8], line: Line) -> Vec<u8> {
 }
 
 /// The data part: the template once per line of the text, closed by an empty line.
-pub(super) fn data(template: &Template, values: &Values<'_>, line: Line, out: &mut Vec<u8>) {
+pub(super) fn data(template: &Template, values: &Values<'_>, line: Line, strict: bool, out: &mut Vec<u8>) {
     let (channel, event_id, event_type) =
         (one_line(values.channel), one_line(values.event_id), one_line(values.event_type));
     let values = Values { channel: &channel, event_id: &event_id, event_type: &event_type, ..*values };
-    for text in lines(values.text) {
+    for text in lines(values.text, strict) {
         template.render(&Values { text, ..values }, out);
     }
     out.extend_from_slice(body_end(line));
 }
 
 /// Each line as a comment, unless the template is one already (0.3.x wraps it all the same).
-fn comment(template: &[u8], line: Line) -> Vec<u8> {
+fn comment(template: &[u8], line: Line, strict: bool) -> Vec<u8> {
     if template.starts_with(b": ") && line >= Line::V040 {
         return template.to_vec();
     }
     let mut out = Vec::with_capacity(template.len() + 8);
-    for text in lines(template) {
+    for text in lines(template, strict) {
         out.extend_from_slice(b": ");
         out.extend_from_slice(text);
         out.extend_from_slice(line_end(line));
@@ -88,9 +88,19 @@ fn one_line(value: &[u8]) -> Cow<'_, [u8]> {
     value.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect()
 }
 
-/// The lines of a text; `\r\n`, `\r` and `\n` end a line, empty lines are dropped.
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|byte| matches!(byte, b'\r' | b'\n')).filter(|line| !line.is_empty())
+/// The lines of a text, empty ones dropped. `\r\n`, `\r` and `\n` end a line; to the letter of the module (`strict`) nothing
+/// does behind a NUL, nor a `\r` that no `\n` follows.
+fn lines(text: &[u8], strict: bool) -> impl Iterator<Item = &[u8]> {
+    let (split, rest) = text.split_at(if strict { last_line(text) } else { text.len() });
+    let lines = split.split(|byte| matches!(byte, b'\r' | b'\n'));
+    lines.chain(std::iter::once(rest)).filter(|line| !line.is_empty())
+}
+
+/// Where the last line of a text begins for the module, which looks for the ends of lines no further than the last `\n` before
+/// the first NUL.
+fn last_line(text: &[u8]) -> usize {
+    let seen = memchr::memchr(0, text).unwrap_or(text.len());
+    text.get(..seen).and_then(|seen| memchr::memrchr(b'\n', seen)).map_or(0, |end| end + 1)
 }
 
 #[cfg(test)]
@@ -103,7 +113,13 @@ mod tests {
     fn data_of(template: &[u8], text: &[u8], line: Line) -> String {
         let mut out = Vec::new();
         let message = Message::pseudo(1, text);
-        data(&Template::new(&message_template(template, line), line), &Values::new(b"a", &message), line, &mut out);
+        data(
+            &Template::new(&message_template(template, line), line),
+            &Values::new(b"a", &message),
+            line,
+            false,
+            &mut out,
+        );
         String::from_utf8_lossy(&out).into_owned()
     }
 
@@ -119,10 +135,10 @@ mod tests {
             (": ready\nretry", Line::V05, ": ready\nretry"),
             ("\n\n", Line::V05, ""),
         ] {
-            assert_eq!(header(template.as_bytes(), line), expected.as_bytes(), "{template:?} {line:?}");
+            assert_eq!(header(template.as_bytes(), line, false), expected.as_bytes(), "{template:?} {line:?}");
         }
-        assert_eq!(footer(b"", Line::V05), b"");
-        assert_eq!(footer(b"bye\nbye", Line::V05), b": bye\n: bye\n");
+        assert_eq!(footer(b"", Line::V05, false), b"");
+        assert_eq!(footer(b"bye\nbye", Line::V05, false), b": bye\n: bye\n");
     }
 
     #[test]
@@ -140,6 +156,23 @@ mod tests {
     }
 
     #[test]
+    fn the_module_looks_for_ends_of_lines_before_the_last_line_feed_and_the_first_nul() {
+        for (text, strict, default) in [
+            ("a\r\nb\n\nc\rd\n", "a|b|c|d", "a|b|c|d"),
+            ("a\rb", "a\rb", "a|b"),
+            ("a\rb\nc\rd\r", "a|b|c\rd\r", "a|b|c|d"),
+            ("a\nb\0c\nd", "a|b\0c\nd", "a|b\0c|d"),
+            ("\0\n", "\0\n", "\0"),
+            ("\r\n\n", "", ""),
+            ("", "", ""),
+        ] {
+            let joined = |strict| lines(text.as_bytes(), strict).collect::<Vec<_>>().join(&b'|');
+            assert_eq!(joined(true), strict.as_bytes(), "{text:?}");
+            assert_eq!(joined(false), default.as_bytes(), "{text:?}");
+        }
+    }
+
+    #[test]
     fn pings_and_fields_end_as_their_line_ends() {
         assert_eq!(ping(Line::V05), b": -1\n");
         assert_eq!(ping(Line::V040), b": -1\r\n");
@@ -152,7 +185,7 @@ mod tests {
         let mut out = Vec::new();
         let message = Message::pseudo(1, b"x");
         let template = Template::new(&message_template(b"~channel~|~text~", Line::V05), Line::V05);
-        data(&template, &Values::new(b"a\r\ndata: b", &message), Line::V05, &mut out);
+        data(&template, &Values::new(b"a\r\ndata: b", &message), Line::V05, false, &mut out);
         assert_eq!(out, b"data: a  data: b|x\n\n");
         assert_eq!(field(b"id", b"1\nevent: x", Line::V05), b"id: 1 event: x\n");
     }
@@ -162,7 +195,7 @@ mod tests {
         fn no_text_can_break_out_of_its_data_lines(text in prop::collection::vec(any::<u8>(), 0..100)) {
             let mut out = Vec::new();
             let message = Message::pseudo(1, &text);
-            data(&Template::new(b"data: ~text~\n", Line::V05), &Values::new(b"", &message), Line::V05, &mut out);
+            data(&Template::new(b"data: ~text~\n", Line::V05), &Values::new(b"", &message), Line::V05, false, &mut out);
             prop_assert!(out.ends_with(b"\n"));
             let body = &out[..out.len() - 1];
             prop_assert!(body.split(|b| *b == b'\n').all(|line| line.is_empty() || line.starts_with(b"data: ")));

@@ -57,6 +57,8 @@ pub struct ViewSpec<'a> {
     pub padding: Option<PaddingRule>,
     /// Whose wire is spoken.
     pub line: Line,
+    /// Whether it is spoken to the letter, defects and all.
+    pub strict: bool,
 }
 
 /// A compiled view.
@@ -66,6 +68,7 @@ pub struct View {
     kind: Kind,
     framing: Framing,
     line: Line,
+    strict: bool,
     padding: Option<PaddingRule>,
     template: Template,
     header: Bytes,
@@ -79,9 +82,9 @@ impl View {
         static NUMBERS: AtomicU32 = AtomicU32::new(1);
         let (header, message, footer) = match spec.kind {
             Kind::EventSource => (
-                eventsource::header(spec.header, spec.line),
+                eventsource::header(spec.header, spec.line, spec.strict),
                 eventsource::message_template(spec.message, spec.line),
-                eventsource::footer(spec.footer, spec.line),
+                eventsource::footer(spec.footer, spec.line, spec.strict),
             ),
             Kind::Text | Kind::WebSocket => (spec.header.to_vec(), spec.message.to_vec(), spec.footer.to_vec()),
         };
@@ -90,6 +93,7 @@ impl View {
             kind: spec.kind,
             framing: spec.framing,
             line: spec.line,
+            strict: spec.strict,
             padding: spec.padding.filter(|_| !matches!(spec.framing, Framing::WebSocket | Framing::WebSocketDeflate)),
             template: Template::new(&message, spec.line),
             header: Bytes::new(),
@@ -126,7 +130,7 @@ impl View {
     pub fn message(&self, channel: &[u8], message: &Message) -> Bytes {
         #[cfg(test)]
         crate::model::provoked::reach("render");
-        let values = Values::new(channel, message);
+        let values = self.values(channel, message);
         let mut out = Vec::new();
         if self.kind == Kind::EventSource {
             for field in self.event_fields(message).into_iter().flatten() {
@@ -153,7 +157,7 @@ impl View {
                 out.extend_from_slice(self.body_end());
             }
         }
-        self.write_data(&Values::new(channel, message), &mut out);
+        self.write_data(&self.values(channel, message), &mut out);
         out.extend_from_slice(self.body_end());
         out
     }
@@ -228,9 +232,19 @@ impl View {
         ]
     }
 
+    /// What is rendered. Templates of 0.3.x are filled in up to the first NUL of a text: a defect, kept for the strict.
+    fn values<'a>(&self, channel: &'a [u8], message: &'a Message) -> Values<'a> {
+        let mut values = Values::new(channel, message);
+        if self.strict && self.line < Line::V040 {
+            let end = memchr::memchr(0, values.text);
+            values.text = end.and_then(|end| values.text.get(..end)).unwrap_or(values.text);
+        }
+        values
+    }
+
     fn write_data(&self, values: &Values<'_>, out: &mut Vec<u8>) {
         match self.kind {
-            Kind::EventSource => eventsource::data(&self.template, values, self.line, out),
+            Kind::EventSource => eventsource::data(&self.template, values, self.line, self.strict, out),
             Kind::Text | Kind::WebSocket => self.template.render(values, out),
         }
     }
@@ -294,6 +308,7 @@ mod tests {
             framing,
             padding: None,
             line: Line::V05,
+            strict: false,
         }
     }
 
@@ -382,6 +397,19 @@ mod tests {
         assert_eq!(view.raw(b"a", &message(b"l1\nl2", Some(b"9"), None)), b"id: 9\r\ndata: l1\r\ndata: l2\r\n\r\n");
         let view = View::new(&ViewSpec { line: Line::V035, ..spec(Kind::WebSocket, Framing::WebSocket) });
         assert_eq!(view.message(b"a", &message(b"x", None, None)), &b"\x81\x01x"[..]);
+    }
+
+    #[test]
+    fn a_text_ends_at_its_nul_in_strict_templates_of_the_03_lines_only() {
+        for (line, strict, expected) in [
+            (Line::V034, true, &b"<a>\r\n"[..]),
+            (Line::V035, true, b"<a>\r\n"),
+            (Line::V035, false, b"<a\0b>\r\n"),
+            (Line::V040, true, b"<a\0b>"),
+        ] {
+            let spec = ViewSpec { message: b"<~text~>", line, strict, ..spec(Kind::Text, Framing::Plain) };
+            assert_eq!(View::new(&spec).message(b"a", &message(b"a\0b", None, None)), expected, "{line:?} {strict}");
+        }
     }
 
     #[test]

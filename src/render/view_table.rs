@@ -1,9 +1,9 @@
 //! The views of a configuration, each only once: locations with equal templates, framing and padding share their view.
 //!
-//! Filled while a configuration is compiled and dropped with it. It does not know locations.
+//! It does not know locations, nor who uses a view. Invariant: a view that nobody uses any more, after a reload, is not kept.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::PaddingRule;
 use super::view::{Framing, Kind, View, ViewSpec};
@@ -16,6 +16,7 @@ struct Key {
     framing: Framing,
     padding: Option<PaddingRule>,
     line: u8,
+    strict: bool,
 }
 
 impl Key {
@@ -26,20 +27,29 @@ impl Key {
             framing: spec.framing,
             padding: spec.padding,
             line: spec.line as u8,
+            strict: spec.strict,
         }
     }
 }
 
-/// All views made so far.
+/// All views that somebody uses.
 #[derive(Debug, Default)]
 pub struct ViewTable {
-    views: HashMap<Key, Arc<View>>,
+    views: HashMap<Key, Weak<View>>,
 }
 
 impl ViewTable {
     /// The view of this specification, made if there is none yet.
     pub fn view(&mut self, spec: &ViewSpec<'_>) -> Arc<View> {
-        Arc::clone(self.views.entry(Key::new(spec)).or_insert_with(|| Arc::new(View::new(spec))))
+        let key = Key::new(spec);
+        if let Some(view) = self.views.get(&key).and_then(Weak::upgrade) {
+            return view;
+        }
+        // A view is made once for a configuration: the time to look who has gone with the one before.
+        self.views.retain(|_, view| view.strong_count() > 0);
+        let view = Arc::new(View::new(spec));
+        self.views.insert(key, Arc::downgrade(&view));
+        view
     }
 }
 
@@ -60,6 +70,7 @@ mod tests {
             framing: Framing::Chunked,
             padding: None,
             line: Line::V05,
+            strict: false,
         };
         let first = table.view(&spec);
         assert!(Arc::ptr_eq(&first, &table.view(&spec.clone())));
@@ -68,5 +79,29 @@ mod tests {
         // Templates are compared each for itself, not glued together.
         let other = table.view(&ViewSpec { header: b"", message: b"hm", ..spec });
         assert_ne!(first.number(), other.number());
+    }
+
+    #[test]
+    fn a_view_that_nobody_uses_is_dropped() {
+        let mut table = ViewTable::default();
+        let spec = ViewSpec {
+            header: b"",
+            message: b"old",
+            footer: b"",
+            ping_text: b" ",
+            kind: Kind::Text,
+            framing: Framing::Plain,
+            padding: None,
+            line: Line::V05,
+            strict: false,
+        };
+        let old = table.view(&spec);
+        let used = table.view(&ViewSpec { message: b"used", ..spec.clone() });
+        let number = old.number();
+        drop(old);
+        table.view(&ViewSpec { message: b"new", ..spec.clone() });
+        assert_eq!(table.views.len(), 2);
+        assert_ne!(table.view(&spec).number(), number);
+        assert_eq!(table.view(&ViewSpec { message: b"used", ..spec }).number(), used.number());
     }
 }

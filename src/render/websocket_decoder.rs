@@ -7,12 +7,12 @@
 use super::permessage_deflate::{self, InflateError};
 use super::websocket_frame::Farewell;
 use super::websocket_head::{Head, HeadValues, unmask};
-use super::websocket_rules::{BINARY, CLOSE, PING, PONG, Rules, TEXT, bad_text};
+use super::websocket_rules::{BINARY, CLOSE, PING, PONG, Rules, TEXT, bad_text, is_module_utf8};
 
 /// What a client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A whole text message, possibly empty; valid UTF-8 but by the rules before 0.5.
+    /// A whole text message, possibly empty; valid UTF-8 by the rules of the RFC.
     Text(Vec<u8>),
     /// A whole binary message (never by the module's rules, which take it as a violation).
     Binary(Vec<u8>),
@@ -190,12 +190,16 @@ impl Decoder {
         if let Some(opcode) = frame.control {
             return self.rules.control_event(opcode, std::mem::take(&mut partial.control)).map(Some);
         }
-        if self.rules == Rules::Module {
-            let message = partial.message.as_mut();
-            message.map_or(Ok(()), |message| message.check_text(true)).map_err(|InvalidText| Farewell::Silent)?;
-        }
         match partial.message.take() {
             Some(message) if self.rules == Rules::OldModule => Ok(Some(Event::Text(message.bytes))),
+            Some(message) if self.rules == Rules::Module && !is_module_utf8(message.unchecked()) => {
+                Err(Farewell::Silent)
+            }
+            Some(message) if self.rules == Rules::Module && frame.fin => Ok(Some(Event::Text(message.bytes))),
+            Some(message) if self.rules == Rules::Module => {
+                partial.message = Some(Gathered { checked: message.bytes.len(), ..message });
+                Ok(None)
+            }
             Some(message) if frame.fin => self.message_event(message).map(Some),
             message => {
                 partial.message = message;
@@ -230,12 +234,16 @@ impl Partial {
 struct InvalidText;
 
 impl Gathered {
+    fn unchecked(&self) -> &[u8] {
+        self.bytes.get(self.checked..).unwrap_or_default()
+    }
+
     /// Checks what has not been checked yet. A character may be cut at the end, unless the end must be one of a character.
     fn check_text(&mut self, at_end: bool) -> Result<(), InvalidText> {
         if self.binary || self.compressed {
             return Ok(());
         }
-        match std::str::from_utf8(self.bytes.get(self.checked..).unwrap_or_default()) {
+        match std::str::from_utf8(self.unchecked()) {
             Ok(fine) => self.checked += fine.len(),
             Err(error) if at_end || error.error_len().is_some() => return Err(InvalidText),
             Err(error) => self.checked += error.valid_up_to(),

@@ -67,7 +67,7 @@ impl Rules {
             return Ok(if opcode == CLOSE { close } else { Event::Pong });
         }
         if self == Rules::Module {
-            if std::str::from_utf8(&payload).is_err() {
+            if !is_module_utf8(&payload) {
                 return Err(Farewell::Silent);
             }
             return Ok(match opcode {
@@ -93,7 +93,63 @@ impl Rules {
     }
 }
 
+/// Whether the module takes the bytes for UTF-8: shortest forms up to U+10FFFF, surrogates among them, and any byte from 0x80
+/// on continues a character.
+pub(super) fn is_module_utf8(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some((&first, tail)) = rest.split_first() {
+        let (bits, more, least) = match first {
+            0..0x80 => (first, 0, 0),
+            0xC2..0xE0 => (first & 0x1F, 1, 0x80),
+            0xE0..0xF0 => (first & 0x0F, 2, 0x800),
+            0xF0..0xF8 => (first & 0x07, 3, 0x1_0000),
+            _ => return false,
+        };
+        let Some((continued, tail)) = tail.split_at_checked(more) else { return false };
+        let character = continued.iter().fold(u32::from(bits), |bits, byte| bits << 6 | u32::from(byte & 0x3F));
+        if continued.iter().any(|&byte| byte < 0x80) || !(least..=0x10_FFFF).contains(&character) {
+            return false;
+        }
+        rest = tail;
+    }
+    true
+}
+
 /// The farewell to a client whose text is not UTF-8 (RFC rules).
 pub(super) fn bad_text() -> Farewell {
     Farewell::Coded(1007, "text is not valid UTF-8")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_module_lets_surrogates_pass_and_nothing_that_is_too_long_or_too_large() {
+        for (bytes, expected) in [
+            (&b"\xED\xA0\x80"[..], true),
+            (b"a\xED\xBF\xBFz", true),
+            (b"\xF4\x8F\xBF\xBF", true),
+            (b"\xF4\x90\x80\x80", false),
+            (b"\xC0\x80", false),
+            (b"\xE0\x9F\xBF", false),
+            (b"\xF0\x8F\xBF\xBF", false),
+            (b"\xC3\x28", false),
+            (b"\xC3", false),
+            (b"\x80", false),
+            (b"\xFF", false),
+            (b"\x03\xE8", false),
+        ] {
+            assert_eq!(is_module_utf8(bytes), expected, "{bytes:x?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_module_takes_all_that_is_utf_8(text in any::<String>()) {
+            prop_assert!(is_module_utf8(text.as_bytes()));
+        }
+    }
 }

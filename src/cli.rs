@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
-use crate::conf::settings::Line;
+use crate::conf::settings::{Line, StateSync};
 
 /// Where relative paths begin if nobody says so.
 pub const PREFIX: &str = "/etc/pushstreamd/";
@@ -94,6 +94,14 @@ pub struct Cli {
     /// Serve push locations although guards of theirs cannot be applied (lua, auth_jwt, ...); each is warned of
     #[arg(long, global = true)]
     pub accept_unguarded: bool,
+
+    /// Directory of the log that lets channels and messages outlive the process; before `push_stream_state`, `off` for none
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+
+    /// When the log is on the medium: `always` (before a publish is answered), `1s` (within a second) or `off`
+    #[arg(long, value_name = "WHEN", value_parser = state_sync)]
+    pub state_sync: Option<StateSync>,
 
     /// Tell counters and health as JSON on an address of their own (/status, /channels, /health); keep it private
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -226,6 +234,10 @@ fn wanting(argument: &str) -> (&str, &'static str) {
         "--signal" => ("-s", "parameter"),
         other => (other, "parameter"),
     }
+}
+
+fn state_sync(word: &str) -> Result<StateSync, String> {
+    StateSync::parse(word.as_bytes()).ok_or_else(|| "it is always, 1s or off".to_owned())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::guard::Unguarded;
 use super::namespace::dollar_name;
 use super::push::OLD_VARIABLES;
 use super::scope::{Level, Scope};
-use super::settings::{Compat, Line, LogLevel, Settings};
+use super::settings::{Compat, Line, LogLevel, Settings, State};
 use super::tree::{Dialect, Node, Reader};
 use super::written::Written;
 use super::{backend, guard, limits, listen, logs, process, server, tables, tls, zone};
@@ -229,6 +229,10 @@ fn compile(nodes: &[Node], accept_unguarded: bool, compiler: &mut Compiler) -> R
         Some(http) => self::http(http, compiler)?,
         None => Vec::new(),
     };
+    let state = match main.blocks_named("http").next() {
+        Some(level) => super::state::compile(&Scope { level, outer: None }, compiler)?,
+        None => State::default(),
+    };
     let Some(events) = main.blocks_named("events").next() else {
         return Err(Fault::anywhere("no \"events\" section in configuration"));
     };
@@ -245,6 +249,7 @@ fn compile(nodes: &[Node], accept_unguarded: bool, compiler: &mut Compiler) -> R
     Ok(Settings {
         process,
         zone: compiler.zone.clone(),
+        state,
         zone_name: std::mem::take(&mut compiler.zone_name),
         compat: compiler.compat,
         listeners,

@@ -32,6 +32,7 @@ mod scope;
 mod server;
 pub mod settings;
 mod site;
+mod state;
 mod tables;
 mod tls;
 mod token;

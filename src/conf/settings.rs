@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 pub use access::{AccessRule, AuthBasic, Cidr, LimitExcept, RealIp, Referers, SecureLink, Who};
 pub use backend::{Backend, UpstreamServer};
+pub use state::{State, StateSync};
 
 use super::variable::{Complex, Definition};
 
 mod access;
 mod backend;
+mod state;
 
 /// A whole configuration.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct Settings {
     pub process: Process,
     /// The zone: limits and texts of all channels.
     pub zone: Zone,
+    /// Where messages outlive the process.
+    pub state: State,
     /// Name of the zone: the second word of `push_stream_shared_memory_size`.
     pub zone_name: Box<str>,
     /// Whose wire is spoken.

@@ -4,12 +4,13 @@
 //! of references, never I/O. Without a log nothing is queued.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::Hub;
 use super::channel::Channel;
 use super::registry::ChannelKey;
 use super::zone::ZoneState;
-use crate::log::{ChannelMark, Entry, Marks, Memory, Published, Queue, Taken, WalkPlace};
+use crate::log::{ChannelMark, Entry, HealthView, Log, Marks, Memory, Published, Queue, Sync, Taken, WalkPlace};
 use crate::model::{Message, Now};
 
 /// Bytes of entries that may wait for the writer.
@@ -64,12 +65,12 @@ impl Channel {
     }
 
     /// One of its messages as an entry.
-    fn kept(&self, message: &std::sync::Arc<Message>) -> Entry {
+    fn kept(&self, message: &Arc<Message>) -> Entry {
         Entry::Kept(Published {
             channel: self.id.clone(),
             count: message.id.cast_unsigned().saturating_sub(self.skipped),
             stored: true,
-            message: std::sync::Arc::clone(message),
+            message: Arc::clone(message),
         })
     }
 
@@ -147,9 +148,33 @@ impl Hub {
         self.state.lock().journal.queue = Some(Queue::new(QUEUE));
     }
 
-    /// The position in the log of the last change; 0 without a log.
-    pub fn log_position(&self) -> u64 {
-        self.state.lock().journal.queue.as_ref().map_or(0, Queue::position)
+    /// Takes the log that writes what is queued; it lasts until [`Hub::close_log`].
+    pub fn attach(&self, log: Log) {
+        self.log.store(Some(Arc::new(log)));
+    }
+
+    /// The state of the log, if there is one.
+    pub fn log_health(&self) -> Option<HealthView> {
+        self.log.load().as_ref().map(|log| log.health().view())
+    }
+
+    /// If answers have to wait until changes are on the medium: calls back when all changes up to now are, or will not be.
+    /// Otherwise the callback is given back.
+    pub fn when_durable<F: FnOnce(bool) + Send + 'static>(&self, callback: F) -> Option<F> {
+        let log = self.log.load();
+        let Some(log) = log.as_ref().filter(|log| log.sync() == Sync::Always) else { return Some(callback) };
+        let position = self.state.lock().journal.queue.as_ref().map_or(0, Queue::position);
+        log.when_synced(position, callback);
+        None
+    }
+
+    /// Writes what is queued and gives the directory up. What changes later is lost with the process. Returns how far the log
+    /// is written, for [`crate::log::OpenLog::restore_after`] if it is taken up again.
+    pub fn close_log(&self) -> Option<u64> {
+        let log = self.log.swap(None)?;
+        let end = log.close();
+        self.state.lock().journal.queue = None;
+        end
     }
 }
 

@@ -36,6 +36,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
 use crate::conf::settings::Zone;
+use crate::log::Log;
 use crate::model::{ChannelId, Draft, Now, Refusal, Stamp};
 
 pub use census::{Census, ChannelInfo};
@@ -93,6 +94,7 @@ pub struct Hub {
     /// What took too long to be freed by those who let go of it.
     graveyard: Mutex<Vec<Garbage>>,
     wakers: Box<[ArcSwapOption<Waker>]>,
+    log: ArcSwapOption<Log>,
 }
 
 impl Hub {
@@ -103,6 +105,7 @@ impl Hub {
             state: Mutex::new(ZoneState::new(zone, options, workers, wall, floor)),
             graveyard: Mutex::default(),
             wakers: (0..workers).map(|_| ArcSwapOption::empty()).collect(),
+            log: ArcSwapOption::empty(),
         }
     }
 

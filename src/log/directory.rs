@@ -3,8 +3,8 @@
 //! It does not know what stands in the files. The lock is the kernel's: it is free when its process is gone, however it went.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -20,7 +20,7 @@ const SET_ASIDE: usize = 2;
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 impl Directory {
@@ -29,26 +29,22 @@ impl Directory {
         fs::create_dir_all(path).map_err(|error| LogError::Io { path: path.to_owned(), error })?;
         let lock = path.join("lock");
         let io = |error| LogError::Io { path: lock.clone(), error };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o640)
-            .open(&lock)
-            .map_err(io)?;
+        let open =
+            |write| OpenOptions::new().read(true).write(write).create(write).truncate(false).mode(0o640).open(&lock);
+        // A disk that became read-only can still be read, and may come back.
+        let mut file = open(true).or_else(|error| open(false).map_err(|_| error)).map_err(io)?;
         let mut holder = String::new();
         file.read_to_string(&mut holder).map_err(io)?;
-        let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => lock,
             Err((_, Errno::EWOULDBLOCK)) => {
                 return Err(LogError::InUse { dir: path.to_owned(), pid: holder.trim().parse().unwrap_or(0) });
             }
             Err((_, error)) => return Err(io(error.into())),
         };
-        // Only told to others: a disk that is full must not keep anybody from starting.
-        let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        let directory = Self { path: path.to_owned(), lock };
+        directory.claim();
+        Ok(directory)
     }
 
     fn sync_names(&self) -> io::Result<()> {
@@ -73,6 +69,12 @@ impl Disk for Directory {
         }
         found.sort_unstable();
         Ok(found)
+    }
+
+    fn claim(&self) {
+        // Only told to others: a disk that is full must not keep anybody from starting.
+        let pid = format!("{}\n", std::process::id());
+        let _ = self.lock.write_all_at(pid.as_bytes(), 0).and_then(|()| self.lock.set_len(pid.len() as u64));
     }
 
     fn read(&self, number: u64) -> io::Result<Vec<u8>> {

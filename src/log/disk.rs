@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub(super) trait Disk: Send {
     /// Their numbers and sizes on the disk, in order.
     fn list(&self) -> io::Result<Vec<(u64, u64)>>;
+    /// Says to others who holds the files.
+    fn claim(&self);
     /// All bytes of one.
     fn read(&self, number: u64) -> io::Result<Vec<u8>>;
     /// Makes one with room for so many bytes, and makes sure it is still there after a crash.

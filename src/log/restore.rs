@@ -27,14 +27,19 @@ pub struct Restored {
 }
 
 impl Restored {
+    /// Whether the process before has written everything, or there was none.
+    pub fn is_clean(&self) -> bool {
+        !self.crashed()
+    }
+
     /// Whether a process has written there that did not come to its end.
     pub(super) fn crashed(&self) -> bool {
         self.entries > 0 && !self.clean
     }
 }
 
-/// Hands over all entries, oldest first.
-pub(super) fn restore(segments: &mut Segments, apply: &mut dyn FnMut(Entry)) -> Result<Restored, LogError> {
+/// Hands over all entries of the segments after that number, oldest first.
+pub(super) fn restore(segments: &mut Segments, after: u64, apply: &mut dyn FnMut(Entry)) -> Result<Restored, LogError> {
     let mut restored = Restored::default();
     let numbers = segments.numbers();
     for &number in &numbers {
@@ -45,7 +50,7 @@ pub(super) fn restore(segments: &mut Segments, apply: &mut dyn FnMut(Entry)) -> 
             return Err(LogError::Newer { file: segments.path(number), format });
         }
     }
-    for &number in &numbers {
+    for &number in numbers.iter().filter(|number| **number > after) {
         let last = numbers.last() == Some(&number);
         read_one(segments, number, last, &mut restored, apply);
     }

@@ -41,7 +41,12 @@ impl OpenLog {
 
     /// Reads all entries, in order.
     pub fn restore(&mut self, apply: &mut dyn FnMut(Entry)) -> Result<Restored, LogError> {
-        let restored = restore::restore(&mut self.segments, apply)?;
+        self.restore_after(0, apply)
+    }
+
+    /// Reads the entries that were written after [`Log::close`] has returned `end`, in order.
+    pub fn restore_after(&mut self, end: u64, apply: &mut dyn FnMut(Entry)) -> Result<Restored, LogError> {
+        let restored = restore::restore(&mut self.segments, end, apply)?;
         self.restored = restored.clone();
         self.health.update(|view| view.damaged = u64::from(restored.renew.is_some()));
         Ok(restored)
@@ -51,6 +56,8 @@ impl OpenLog {
     pub fn start(self, memory: Arc<dyn Memory>, sync: Sync) -> io::Result<Log> {
         let bell = Arc::new(Bell::default());
         let health = self.health.clone();
+        // The process may have changed since it was opened: a daemon is a child of whoever opened it.
+        self.segments.disk().claim();
         let mut writer = Writer::new(self.segments, memory, self.health, sync, &self.restored);
         // Before anybody is served: a process that ends at once has left its marks.
         writer.step(0);
@@ -65,6 +72,7 @@ impl OpenLog {
             if let Err(error) = writer.finish(now()) {
                 tracing::error!(target: "alert", "the log could not be written to its end: {error}");
             }
+            writer.end()
         })?;
         Ok(Log { bell, health, sync, thread: Mutex::new(Some(thread)) })
     }
@@ -75,7 +83,7 @@ pub struct Log {
     bell: Arc<Bell>,
     health: Health,
     sync: Sync,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<u64>>>,
 }
 
 impl Log {
@@ -96,14 +104,13 @@ impl Log {
         self.bell.ring(false);
     }
 
-    /// Writes what is queued, ends the thread and gives the directory up. Later calls have no effect.
-    pub fn close(&self) {
+    /// Writes what is queued, ends the thread and gives the directory up. Returns the end of what was written; `None` from later
+    /// calls.
+    pub fn close(&self) -> Option<u64> {
         self.bell.ring(true);
-        if let Some(thread) = self.thread.lock().take()
-            && thread.join().is_err()
-        {
-            self.health.ended();
-        }
+        let ended = self.thread.lock().take()?.join();
+        self.health.ended();
+        ended.ok()
     }
 }
 

@@ -124,7 +124,7 @@ impl Writer {
             self.segments.sync()?;
             self.marks = Marks::default();
         }
-        let ended = self.walk_on();
+        let ended = self.walk_on()?;
         let taken = self.write_batch(now)?;
         if ended && taken.lost_from.is_none() {
             self.record(&Entry::WalkEnded)?;
@@ -231,18 +231,21 @@ impl Writer {
     }
 
     /// Takes the walk that closes a gap one page further; whether its last page is queued now.
-    fn walk_on(&mut self) -> bool {
-        let Some(gap) = &mut self.gap else { return false };
-        let place = match gap.walk {
+    fn walk_on(&mut self) -> io::Result<bool> {
+        let Some(Gap { from_seq, walk, .. }) = self.gap else { return Ok(false) };
+        let place = match walk {
             Walk::Begin => {
-                frame::write(&Entry::WalkBegan, self.segments.seed(), &mut self.buffer);
+                self.record(&Entry::WalkBegan)?;
                 WalkPlace::default()
             }
             Walk::At(place) => place,
-            Walk::End => return true,
+            Walk::End => return Ok(true),
         };
-        gap.walk = self.memory.walk(place, gap.from_seq).map_or(Walk::End, Walk::At);
-        matches!(gap.walk, Walk::End)
+        let next = self.memory.walk(place, from_seq);
+        if let Some(gap) = &mut self.gap {
+            gap.walk = next.map_or(Walk::End, Walk::At);
+        }
+        Ok(next.is_none())
     }
 
     /// Entries were dropped before they were written.
@@ -300,6 +303,11 @@ impl Writer {
         }
         self.health.ended();
         Ok(())
+    }
+
+    /// The number of the last segment.
+    pub(super) fn end(&self) -> u64 {
+        self.segments.numbers().last().copied().unwrap_or(0)
     }
 
     fn tell(&self) {

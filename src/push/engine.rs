@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::context::Context;
 use super::publish;
@@ -54,6 +55,8 @@ pub(crate) enum Patience {
     Pause(u64),
     /// `auth_request`: the answer to a subrequest for this URI.
     Ask(Vec<u8>),
+    /// What was published has to be safe before it is answered; what it is answered with.
+    Durability(Reply, oneshot::Receiver<bool>),
     /// A statistics answer so long that others get their turn while it is made.
     Listing(Box<Listing>),
 }
@@ -101,7 +104,16 @@ pub(crate) fn decide<'s>(context: &Context, exchange: &mut Exchange<'s>) -> Verd
 pub(crate) fn resume<'s>(context: &Context, exchange: &mut Exchange<'s>, job: Job<'s>, body: Vec<u8>) -> Verdict<'s> {
     match job.task {
         Task::Publish { admin, job: publish } => {
-            Verdict::Reply(publish::finish(&context.worker, exchange, job.location, admin, &publish, body.into()))
+            let reply = publish::finish(&context.worker, exchange, job.location, admin, &publish, body.into());
+            let (sender, safe) = oneshot::channel();
+            let told = move |fine| {
+                // Nobody may be waiting any more.
+                let _ = sender.send(fine);
+            };
+            match context.worker.hub().when_durable(told) {
+                None => Verdict::Patience(Patience::Durability(reply, safe)),
+                Some(_) => Verdict::Reply(reply),
+            }
         }
         Task::Forget => serve(context, exchange, job.location),
     }
@@ -151,6 +163,11 @@ pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, p
                 let status = authorization::ask(exchange, &uri).await;
                 let routed = phases::authorized(exchange, status);
                 proceed(context, exchange, routed)
+            }
+            Patience::Durability(reply, safe) => {
+                // Of a disk that fails the operator is told; the message is published all the same.
+                let _ = safe.await;
+                Verdict::Reply(reply)
             }
             Patience::Listing(mut listing) => {
                 while listing.go_on(context.worker.hub()) {

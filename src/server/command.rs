@@ -44,7 +44,14 @@ pub fn run(cli: &Cli) -> u8 {
         Ok(options) => options,
         Err(error) => return refuse(&error),
     };
-    let origin = Origin { options, error_log: cli.error_log.clone(), take_over: cli.take_over, status: cli.status };
+    let origin = Origin {
+        options,
+        error_log: cli.error_log.clone(),
+        take_over: cli.take_over,
+        status: cli.status,
+        state: cli.state.clone(),
+        state_sync: cli.state_sync,
+    };
     match &cli.command {
         Some(Command::Completions { shell }) => print_completions(*shell),
         Some(Command::Man) => return print_manual(),
@@ -147,7 +154,7 @@ fn load_options(cli: &Cli) -> anyhow::Result<LoadOptions> {
 /// The embedded configuration, as the command line completes it.
 fn default_text(cli: &Cli) -> anyhow::Result<String> {
     let tls = cli.ssl_certificate.as_deref().zip(cli.ssl_certificate_key.as_deref());
-    default_config::text(tls).context("the certificate has no usable path")
+    default_config::text(tls, cli.strict).context("the certificate has no usable path")
 }
 
 fn refuse(error: &anyhow::Error) -> u8 {

@@ -9,11 +9,16 @@ const LAYOUT: &str = include_str!("../../nginx-conf-examples/default.conf");
 const TLS: &str = include_str!("../../nginx-conf-examples/default-tls.conf");
 const GAP: &str = "        # Port 8894 (TLS) is added here when a certificate is given on the command line.\n";
 
-/// The text of the configuration; with `tls` (chain and key, relative to the working directory) it listens on 8894 too.
-pub(super) fn text(tls: Option<(&Path, &Path)>) -> io::Result<String> {
-    let Some((chain, key)) = tls else { return Ok(LAYOUT.to_owned()) };
+/// What the module does not know.
+const OWN: &str = "    # Channels and messages outlive the process, in this directory below the prefix.\n    push_stream_state state;\n";
+
+/// The text of the configuration; with `tls` (chain and key, relative to the working directory) it listens on 8894 too. `strict`
+/// leaves out what the module does not know.
+pub(super) fn text(tls: Option<(&Path, &Path)>, strict: bool) -> io::Result<String> {
+    let layout = if strict { LAYOUT.replace(OWN, "") } else { LAYOUT.to_owned() };
+    let Some((chain, key)) = tls else { return Ok(layout) };
     let tls = TLS.replace("fullchain.pem", &quoted(chain)?).replace("privkey.pem", &quoted(key)?);
-    Ok(LAYOUT.replace(GAP, &tls))
+    Ok(layout.replace(GAP, &tls))
 }
 
 /// A path as a word of the configuration.
@@ -28,10 +33,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_strict_have_no_word_that_the_module_does_not_know() {
+        let strict = text(None, true).unwrap();
+        assert!(!strict.contains("push_stream_state") && text(None, false).unwrap().contains("push_stream_state"));
+        for strict in [false, true] {
+            let options = crate::conf::LoadOptions {
+                text: Some(text(None, strict).unwrap()),
+                strict,
+                ..crate::conf::LoadOptions::default()
+            };
+            assert!(crate::conf::load(&options).is_ok());
+        }
+    }
+
+    #[test]
     fn a_certificate_adds_port_8894_and_nothing_else() {
-        let plain = text(None).unwrap();
+        let plain = text(None, false).unwrap();
         assert!(plain.contains(GAP) && !plain.contains("listen 8894"));
-        let with = text(Some((Path::new("/a b/chain"), Path::new("/k\"ey")))).unwrap();
+        let with = text(Some((Path::new("/a b/chain"), Path::new("/k\"ey"))), false).unwrap();
         let added = "        listen 8894 ssl;\n        ssl_certificate \"/a b/chain\";\n        \
                      ssl_certificate_key \"/k\\\"ey\";\n";
         assert_eq!(with, plain.replace(GAP, added));

@@ -20,6 +20,7 @@ mod proxy_protocol;
 mod reload;
 mod service;
 mod signals;
+mod state;
 mod status;
 mod successor;
 mod supervisor;

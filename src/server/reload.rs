@@ -84,6 +84,9 @@ impl Server {
         if wanted != running {
             tracing::warn!("worker_processes {wanted} needs a restart, {running} workers go on");
         }
+        if settings.state != self.settings.state {
+            tracing::warn!("a change of \"push_stream_state\" needs a restart");
+        }
         if settings.process.user != self.settings.process.user {
             tracing::warn!("a change of \"user\" needs a restart");
         }

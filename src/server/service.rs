@@ -21,13 +21,14 @@ use super::log_paths::{log_paths, make_logs};
 use super::now;
 use super::process::{self, PidFile};
 use super::signals::{Held, Signals, Wish};
+use super::state;
 use super::status::{self, Sources};
 use super::successor;
 use super::supervisor::Supervisor;
 use super::tls::TlsSite;
 use super::worker_thread::{self, Handle, Order, Shared};
 use crate::conf::ports::Ports;
-use crate::conf::settings::{ErrorLog, Line, ListenAddress, LogLevel, LogTarget};
+use crate::conf::settings::{ErrorLog, Line, ListenAddress, LogLevel, LogTarget, StateSync};
 use crate::conf::{self, ConfError, LoadOptions, Loaded, Note, Settings};
 use crate::delivery::Tally;
 use crate::hub::{Hub, HubOptions};
@@ -49,6 +50,10 @@ pub(super) struct Origin {
     pub take_over: bool,
     /// Where the server tells its counters.
     pub status: Option<SocketAddr>,
+    /// Where messages outlive the process, whatever the configuration says; `off`: nowhere.
+    pub state: Option<PathBuf>,
+    /// When they are safe there, whatever the configuration says.
+    pub state_sync: Option<StateSync>,
 }
 
 impl Origin {
@@ -58,6 +63,11 @@ impl Origin {
         if loaded.settings.process.error_log.is_empty() {
             loaded.settings.process.error_log = vec![self.default_log()];
         }
+        let state = &mut loaded.settings.state;
+        if let Some(dir) = &self.state {
+            state.dir = (dir.as_os_str() != "off").then(|| self.options.prefix.join(dir));
+        }
+        state.sync = self.state_sync.unwrap_or(state.sync);
         Ok(loaded)
     }
 
@@ -116,6 +126,8 @@ impl Server {
         let status = origin.status.map(|address| status::bind(address).map_err(|error| not_bound(address, &error)));
         let status = status.transpose()?;
         let background = settings.process.daemon || inherited.from_predecessor;
+        // A successor opens it when it may begin.
+        let log = if inherited.from_predecessor { None } else { state::open(&settings.state)? };
         if settings.process.daemon && !inherited.from_predecessor {
             process::daemonize(logs.first_file().as_ref()).context("daemon() failed")?;
         }
@@ -132,6 +144,9 @@ impl Server {
         enter_limits(&settings, workers);
         leave_privileges(&origin, &settings, &pid)?;
         let shared = shared(&settings, workers);
+        if let Some(log) = log {
+            state::restore(log, 0, &shared.hub, &settings.state)?;
+        }
         let (settings, tls) = (Arc::new(settings), Arc::new(tls));
         let handles = listen::shares(&bound, workers)?
             .into_iter()
@@ -296,6 +311,7 @@ impl Server {
             // Its panic has been told.
             let _ = worker.thread.join();
         }
+        self.shared.hub.close_log();
         if self.successor.is_none() {
             for listener in &self.settings.listeners {
                 remove_unix_socket(&listener.address);
@@ -406,6 +422,11 @@ fn enter_limits(settings: &Settings, workers: usize) {
 fn leave_privileges(origin: &Origin, settings: &Settings, pid: &PidFile) -> anyhow::Result<()> {
     let Some(owner) = process::owner(&settings.process).context("cannot look up the user")? else { return Ok(()) };
     let logs: Vec<PathBuf> = log_paths(settings, &origin.options.prefix).into_iter().collect();
+    for path in state::paths(&settings.state) {
+        if let Err(error) = process::give(&path, &owner) {
+            tracing::warn!("chown() \"{}\" failed ({})", path.display(), listen::errno_text(&error));
+        }
+    }
     for path in logs.iter().map(PathBuf::as_path).chain([pid.path()]) {
         // What cannot be given stays usable as long as it is open.
         let _ = super::log::open_append(path).map(drop);

@@ -221,6 +221,7 @@ pub(crate) fn settings(server: Server) -> Settings {
         limit_zones: vec![],
         largest_padding: 0,
         uses_module: true,
+        state: crate::conf::settings::State::default(),
     }
 }
 

@@ -27,6 +27,7 @@ mod migration;
 mod nginx_semantics;
 mod ports;
 mod reload;
+mod restart;
 mod status;
 mod stress;
 mod support;

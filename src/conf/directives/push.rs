@@ -98,6 +98,24 @@ pub(super) const ZONE: &[Directive] = &[
         "Channel on which creation and deletion of channels and subscriptions are announced.",
     )
     .known(SINCE_05),
+    row(
+        "push_stream_state",
+        HTTP,
+        take(1),
+        Text,
+        "off",
+        "Directory (below the prefix) of the log that lets channels and messages outlive the process; one process each.",
+    )
+    .known(OURS),
+    row(
+        "push_stream_state_sync",
+        HTTP,
+        take(1),
+        Text,
+        "1s",
+        "When the log is on the medium: `always` (before a publish is answered), `1s` (within a second), `off`.",
+    )
+    .known(OURS),
 ];
 
 /// Modes and values of locations.

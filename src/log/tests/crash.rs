@@ -183,6 +183,28 @@ fn a_process_that_ends_by_its_own_will_says_so() {
 }
 
 #[test]
+fn after_a_crash_all_counts_are_told_again_and_nobody_is_alarmed() {
+    let (dir, _, models) = small_log("told");
+    let (model, restored, log) = open(&dir);
+    assert!(!restored.is_clean());
+    let health = log.health.clone();
+    let serving = Serving::new(model, 1 << 20);
+    let mut writer = writer(log, &serving);
+    for step in 0..10 {
+        writer.step(step);
+        assert_eq!((health.view().gap, health.view().gaps), (None, 0), "{step}");
+    }
+    writer.finish(10).unwrap();
+    drop(writer);
+    // The second file alone tells which channels there are and what they count.
+    fs::remove_file(file(&dir, 1)).unwrap();
+    let (told, restored, _log) = open(&dir);
+    assert!(restored.is_clean());
+    let counts = |model: &Model| model.channels.values().map(|channel| channel.published).collect::<Vec<_>>();
+    assert_eq!(counts(&told), counts(models.last().unwrap()));
+}
+
+#[test]
 fn whoever_waits_for_a_sync_is_told_when_it_is_done() {
     let dir = temporary("always");
     let serving = Serving::new(Model::default(), 1 << 20);

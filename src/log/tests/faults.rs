@@ -49,7 +49,7 @@ impl Faulty {
     pub(super) fn restored(&self) -> (Model, Restored) {
         let mut model = Model::default();
         let mut segments = Segments::new(Box::new(self.clone()), 1).unwrap();
-        let restored = restore::restore(&mut segments, &mut |entry| model.apply(&entry)).unwrap();
+        let restored = restore::restore(&mut segments, 0, &mut |entry| model.apply(&entry)).unwrap();
         (model, restored)
     }
 
@@ -78,6 +78,8 @@ impl Disk for Faulty {
         let state = self.0.lock();
         Ok(state.files.keys().map(|&number| (number, state.files[&number].len() as u64)).collect())
     }
+
+    fn claim(&self) {}
 
     fn read(&self, number: u64) -> io::Result<Vec<u8>> {
         let mut state = self.0.lock();

@@ -1,0 +1,372 @@
+//! A server that ends and one that begins from its log: clients go on as if nothing had happened.
+
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Client, Frame, PATIENCE, Prefix, Running, Socket, eventually, percent_encoded, said};
+
+const LOCATIONS: &str = "
+    location /pub { push_stream_publisher admin; push_stream_channels_path $arg_id; push_stream_store_messages on; }
+    location /memory { push_stream_publisher; push_stream_channels_path $arg_id; }
+    location /stats { push_stream_channels_statistics; push_stream_channels_path $arg_id; }
+    location ~ ^/poll/(.*) {
+        push_stream_subscriber long-polling;
+        push_stream_longpolling_connection_ttl 20s;
+        push_stream_channels_path $1;
+        push_stream_last_received_message_time $arg_time;
+        push_stream_last_received_message_tag $arg_tag;
+        push_stream_message_template \"~id~ ~text~\\n\";
+    }
+    location ~ ^/events/(.*) { push_stream_subscriber eventsource; push_stream_channels_path $1; }
+    location ~ ^/ws/(.*) {
+        push_stream_subscriber websocket;
+        push_stream_channels_path $1;
+        push_stream_last_received_message_time $arg_time;
+        push_stream_last_received_message_tag $arg_tag;
+        push_stream_message_template \"~id~ ~text~\";
+    }";
+
+/// A directory with a configuration whose log is below it.
+fn prefix(state: &str) -> Prefix {
+    let prefix = Prefix::new("restart");
+    prefix.configure(&format!(
+        "daemon off; pid logs/nginx.pid; error_log logs/error.log info;
+        events {{ }}
+        http {{
+            push_stream_shared_memory_size 64m;
+            {state}
+            server {{ listen 127.0.0.1:@PORT@; {LOCATIONS} }}
+        }}"
+    ));
+    prefix
+}
+
+fn usual() -> Prefix {
+    prefix("push_stream_state state;")
+}
+
+fn start(prefix: &Prefix) -> Running {
+    let running = prefix.spawn(&[]);
+    prefix.wait_until_serving();
+    running
+}
+
+fn end(mut running: Running, signal: Signal) {
+    running.signal(signal);
+    running.wait();
+}
+
+/// A poll: its texts, and time and tag for the next one.
+fn poll(prefix: &Prefix, channels: &str, position: Option<&(String, String)>) -> (Vec<String>, (String, String)) {
+    let mut client = Client::open(prefix.address(), PATIENCE);
+    let (time, tag) = position.cloned().unwrap_or_else(|| ("Thu, 01 Jan 1970 00:00:00 GMT".into(), "0".into()));
+    let time = percent_encoded(time.as_bytes());
+    let reply = client.ask(&format!("GET /poll/{channels}?time={time}&tag={tag}"), &[], b"");
+    assert_eq!(reply.status, 200, "{}", reply.head);
+    let field = |name: &str| {
+        let line = reply.head.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}"));
+        line.trim().trim_start_matches("W/").to_owned()
+    };
+    let position = (field("Last-Modified:"), field("Etag:"));
+    (reply.text().lines().map(str::to_owned).collect(), position)
+}
+
+/// All messages of a channel.
+fn stored(prefix: &Prefix, channel: &str) -> Vec<String> {
+    poll(prefix, channel, None).0
+}
+
+fn statistics(prefix: &Prefix, channel: &str) -> serde_json::Value {
+    let answer = prefix.request("GET", &format!("/stats?id={channel}"), "").unwrap();
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    serde_json::from_str(body).unwrap_or(serde_json::Value::Null)
+}
+
+#[test]
+fn clients_go_on_where_they_were_after_an_ordinary_restart() {
+    for signal in [Signal::SIGTERM, Signal::SIGQUIT] {
+        let prefix = usual();
+        let server = start(&prefix);
+        prefix.publish("a", "one");
+        prefix.publish("b", "other");
+        prefix.publish("a", "two");
+        let (seen, position) = poll(&prefix, "a/b", None);
+        assert_eq!(seen, ["1 one", "1 other", "2 two"]);
+        prefix.publish_at("/memory?id=counted", "not stored");
+        prefix.publish("deleted", "x");
+        assert!(prefix.request("DELETE", "/pub?id=deleted", "").unwrap().starts_with("HTTP/1.1 200"));
+        for (id, text) in [("first", "e1"), ("second", "e2")] {
+            let mut client = Client::open(prefix.address(), PATIENCE);
+            let reply = client.ask("POST /pub?id=events", &[&format!("Event-Id: {id}")], text.as_bytes());
+            assert_eq!(reply.status, 200);
+        }
+        prefix.publish("a", "missed");
+        prefix.publish("b", "missed too");
+        end(server, signal);
+
+        let server = start(&prefix);
+        let (seen, position) = poll(&prefix, "a/b", Some(&position));
+        assert_eq!(seen, ["3 missed", "2 missed too"]);
+        let mut events = Client::open(prefix.address(), PATIENCE);
+        events.send_request("GET /events/events", &["Last-Event-Id: first"], b"");
+        assert!(!events.until("data: e2").contains("data: e1"));
+        drop(events);
+        assert_eq!(statistics(&prefix, "counted")["published_messages"], 1);
+        assert_eq!(statistics(&prefix, "counted")["stored_messages"], 0);
+        assert_eq!(statistics(&prefix, "deleted"), serde_json::Value::Null);
+        assert_eq!(statistics(&prefix, "a")["published_messages"], 3);
+        // And what is new is new, with the next id.
+        prefix.publish("a", "after");
+        let (seen, _) = poll(&prefix, "a/b", Some(&position));
+        assert_eq!(seen, ["4 after"]);
+        end(server, Signal::SIGTERM);
+    }
+}
+
+#[test]
+fn a_websocket_goes_on_by_time_and_tag() {
+    let prefix = usual();
+    let server = start(&prefix);
+    prefix.publish("a", "seen");
+    let (_, (time, tag)) = poll(&prefix, "a", None);
+    prefix.publish("a", "missed");
+    end(server, Signal::SIGTERM);
+    let _server = start(&prefix);
+    let time = percent_encoded(time.as_bytes());
+    let mut socket =
+        Socket::open(Client::open(prefix.address(), PATIENCE), &format!("/ws/a?time={time}&tag={tag}"), b"");
+    assert_eq!(socket.frame(), Frame::text("2 missed"));
+    prefix.publish("a", "live");
+    assert_eq!(socket.frame(), Frame::text("3 live"));
+}
+
+#[test]
+fn a_kill_costs_no_more_than_the_last_moment() {
+    let prefix = usual();
+    let server = start(&prefix);
+    let stop = AtomicBool::new(false);
+    let acknowledged = std::thread::scope(|scope| {
+        let publisher = scope.spawn(|| {
+            let mut acknowledged = Vec::new();
+            for n in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                prefix.publish("a", &format!("text {n}"));
+                acknowledged.push(Instant::now());
+            }
+            acknowledged
+        });
+        std::thread::sleep(Duration::from_millis(700));
+        stop.store(true, Ordering::Relaxed);
+        publisher.join().unwrap()
+    });
+    let killed = Instant::now();
+    end(server, Signal::SIGKILL);
+    let server = start(&prefix);
+    let left = stored(&prefix, "a");
+    // A busy machine may let the writer wait longer than it wants to.
+    let safe = acknowledged.iter().filter(|at| killed.duration_since(**at) > Duration::from_millis(400)).count();
+    assert!(safe > 10 && left.len() >= safe, "{} of {}, {safe} were safe", left.len(), acknowledged.len());
+    for (n, text) in left.iter().enumerate() {
+        assert_eq!(*text, format!("{} text {n}", n + 1));
+    }
+    // Ids and stamps are behind all that were handed out.
+    let (_, position) = poll(&prefix, "a", None);
+    prefix.publish("a", "after");
+    let (seen, _) = poll(&prefix, "a", Some(&position));
+    let id: usize = seen[0].split(' ').next().unwrap().parse().unwrap();
+    assert!(seen.len() == 1 && id > acknowledged.len(), "{seen:?}");
+    end(server, Signal::SIGTERM);
+}
+
+#[test]
+fn with_sync_always_nothing_that_was_acknowledged_is_lost() {
+    let prefix = prefix("push_stream_state state; push_stream_state_sync always;");
+    let mut total = 0;
+    for round in 0..3 {
+        let server = start(&prefix);
+        for n in 0..5 {
+            prefix.publish("a", &format!("{round} {n}"));
+            total += 1;
+        }
+        assert!(prefix.request("DELETE", "/pub?id=gone", "").unwrap().contains("404"));
+        end(server, Signal::SIGKILL);
+    }
+    let _server = start(&prefix);
+    assert_eq!(stored(&prefix, "a").len(), total);
+}
+
+#[test]
+fn a_directory_in_use_stops_the_start_and_names_the_process() {
+    let prefix = usual();
+    let mut server = start(&prefix);
+    let other = Prefix::new("in-use");
+    other.configure(&format!(
+        "daemon off; pid logs/nginx.pid; events {{ }}
+        http {{ push_stream_shared_memory_size 1m; push_stream_state {}; server {{ listen 127.0.0.1:@PORT@; {LOCATIONS} }} }}",
+        prefix.path("state").display()
+    ));
+    let output = other.run(&[]);
+    assert!(!output.status.success());
+    let expected = format!("{} is in use by process {}", prefix.path("state").display(), server.0.id());
+    assert!(said(&output).contains(&expected), "{}", said(&output));
+    assert!(server.ended().is_none());
+}
+
+#[test]
+fn the_command_line_goes_before_the_configuration() {
+    let prefix = usual();
+    let server = {
+        let running = prefix.spawn(&["--state", "elsewhere", "--state-sync", "off"]);
+        prefix.wait_until_serving();
+        running
+    };
+    prefix.publish("a", "one");
+    end(server, Signal::SIGTERM);
+    assert!(prefix.path("elsewhere/lock").exists() && !prefix.path("state").exists());
+    let server = {
+        let running = prefix.spawn(&["--state", "off"]);
+        prefix.wait_until_serving();
+        running
+    };
+    assert_eq!(statistics(&prefix, "a"), serde_json::Value::Null);
+    end(server, Signal::SIGTERM);
+    let wrong = prefix.run(&["--state-sync", "2s"]);
+    assert!(!wrong.status.success() && said(&wrong).contains("\"2s\" of option \"--state-sync\""), "{}", said(&wrong));
+}
+
+#[test]
+fn a_file_that_is_damaged_or_of_the_future_is_told() {
+    let prefix = usual();
+    let server = start(&prefix);
+    for n in 0..20 {
+        prefix.publish("a", &format!("text {n}"));
+    }
+    end(server, Signal::SIGTERM);
+    let name = prefix.path("state/0000000000000001.log");
+    let mut bytes = std::fs::read(&name).unwrap();
+    let at = bytes.windows(7).position(|window| window == b"text 10").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&name, &bytes).unwrap();
+    let server = start(&prefix);
+    let left = stored(&prefix, "a");
+    assert_eq!(left.len(), 19);
+    assert!(!left.iter().any(|text| text.ends_with("text 10")));
+    prefix.error_log_has("0000000000000001.log: unreadable from ");
+    assert!(prefix.read("logs/error.log").contains("[alert]"));
+    assert_eq!(std::fs::read(prefix.path("state/damaged/0000000000000001.log")).unwrap(), bytes);
+    end(server, Signal::SIGTERM);
+    // The start after that has nothing to tell.
+    std::fs::write(prefix.path("logs/error.log"), "").unwrap();
+    let server = start(&prefix);
+    assert_eq!(stored(&prefix, "a").len(), 19);
+    assert!(!prefix.read("logs/error.log").contains("unreadable"));
+    end(server, Signal::SIGTERM);
+}
+
+/// A mount of its own on a directory, for as long as this lives.
+struct Mount {
+    holder: Running,
+}
+
+impl Mount {
+    fn tmpfs(dir: &std::path::Path, size: &str) -> Self {
+        std::fs::create_dir_all(dir).unwrap();
+        let script =
+            format!("mount -t tmpfs -o size={size} none '{}' && echo mounted && exec sleep 300", dir.display());
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]).stdin(Stdio::null());
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("this test needs `unshare`");
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+        assert_eq!(line, "mounted\n", "this test needs a kernel that lets users mount a tmpfs of their own");
+        Self { holder: Running(child) }
+    }
+
+    /// Starts the server of a prefix where the mount is seen.
+    fn start(&self, prefix: &Prefix) -> Running {
+        let mut command = Command::new("nsenter");
+        let server = prefix.command(&[]);
+        command.args(["--user", "--mount", "--preserve-credentials", "--target", &self.holder.0.id().to_string()]);
+        command.arg(server.get_program()).args(server.get_args()).stdin(Stdio::null()).stdout(Stdio::null());
+        let running = Running(command.spawn().expect("this test needs `nsenter`"));
+        prefix.wait_until_serving();
+        running
+    }
+
+    /// A file there, seen from here.
+    fn path(&self, path: &std::path::Path) -> std::path::PathBuf {
+        self.holder.proc("root").join(path.strip_prefix("/").unwrap())
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_the_log_is_whole_when_there_is_room_again() {
+    let prefix = usual();
+    let dir = prefix.path("state");
+    let mount = Mount::tmpfs(&dir, "26m");
+    // Ten megabytes are left.
+    std::fs::write(mount.path(&dir.join("filler")), vec![1; 16 << 20]).unwrap();
+    let server = mount.start(&prefix);
+    let text = "x".repeat(100_000);
+    for n in 0..120 {
+        prefix.publish("a", &format!("{n} {text}"));
+    }
+    prefix.error_log_has("has a gap: it cannot be written: No space left on device");
+    assert_eq!(prefix.read("logs/error.log").matches("has a gap").count(), 1);
+    // It serves on.
+    prefix.publish("b", "while the disk is full");
+    assert_eq!(stored(&prefix, "b"), ["1 while the disk is full"]);
+    std::fs::remove_file(mount.path(&dir.join("filler"))).unwrap();
+    prefix.error_log_has("the log is whole again");
+    end(server, Signal::SIGKILL);
+    let server = mount.start(&prefix);
+    assert_eq!(stored(&prefix, "a").len(), 120);
+    assert_eq!(stored(&prefix, "b").len(), 1);
+    end(server, Signal::SIGTERM);
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_does_not_keep_anybody_from_starting() {
+    let prefix = usual();
+    std::fs::write(prefix.path("state"), "no directory").unwrap();
+    let server = start(&prefix);
+    prefix.publish("a", "one");
+    assert_eq!(stored(&prefix, "a"), ["1 one"]);
+    prefix.error_log_has("the log cannot be opened");
+    end(server, Signal::SIGTERM);
+}
+
+#[test]
+fn a_waiting_long_poll_and_a_restart_lose_nothing_between_them() {
+    let prefix = usual();
+    let mut position = None;
+    let mut seen = Vec::new();
+    for round in 0..3 {
+        let server = start(&prefix);
+        prefix.publish("a", &format!("before {round}"));
+        let (texts, at) = poll(&prefix, "a", position.as_ref());
+        seen.extend(texts);
+        position = Some(at);
+        // Published while nobody polls, right before the end.
+        prefix.publish("a", &format!("last words {round}"));
+        end(server, Signal::SIGTERM);
+    }
+    let _server = start(&prefix);
+    let (texts, _) = poll(&prefix, "a", position.as_ref());
+    seen.extend(texts);
+    let expected: Vec<String> = (0..3)
+        .flat_map(|round| [format!("before {round}"), format!("last words {round}")])
+        .enumerate()
+        .map(|(n, text)| format!("{} {text}", n + 1))
+        .collect();
+    assert_eq!(seen, expected);
+    eventually("the log names where its messages come from", || {
+        prefix.log().contains("messages in 1 channels come from")
+    });
+}

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use super::PaddingRule;
-use super::view::{Framing, Kind, View, ViewSpec};
+use super::view::View;
+use super::view_spec::{Framing, Kind, ViewSpec};
 
 /// A [`ViewSpec`] that owns its bytes.
 #[derive(Debug, PartialEq, Eq, Hash)]

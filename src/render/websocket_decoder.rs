@@ -6,6 +6,7 @@
 
 use super::permessage_deflate::{self, InflateError};
 use super::websocket_frame::Farewell;
+use super::websocket_gathering::{Gathered, InvalidText};
 use super::websocket_head::{Head, HeadValues, unmask};
 use super::websocket_rules::{BINARY, CLOSE, PING, PONG, Rules, TEXT, bad_text, is_module_utf8};
 
@@ -62,15 +63,6 @@ struct Frame {
     /// Payload bytes read and still to come.
     read: usize,
     left: usize,
-}
-
-#[derive(Debug)]
-struct Gathered {
-    bytes: Vec<u8>,
-    /// How many of the bytes have been found to be valid UTF-8.
-    checked: usize,
-    binary: bool,
-    compressed: bool,
 }
 
 impl Decoder {
@@ -227,28 +219,6 @@ impl Decoder {
 impl Partial {
     fn is_idle(&self) -> bool {
         self.head.is_empty() && self.frame.is_none() && self.message.is_none()
-    }
-}
-
-/// A text that is not valid UTF-8.
-struct InvalidText;
-
-impl Gathered {
-    fn unchecked(&self) -> &[u8] {
-        self.bytes.get(self.checked..).unwrap_or_default()
-    }
-
-    /// Checks what has not been checked yet. A character may be cut at the end, unless the end must be one of a character.
-    fn check_text(&mut self, at_end: bool) -> Result<(), InvalidText> {
-        if self.binary || self.compressed {
-            return Ok(());
-        }
-        match std::str::from_utf8(self.unchecked()) {
-            Ok(fine) => self.checked += fine.len(),
-            Err(error) if at_end || error.error_len().is_some() => return Err(InvalidText),
-            Err(error) => self.checked += error.valid_up_to(),
-        }
-        Ok(())
     }
 }
 

@@ -146,7 +146,8 @@ fn load_options(cli: &Cli) -> anyhow::Result<LoadOptions> {
         global_directives: cli.global_directives.clone(),
         compat: cli.compat.line(),
         strict: cli.strict,
-        accept_unguarded: cli.accept_unguarded,
+        // Whoever only sends a signal lets nobody in.
+        accept_unguarded: cli.accept_unguarded || cli.signal.is_some(),
         text,
     })
 }

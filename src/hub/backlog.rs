@@ -379,6 +379,37 @@ mod tests {
 
     proptest! {
         #[test]
+        fn messages_expire_in_order_after_any_change_of_ttl(
+            ttls in prop::collection::vec((0u32..2, 1u32..40), 1..60),
+            drops in prop::collection::vec(any::<bool>(), 0..60),
+        ) {
+            let mut b = Backlog::default();
+            let mut model: Vec<(u32, u64)> = Vec::new();
+            let mut drops = drops.into_iter();
+            for (n, (step, ttl)) in ttls.into_iter().enumerate() {
+                let wanted = 100 + n as u32 * step + ttl;
+                let expires = b.settled(wanted);
+                prop_assert!(expires >= wanted && b.runs().count() <= MOST_RUNS);
+                b.push(message(n as u64 + 1, 10 + n as u32, 1, Some("e"), expires));
+                model.push((expires, n as u64 + 1));
+                match drops.next() {
+                    Some(true) => prop_assert_eq!(b.pop_oldest().map(|m| m.seq), Some(model.remove(0).1)),
+                    Some(false) => {
+                        let first = *model.iter().min().unwrap();
+                        prop_assert_eq!(b.earliest(), Some(first));
+                        model.retain(|entry| *entry != first);
+                        prop_assert_eq!(b.pop_earliest().map(|m| m.seq), Some(first.1));
+                    }
+                    None => {}
+                }
+                prop_assert_eq!(b.starting_at(0).map(|m| m.seq).collect::<Vec<_>>(), model.iter().map(|e| e.1).collect::<Vec<_>>());
+                prop_assert_eq!((b.len(), b.earliest()), (model.len(), model.iter().min().copied()));
+                let second = model.get(1).map(|entry| entry.1);
+                prop_assert_eq!(b.first_missed(0, &event("e"), u64::MAX), second);
+            }
+        }
+
+        #[test]
         fn missed_is_what_the_rule_says(
             steps in prop::collection::vec((0u32..3, prop::option::of(0u8..3)), 0..12),
             backtrack in 0u32..4,

@@ -2,6 +2,7 @@
 //!
 //! The janitor is called four times a second between the lines, as the server does.
 
+mod bounds;
 mod events;
 mod limits;
 mod replay;

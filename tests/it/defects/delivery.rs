@@ -45,6 +45,45 @@ fn a_long_poll_that_follows_its_validators_misses_nothing_and_gets_nothing_twice
 }
 
 #[test]
+fn a_deletion_does_not_bring_a_message_of_another_channel_twice() {
+    for args in [&[][..], &["--strict"]] {
+        let server = Server::with_args(args, "", LOCATIONS);
+        server.publish("/pub?id=a", "seed");
+        let mut wire = server.connect();
+        let mut validators = Vec::new();
+        let mut waits = |meanwhile: &dyn Fn()| {
+            std::thread::scope(|scope| {
+                let follower = scope.spawn(|| follow(&mut wire, "/lp/a/b", &mut validators));
+                server.await_count("subscribers", 1);
+                meanwhile();
+                follower.join().unwrap()
+            })
+        };
+        assert_eq!(waits(&|| drop(server.publish("/pub?id=b", "once"))), "<once>\r\n", "{args:?}");
+        assert_eq!(waits(&|| drop(server.connect().delete("/pub?id=a"))), "<Channel deleted>\r\n", "{args:?}");
+        assert_eq!(waits(&|| ()), "", "{args:?}");
+    }
+}
+
+#[test]
+fn a_message_whose_body_is_slow_is_seen_by_those_who_polled_meanwhile() {
+    let server = Server::usual();
+    let mut publisher = server.connect();
+    publisher.send("POST /pub?id=a HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nsl");
+    server.await_text("/stats?id=a", "\"published_messages\": 0");
+    let mut wire = server.connect();
+    let mut validators = Vec::new();
+    // Two timeouts: the second tells a time after that of the head.
+    for _ in 0..2 {
+        assert_eq!(follow(&mut wire, "/lp/a", &mut validators), "");
+    }
+    publisher.send("ow");
+    assert_eq!(publisher.status(), 200);
+    assert_eq!(follow(&mut wire, "/lp/a", &mut validators), "<slow>\r\n");
+    assert_eq!(follow(&mut wire, "/lp/a", &mut validators), "");
+}
+
+#[test]
 fn polls_of_several_channels_get_each_message_once_in_order_of_publish_85() {
     let server = Server::usual();
     let mut wire = server.connect();

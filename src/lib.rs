@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod conf;
 pub mod delivery;
+mod embed;
 pub mod hub;
 pub mod log;
 pub mod migrate;
@@ -16,3 +17,5 @@ pub mod request;
 pub mod server;
 pub mod site;
 pub mod wire;
+
+pub use embed::{Channel, Error, Message, PushStream, Start, Statistics, Subscription};

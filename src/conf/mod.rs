@@ -12,6 +12,7 @@ mod backend;
 mod compiler;
 mod complex;
 mod core;
+pub(crate) mod default_layout;
 pub mod directives;
 mod error;
 mod glob;

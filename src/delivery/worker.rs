@@ -6,9 +6,13 @@
 //! write a subscriber. Long lists are flushed in slices, so that new connections and new notes get their turn.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use slab::Slab;
@@ -20,7 +24,7 @@ use super::connection::{Connection, Flush};
 use super::deadlines::Deadlines;
 use super::subscribers::{Ending, Listeners, Manner, Subscriber};
 use crate::hub::{Hub, Note};
-use crate::model::{Now, Stamp};
+use crate::model::{ALERT, Now, Stamp};
 use crate::render::View;
 
 /// What happens at all workers; but for `connections` only ever counted up.
@@ -209,8 +213,23 @@ impl Worker {
         }
     }
 
-    /// Serves notes and deadlines for ever.
-    pub async fn run(&self) {
+    /// Serves notes and deadlines for ever. A panic that nothing else has fenced costs what was being delivered, not the worker.
+    pub async fn serve(&self) {
+        loop {
+            let mut serving = pin!(self.run());
+            let outcome = poll_fn(|task| {
+                let polled = catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(task)));
+                polled.map_or_else(|_| Poll::Ready(Err(())), |polled| polled.map(Ok))
+            });
+            if outcome.await.is_ok() {
+                return;
+            }
+            tracing::error!(target: ALERT, "delivery begins anew after a panic");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn run(&self) {
         loop {
             // Awake: whoever sets a deadline need not ring.
             self.sleeps_until.set(0);

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
-use crate::conf::settings::Zone;
+use crate::conf::settings::{Compat, Line, Zone};
 use crate::log::Log;
 use crate::model::{ChannelId, Draft, Now, Refusal, Stamp};
 
@@ -68,6 +68,22 @@ pub struct HubOptions {
     pub exact_admission: bool,
     /// Whether the messages of a deleted channel count as stored until the janitor comes, or (before 0.5.0) are trash at once.
     pub deleted_stay_stored: bool,
+}
+
+impl HubOptions {
+    /// What a version of the module, followed to the letter or not, asks for.
+    pub fn of(compat: Compat) -> Self {
+        let Compat { line, strict } = compat;
+        Self {
+            // A client that goes on from a timeout's tag 0 would miss a message of that second whose tag is 0.
+            first_tag: u32::from(line >= Line::V040 || !strict),
+            deletion_has_time: line < Line::V040,
+            refuse_when_full: strict,
+            merge_replay: !strict,
+            exact_admission: !strict,
+            deleted_stay_stored: line >= Line::V05,
+        }
+    }
 }
 
 impl Default for HubOptions {

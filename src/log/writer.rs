@@ -4,6 +4,7 @@
 //! [`Memory`]. Whatever a disk does, the hub is never held up; what could not be written is told again from memory when the
 //! disk is back, and only then is the log said to be whole.
 
+use crate::model::ALERT;
 use std::io;
 use std::sync::Arc;
 
@@ -26,8 +27,6 @@ const RETRY: u64 = 1000;
 const AHEAD: u32 = 5;
 const LEFT: u32 = 2;
 
-/// Target of log lines of the level `alert`.
-const ALERT: &str = "alert";
 /// Target of log lines of the level `notice`.
 const NOTICE: &str = "notice";
 

@@ -22,3 +22,6 @@ pub use now::Now;
 pub use refusal::Refusal;
 pub use replay::Replay;
 pub use stamp::Stamp;
+
+/// Target of the log lines that are alerts: something that must not happen has.
+pub const ALERT: &str = "alert";

@@ -9,13 +9,13 @@ use anyhow::{Context as _, bail};
 use clap::CommandFactory as _;
 use nix::sys::signal::Signal;
 
-use super::default_config;
 use super::listen;
 use super::log::{self, ErrorLogs};
 use super::log_paths::{log_paths, make_logs, open_each};
 use super::process;
 use super::service::{Origin, Server, not_opened};
 use crate::cli::{Cli, Command, Migrate, Part, Shell};
+use crate::conf::default_layout;
 use crate::conf::ports::Ports;
 use crate::conf::settings::LogLevel;
 use crate::conf::{self, ConfError, LoadOptions, Loaded, Note};
@@ -155,7 +155,7 @@ fn load_options(cli: &Cli) -> anyhow::Result<LoadOptions> {
 /// The embedded configuration, as the command line completes it.
 fn default_text(cli: &Cli) -> anyhow::Result<String> {
     let tls = cli.ssl_certificate.as_deref().zip(cli.ssl_certificate_key.as_deref());
-    default_config::text(tls, cli.strict).context("the certificate has no usable path")
+    default_layout::text(tls, cli.strict).context("the certificate has no usable path")
 }
 
 fn refuse(error: &anyhow::Error) -> u8 {

@@ -20,8 +20,7 @@ use crate::request::date::log_date;
 
 /// Targets of events whose level `tracing` does not have.
 pub(super) const NOTICE: &str = "notice";
-/// See [`NOTICE`].
-pub(super) const ALERT: &str = "alert";
+pub(super) use crate::model::ALERT;
 /// See [`NOTICE`].
 pub(super) const EMERG: &str = "emerg";
 

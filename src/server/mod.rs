@@ -8,7 +8,6 @@ mod certificates;
 mod ciphers;
 mod client_certificate;
 mod command;
-mod default_config;
 mod distinguished_name;
 mod greeting;
 mod inherited;

@@ -10,13 +10,14 @@ use super::listen::{self, Bound, Share};
 use super::log::{ALERT, EMERG, NOTICE};
 use super::log_paths::{log_paths, make_logs, open_each};
 use super::now;
-use super::service::{Server, hub_options, not_opened, worker_count};
+use super::service::{Server, not_opened, worker_count};
 use super::supervisor::Supervisor;
 use super::tls::TlsSite;
 use super::worker_thread::Order;
 use crate::conf::ports::Ports;
 use crate::conf::settings::{ListenAddress, LogLevel};
 use crate::conf::{ConfError, Note, Settings};
+use crate::hub::HubOptions;
 
 impl Server {
     /// Reloads, or says why not.
@@ -109,7 +110,7 @@ impl Server {
             share.extend(old);
         }
         self.bound.extend(new);
-        self.shared.hub.reconfigure(settings.zone.clone(), hub_options(settings), now());
+        self.shared.hub.reconfigure(settings.zone.clone(), HubOptions::of(settings.compat), now());
         for worker in self.workers.iter().rev() {
             let order = Order::Reconfigure {
                 settings: Arc::clone(settings),

@@ -28,7 +28,7 @@ use super::supervisor::Supervisor;
 use super::tls::TlsSite;
 use super::worker_thread::{self, Handle, Order, Shared};
 use crate::conf::ports::Ports;
-use crate::conf::settings::{ErrorLog, Line, ListenAddress, LogLevel, LogTarget, StateSync};
+use crate::conf::settings::{ErrorLog, ListenAddress, LogLevel, LogTarget, StateSync};
 use crate::conf::{self, ConfError, LoadOptions, Loaded, Note, Settings};
 use crate::delivery::Tally;
 use crate::hub::{Hub, HubOptions};
@@ -358,19 +358,6 @@ fn not_bound(address: SocketAddr, error: &io::Error) -> anyhow::Error {
     anyhow::anyhow!("bind() to {address} failed ({})", listen::errno_text(error))
 }
 
-/// How the hub behaves under these settings.
-pub(super) fn hub_options(settings: &Settings) -> HubOptions {
-    HubOptions {
-        // A client that goes on from a timeout's tag 0 would miss a message of that second whose tag is 0.
-        first_tag: u32::from(settings.compat.line >= Line::V040 || !settings.compat.strict),
-        deletion_has_time: settings.compat.line < Line::V040,
-        refuse_when_full: settings.compat.strict,
-        merge_replay: !settings.compat.strict,
-        exact_admission: !settings.compat.strict,
-        deleted_stay_stored: settings.compat.line >= Line::V05,
-    }
-}
-
 fn bind(
     origin: &Origin,
     settings: &Settings,
@@ -399,7 +386,7 @@ fn shared(settings: &Settings, workers: usize) -> Shared {
     // The module begins anew in the second its last process ended in; a client of that one misses what the new one says.
     let floor = settings.compat.strict.then(Stamp::default);
     Shared {
-        hub: Arc::new(Hub::new(settings.zone.clone(), hub_options(settings), workers, now(), floor)),
+        hub: Arc::new(Hub::new(settings.zone.clone(), HubOptions::of(settings.compat), workers, now(), floor)),
         views: Arc::default(),
         limiter: Arc::default(),
         tally: Arc::new(Tally::default()),

@@ -1,13 +1,10 @@
 //! A worker thread: a single-threaded runtime that accepts connections and serves them until it is told to stop.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,7 +16,6 @@ use tokio::task::{AbortHandle, LocalSet, spawn_local};
 
 use super::accept::{self, Door};
 use super::listen::Share;
-use super::log::ALERT;
 use super::tls::TlsSite;
 use crate::conf::Settings;
 use crate::conf::settings::ListenAddress;
@@ -122,7 +118,8 @@ impl WorkerThread {
     }
 
     async fn run(self, sockets: Share, mut inbox: UnboundedReceiver<Order>) {
-        spawn_local(deliver(Rc::clone(&self.bench.context)));
+        let worker = Rc::clone(&self.bench.context.worker);
+        spawn_local(async move { worker.serve().await });
         self.listen(sockets);
         while let Some(order) = inbox.recv().await {
             match order {
@@ -197,22 +194,6 @@ impl WorkerThread {
         while self.bench.context.worker.connections() > 0 && tokio::time::Instant::now() < until {
             tokio::time::sleep(STOP_POLL).await;
         }
-    }
-}
-
-/// Serves notes and deadlines for ever. A panic on the way costs what was being delivered, not the worker.
-async fn deliver(context: Rc<Context>) {
-    loop {
-        let mut serving = std::pin::pin!(context.worker.run());
-        let outcome = poll_fn(|task| {
-            let polled = catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(task)));
-            polled.map_or_else(|_| Poll::Ready(Err(())), |polled| polled.map(Ok))
-        });
-        if outcome.await.is_ok() {
-            return;
-        }
-        tracing::error!(target: ALERT, "delivery begins anew after a panic");
-        tokio::task::yield_now().await;
     }
 }
 

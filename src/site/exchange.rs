@@ -112,6 +112,8 @@ pub(crate) struct RouteState {
     pub(crate) subrequest: bool,
     /// A client that expects `100 Continue` has been told so, or will not be.
     pub(crate) expect_known: bool,
+    /// Whoever writes the answer frames its body: nothing is cut into chunks here.
+    pub(crate) framed_below: bool,
     /// Served as a GET whatever was sent: a subrequest, or an `error_page`.
     pub(crate) as_get: bool,
     /// Asks for a tunnel (RFC 8441), which only a websocket location can give.
@@ -230,6 +232,7 @@ impl<'s> Exchange<'s> {
                 connections_known: false,
                 subrequest: false,
                 expect_known: false,
+                framed_below: false,
                 as_get: false,
                 tunnel: false,
                 refused: None,
@@ -294,12 +297,12 @@ impl<'s> Exchange<'s> {
 
     /// Whether the module itself cuts streams into chunks, as 0.3.x did whatever HTTP/1 the client speaks.
     pub fn has_own_chunks(&self) -> bool {
-        self.settings.compat.line < Line::V040 && self.head.version < Version::V20
+        self.settings.compat.line < Line::V040 && self.head.version < Version::V20 && !self.route.framed_below
     }
 
     /// Whether a body of unknown length goes to this client in chunks.
     pub fn sends_chunks(&self, location: &Location) -> bool {
-        self.has_own_chunks() || location.core.chunked_transfer_encoding && self.is_http11()
+        self.has_own_chunks() || location.core.chunked_transfer_encoding && self.is_http11() && !self.route.framed_below
     }
 
     /// The content type nginx gives to a reply here: by extension of the URI, else `default_type`.

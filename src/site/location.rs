@@ -7,7 +7,20 @@ use std::sync::Arc;
 
 use super::captures::Captures;
 use super::exchange::Exchange;
-use crate::conf::settings::{Location, Locations, Match};
+use crate::conf::settings::{Handler, Location, Locations, Match, Server};
+
+/// Whether a server has a location for a path that does something of its own: one that pushes, or a more special one than `/`.
+pub(crate) fn claims(server: &Server, path: &[u8]) -> bool {
+    let locations = &server.locations;
+    let special = |location: &Location| match &location.matched {
+        Match::Prefix(prefix) | Match::StrongPrefix(prefix) => {
+            path.starts_with(prefix) && (prefix.len() > 1 || location.handler != Handler::Static)
+        }
+        Match::Regex(regex) => regex.compiled.is_match(path).unwrap_or(false),
+        Match::Exact(_) | Match::None => false,
+    };
+    locations.exact.contains_key(path) || locations.prefixes.iter().chain(&locations.regexes).any(|one| special(one))
+}
 
 /// The location of the exchange's URI; `None` where no location of the server matches.
 pub(crate) fn find_location<'b>(exchange: &mut Exchange<'b>) -> Option<&'b Arc<Location>> {

@@ -18,7 +18,7 @@ pub mod gzip;
 pub(crate) mod hostname;
 pub(crate) mod limiter;
 mod limits;
-mod location;
+pub(crate) mod location;
 mod log_context;
 pub(crate) mod log_files;
 mod network;

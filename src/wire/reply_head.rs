@@ -59,7 +59,7 @@ pub(super) fn write_head(
     let streamed = reply.body.is_streamed() || reply.gzip;
     let bodiless = status == 204 || status == 304 || exchange.is_head();
     let own_chunks = reply.own_chunks && streamed && !bodiless;
-    let chunked = own_chunks || streamed && !bodiless && core.chunked_transfer_encoding && exchange.is_http11();
+    let chunked = own_chunks || streamed && !bodiless && exchange.sends_chunks(location);
     let ends = reply.close || own_chunks || exchange.route.close;
     let keep_alive = keep_alive && !ends && (!streamed || chunked || bodiless);
     let framing = Framing { keep_alive, chunked, with_body: !bodiless };

@@ -52,7 +52,7 @@ pub(crate) fn with_trial(locations: &str, test: impl AsyncFnOnce(&Trial)) {
         let tally = Arc::new(Tally::default());
         let worker = Rc::new(Worker::new(0, hub, Arc::clone(&tally), BUDGET));
         let serving = Rc::clone(&worker);
-        spawn_local(async move { serving.run().await });
+        spawn_local(async move { serving.serve().await });
         let place = Rc::new(ListenerPlace::new(settings.listeners[0].address.clone(), 0));
         let context = Rc::new(Context::new(Rc::clone(&worker), settings, Arc::default(), Arc::default()));
         let bench = Rc::new(Workbench::new(context));

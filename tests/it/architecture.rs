@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use pushstreamd::conf::{self, LoadOptions, directives};
 
 /// The floors of docs/ARCHITECTURE.md: a room may import from the rooms named with it, and from itself.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("log", &["model"]),
     ("conf", &["model"]),
@@ -18,6 +18,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("site", &["conf", "model", "request"]),
     ("push", &["conf", "delivery", "hub", "model", "render", "request", "site"]),
     ("wire", &["conf", "delivery", "hub", "model", "push", "render", "request", "site"]),
+    ("embed", &["conf", "delivery", "hub", "model", "push", "render", "request", "site", "wire"]),
     ("migrate", &["conf"]),
     ("server", &["cli", "conf", "delivery", "hub", "migrate", "model", "push", "render", "request", "site", "wire"]),
     // Only parses: the one thing it knows is the version of the module that `--compat` names.

@@ -19,6 +19,7 @@ mod command_line;
 mod configuration;
 mod configuration_errors;
 mod defects;
+mod embed;
 mod ends;
 mod fuzz_entry;
 mod guards;

@@ -134,6 +134,7 @@ where
             (Exchange::unreadable(settings, listener, peer, head, now, number), Some(bad))
         }
     };
+    exchange.route.framed_below = true;
     exchange.route.tunnel = request::opens_websocket(parts);
     exchange.limiter = Some(&context.limiter);
     let mut verdict = match refused {

@@ -14,7 +14,7 @@ const OWN: &str = "    # Channels and messages outlive the process, in this dire
 
 /// The text of the configuration; with `tls` (chain and key, relative to the working directory) it listens on 8894 too. `strict`
 /// leaves out what the module does not know.
-pub(super) fn text(tls: Option<(&Path, &Path)>, strict: bool) -> io::Result<String> {
+pub(crate) fn text(tls: Option<(&Path, &Path)>, strict: bool) -> io::Result<String> {
     let layout = if strict { LAYOUT.replace(OWN, "") } else { LAYOUT.to_owned() };
     let Some((chain, key)) = tls else { return Ok(layout) };
     let tls = TLS.replace("fullchain.pem", &quoted(chain)?).replace("privkey.pem", &quoted(key)?);

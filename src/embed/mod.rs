@@ -1,0 +1,179 @@
+//! The library's face: a push server inside an application of axum.
+//!
+//! [`PushStream`] is a handle that is cheap to clone. Its router has every request decided by the engine that the server itself
+//! has; publishing, deleting, subscribing and counting can be done without HTTP. Knows no wire: requests go to worker threads
+//! of its own ([`threads`]), since what serves subscribers there cannot be sent between threads.
+
+mod bitrix;
+mod body;
+mod failure;
+mod message;
+mod pool;
+mod router;
+mod subscription;
+mod subscriptions;
+mod threads;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+
+pub use failure::Error;
+pub use message::{Channel, Message, Start, Statistics};
+pub use subscription::Subscription;
+
+use self::pool::Pool;
+use crate::conf::{self, LoadOptions, default_layout};
+use crate::model::{ChannelId, Draft, EventTags, Now, Refusal};
+
+/// A push server without sockets of its own.
+///
+/// ```no_run
+/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::net::SocketAddr;
+///
+/// let push = pushstreamd::PushStream::from_text(
+///     "location /pub { push_stream_publisher; push_stream_channels_path $arg_id; }
+///      location ~ ^/ev/(.*)$ { push_stream_subscriber eventsource; push_stream_channels_path $1; }",
+/// )?;
+/// let app = axum::Router::new().nest("/push", push.router());
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+/// push.publish("news", "hello")?;
+/// axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Its threads end when the last clone and the last router made of it are gone.
+#[derive(Clone)]
+pub struct PushStream {
+    pool: Arc<Pool>,
+    /// Whether the routes are those of Bitrix's layout.
+    bitrix: bool,
+}
+
+impl PushStream {
+    /// A push server with the configuration of this file, an `nginx.conf`. Listening sockets, users, logs of errors and what
+    /// else belongs to a process are the application's business and are not looked at.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = std::path::absolute(path.as_ref())?;
+        let prefix = path.parent().unwrap_or(Path::new("/")).to_owned();
+        Self::load(&LoadOptions { file: path, prefix, ..LoadOptions::default() }, false)
+    }
+
+    /// A push server with this configuration: a whole `nginx.conf`, or the directives of one `server` block.
+    pub fn from_text(text: &str) -> Result<Self, Error> {
+        let prefix = std::env::current_dir()?;
+        let options = |text: String| LoadOptions {
+            file: "configuration".into(),
+            prefix: prefix.clone(),
+            text: Some(text),
+            ..LoadOptions::default()
+        };
+        match Self::load(&options(text.to_owned()), false) {
+            // Directives that may not stand at the top level stand in a server.
+            Err(error) if error.is_about_context() => {
+                let whole = format!(
+                    "events {{}} http {{ push_stream_shared_memory_size 64m; server {{ listen 127.0.0.1:80; {text} }} }}"
+                );
+                Self::load(&options(whole), false)
+            }
+            loaded => loaded,
+        }
+    }
+
+    /// A push server with the layout of 1C-Bitrix "Push and Pull": `/bitrix/sub/`, `/bitrix/subws/`, `/bitrix/pub/`,
+    /// `/channels-stats`. Publishing and statistics are for clients of the loopback interface, so the application has to be
+    /// served with `into_make_service_with_connect_info::<SocketAddr>()` for them to be reached.
+    pub fn bitrix() -> Result<Self, Error> {
+        let text = default_layout::text(None, true)?;
+        Self::load(
+            &LoadOptions { file: "bitrix".into(), prefix: "/".into(), text: Some(text), ..LoadOptions::default() },
+            true,
+        )
+    }
+
+    fn load(options: &LoadOptions, bitrix: bool) -> Result<Self, Error> {
+        let settings = conf::load(options).map_err(Error::of_configuration)?.settings;
+        if settings.listeners.is_empty() {
+            return Err(Error::NoServer);
+        }
+        Ok(Self { pool: Arc::new(Pool::start(Arc::new(settings))?), bitrix })
+    }
+
+    /// The routes, which answer the module's URLs: the locations of the configuration, below whatever path the router is nested
+    /// under. Of several servers in the configuration the first one answers that has a location for a path.
+    ///
+    /// `allow`, `deny` and the like know the client's address where the application is served with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`; otherwise no address matches them.
+    pub fn router(&self) -> Router {
+        if self.bitrix { bitrix::router(&self.pool) } else { router::router(&self.pool) }
+    }
+
+    /// Publishes a message on a channel, which is created if it is missing; what the channel has then.
+    pub fn publish(&self, channel: &str, text: impl Into<Vec<u8>>) -> Result<Channel, Error> {
+        self.publish_event(channel, text, None, None)
+    }
+
+    /// [`PushStream::publish`] with an event id and an event type, as the fields `Event-Id` and `Event-Type` give them.
+    pub fn publish_event(
+        &self,
+        channel: &str,
+        text: impl Into<Vec<u8>>,
+        event_id: Option<&str>,
+        event_type: Option<&str>,
+    ) -> Result<Channel, Error> {
+        let (text, id) = (text.into(), ChannelId::new(channel.as_bytes()));
+        if id.as_bytes().is_empty() {
+            return Err(Refusal::NoChannelId.into());
+        }
+        if text.is_empty() {
+            return Err(Error::Empty);
+        }
+        let bytes = |text: &str| Box::from(text.as_bytes());
+        let tags = EventTags { id: event_id.map(bytes), kind: event_type.map(bytes) };
+        let event = (event_id.is_some() || event_type.is_some()).then(|| Arc::new(tags));
+        let draft = Draft { text: text.into(), event, store: true, binary: false };
+        let ids = [id];
+        let hub = self.pool.hub();
+        hub.admit_publish(&ids, now())?;
+        hub.publish(&ids, &draft, now())?;
+        Ok(hub.find(&ids).first().map(Channel::of).unwrap_or_default())
+    }
+
+    /// Deletes a channel and tells its subscribers; whether there was one.
+    pub fn delete(&self, channel: &str) -> Result<bool, Error> {
+        let ids = [ChannelId::new(channel.as_bytes())];
+        self.pool.hub().admit_delete(&ids)?;
+        Ok(self.pool.hub().delete(&ids, None, now()) > 0)
+    }
+
+    /// Subscribes to channels, written as in a channels path: ids with `/` between them, each with `.bN` for its last `N`
+    /// messages. First comes what `start` says was missed, then what is published, each message once and in order.
+    pub fn subscribe(&self, channels: &str, start: Start) -> Result<Subscription, Error> {
+        self.pool.subscriptions().subscribe(channels, start)
+    }
+
+    /// A channel's numbers; `None` if it does not exist.
+    pub fn channel(&self, channel: &str) -> Option<Channel> {
+        self.pool.hub().find(&[ChannelId::new(channel.as_bytes())]).first().map(Channel::of)
+    }
+
+    /// The numbers of all channels together.
+    pub fn statistics(&self) -> Statistics {
+        Statistics::of(&self.pool.hub().census(now()))
+    }
+}
+
+impl std::fmt::Debug for PushStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PushStream").finish_non_exhaustive()
+    }
+}
+
+/// What the wall clock shows.
+fn now() -> Now {
+    Now(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64))
+}

@@ -1,0 +1,155 @@
+//! Those who subscribe without HTTP: to the hub they are the subscribers of one more worker.
+//!
+//! Invariant: whoever subscribes is in the table before the first note is taken that could be for it; a message that its
+//! history holds is not handed to it again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{Sender, channel};
+
+use super::failure::Error;
+use super::message::{Message, Start};
+use super::now;
+use super::subscription::Subscription;
+use crate::hub::{Ask, AskKind, ChannelKey, Fanout, Hub, Note};
+use crate::model::parse_channel_path;
+
+/// Messages that may wait for a subscriber.
+const WAITING: usize = 1024;
+
+/// The subscribers.
+pub(super) struct Subscriptions {
+    hub: Arc<Hub>,
+    /// Their number among the hub's workers.
+    worker: usize,
+    bell: Arc<Notify>,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    next: u64,
+    subscribers: HashMap<u64, Subscriber>,
+    channels: HashMap<ChannelKey, Vec<u64>>,
+}
+
+struct Subscriber {
+    /// Its channels, as often as it asked for them.
+    keys: Vec<ChannelKey>,
+    /// Messages up to this one are its history's business.
+    seq: u64,
+    messages: Sender<Message>,
+}
+
+impl Subscriptions {
+    pub(super) fn new(hub: Arc<Hub>, worker: usize) -> Arc<Self> {
+        let bell = Arc::new(Notify::new());
+        let waker = Arc::clone(&bell);
+        hub.set_waker(worker, Box::new(move || waker.notify_one()));
+        Arc::new(Self { hub, worker, bell, table: Mutex::default() })
+    }
+
+    /// Subscribes to a path of channels.
+    pub(super) fn subscribe(self: &Arc<Self>, channels: &str, start: Start) -> Result<Subscription, Error> {
+        let path = parse_channel_path(channels.as_bytes());
+        let ask = Ask {
+            worker: self.worker,
+            path: &path,
+            replay: &start.into_replay(),
+            kind: AskKind::Stream,
+            authorized_only: false,
+            wildcard_limit: None,
+            events_allowed: true,
+        };
+        // Held until the subscriber is in it: a note that comes meanwhile waits.
+        let mut table = self.table.lock();
+        let answer = self.hub.subscribe(&ask, now())?;
+        let (messages, live) = channel(WAITING);
+        let number = table.next;
+        table.next += 1;
+        if let Some(registration) = answer.subscription {
+            let keys = registration.keys.to_vec();
+            for key in &keys {
+                table.channels.entry(*key).or_default().push(number);
+            }
+            table.subscribers.insert(number, Subscriber { keys, seq: registration.seq, messages });
+        }
+        drop(table);
+        Ok(Subscription::new(Arc::clone(self), number, answer.history, live))
+    }
+
+    pub(super) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Lets a subscriber go.
+    pub(super) fn leave(&self, number: u64) {
+        let Some(subscriber) = self.table.lock().remove(number) else { return };
+        self.hub.leave(self.worker, &subscriber.keys, now());
+    }
+
+    /// Hands out messages for as long as the thread lasts.
+    pub(super) async fn deliver(self: Arc<Self>) {
+        let mut notes = Vec::new();
+        loop {
+            self.bell.notified().await;
+            let mut slow = Vec::new();
+            {
+                let mut table = self.table.lock();
+                self.hub.take_notes(self.worker, &mut notes, now());
+                for note in notes.drain(..) {
+                    match note {
+                        Note::Message(fanout) => table.hand_out(&fanout, &mut slow),
+                        Note::Deleted(fanout) => table.forget(fanout.channel, &mut slow),
+                    }
+                }
+            }
+            // Their streams end: nothing is left that could send to them.
+            for number in slow {
+                self.leave(number);
+            }
+        }
+    }
+}
+
+impl Table {
+    /// Hands a message to the subscribers of its channel; those who have no room for it are `slow`.
+    fn hand_out(&mut self, fanout: &Fanout, slow: &mut Vec<u64>) {
+        let Some(listeners) = self.channels.get(&fanout.channel) else { return };
+        let message = Message::of(fanout.id.as_bytes(), &fanout.message);
+        for number in listeners {
+            let Some(subscriber) = self.subscribers.get(number) else { continue };
+            if fanout.message.seq > subscriber.seq && subscriber.messages.try_send(message.clone()).is_err() {
+                tracing::warn!("push stream module: subscriber does not read, disconnected");
+                slow.push(*number);
+            }
+        }
+    }
+
+    /// Takes the channel of all its subscribers; those who have no other are over.
+    fn forget(&mut self, key: ChannelKey, over: &mut Vec<u64>) {
+        for number in self.channels.remove(&key).unwrap_or_default() {
+            let Some(subscriber) = self.subscribers.get_mut(&number) else { continue };
+            subscriber.keys.retain(|own| *own != key);
+            if subscriber.keys.is_empty() {
+                over.push(number);
+            }
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Subscriber> {
+        let subscriber = self.subscribers.remove(&number)?;
+        for key in &subscriber.keys {
+            if let Some(listeners) = self.channels.get_mut(key) {
+                listeners.retain(|other| *other != number);
+                if listeners.is_empty() {
+                    self.channels.remove(key);
+                }
+            }
+        }
+        Some(subscriber)
+    }
+}

@@ -1,0 +1,250 @@
+//! The push server inside an application of axum: its routes over real sockets, and its functions without HTTP.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::HeaderName;
+use pushstreamd::{Error, PushStream, Start};
+use tokio::runtime::Runtime;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::support::{Client, Frame, Socket, eventually};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const SERVER: &str = "
+    push_stream_message_template '~id~:~text~';
+    location /pub { push_stream_publisher admin; push_stream_store_messages on; push_stream_channels_path $arg_id; client_max_body_size 1k; }
+    location /stats { push_stream_channels_statistics; push_stream_channels_path $arg_id; }
+    location ~ ^/sub/(.*)$ { push_stream_subscriber; push_stream_channels_path $1; }
+    location ~ ^/ev/(.*)$ { push_stream_subscriber eventsource; push_stream_channels_path $1; }
+    location ~ ^/lp/(.*)$ { push_stream_subscriber long-polling; push_stream_channels_path $1; push_stream_longpolling_connection_ttl 1s; }
+    location ~ ^/ws/(.*)$ { push_stream_subscriber websocket; push_stream_channels_path $1; push_stream_websocket_allow_publish on; }
+    location /own { allow 127.0.0.1; deny all; return 200 yours; }
+    location /drop { return 444; }";
+
+/// An application that is being served; its threads end with it.
+struct Application {
+    push: PushStream,
+    address: SocketAddr,
+    _runtime: Runtime,
+}
+
+impl Application {
+    fn of(push: PushStream, app: impl FnOnce(&PushStream) -> Router) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = app(&push).into_make_service_with_connect_info::<SocketAddr>();
+        runtime.spawn(async move { axum::serve(listener, service).await });
+        Self { push, address, _runtime: runtime }
+    }
+
+    fn usual() -> Self {
+        Self::of(PushStream::from_text(SERVER).unwrap(), PushStream::router)
+    }
+
+    fn connect(&self) -> Client {
+        Client::open(self.address, PATIENCE)
+    }
+
+    fn await_subscribers(&self, count: u64) {
+        eventually("subscribers are counted", || self.push.statistics().subscribers == count);
+    }
+}
+
+#[test]
+fn the_routes_answer_as_the_module_does() {
+    let app = Application::usual();
+    let mut client = app.connect();
+    let refused = client.ask("GET /pub", &[], b"");
+    assert_eq!(refused.status, 400);
+    assert_eq!(refused.field("X-Nginx-PushStream-Explain"), Some("No channel id provided."));
+    let told = client.ask("POST /pub?id=a", &[], b"one");
+    assert_eq!(told.status, 200);
+    assert!(
+        told.text().contains("\"stored_messages\": \"1\"") || told.text().contains("\"stored_messages\": 1"),
+        "{}",
+        told.text()
+    );
+    assert_eq!(client.ask("POST /pub?id=a", &[], &[b'x'; 2000]).status, 413);
+    let mut client = app.connect();
+    assert_eq!(client.ask("DELETE /pub?id=a", &[], b"").field("X-Nginx-PushStream-Explain"), Some("Channel deleted."));
+    assert_eq!(client.get("/own", "").text(), "yours");
+    assert_eq!(client.get("/elsewhere", "").status, 404);
+    assert_eq!(client.get("/drop", "").status, 500);
+}
+
+#[test]
+fn every_mode_brings_each_message_once_and_leaves_nothing_behind() {
+    let app = Application::usual();
+    app.push.publish("a", "stored").unwrap();
+    let (mut stream, mut events, mut poll) = (app.connect(), app.connect(), app.connect());
+    stream.send("GET /sub/a.b1 HTTP/1.1\r\nHost: h\r\n\r\n");
+    events.send("GET /ev/a HTTP/1.1\r\nHost: h\r\n\r\n");
+    poll.send("GET /lp/a HTTP/1.1\r\nHost: h\r\n\r\n");
+    let mut socket = Socket::open(app.connect(), "/ws/a", b"");
+    stream.until("1:stored");
+    app.await_subscribers(4);
+    app.push.publish("a", "now").unwrap();
+    stream.until("2:now");
+    events.until("data: 2:now");
+    let answer = poll.reply();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "2:now"));
+    assert!(answer.field("Etag").is_some_and(|tag| tag.starts_with("W/")) && answer.field("Last-Modified").is_some());
+    assert_eq!(socket.frame(), Frame::text("2:now"));
+    socket.send(0x81, b"back");
+    stream.until("3:back");
+    app.await_subscribers(3);
+    drop((stream, events, socket));
+    app.await_subscribers(0);
+}
+
+#[test]
+fn a_poll_in_vain_says_where_to_go_on_and_a_client_that_goes_on_misses_nothing() {
+    let app = Application::usual();
+    app.push.publish("a", "first").unwrap();
+    let mut client = app.connect();
+    let none = client.get("/lp/a", "");
+    assert_eq!(none.status, 304);
+    let (time, tag) = (none.field("Last-Modified").unwrap().to_owned(), none.field("Etag").unwrap().to_owned());
+    app.push.publish("a", "second").unwrap();
+    let validators = format!("If-Modified-Since: {time}\r\nIf-None-Match: {tag}\r\n");
+    assert_eq!(client.get("/lp/a", &validators).text(), "2:second");
+}
+
+#[test]
+fn routes_nest_below_any_path_and_layers_apply() {
+    let layer = SetResponseHeaderLayer::overriding(HeaderName::from_static("x-app"), HeaderValue::from_static("mine"));
+    let push = PushStream::from_text(SERVER).unwrap();
+    let app = Application::of(push, |push| Router::new().nest("/deep/push", push.router()).layer(layer));
+    let mut client = app.connect();
+    let told = client.ask("POST /deep/push/pub?id=a", &[], b"x");
+    assert_eq!((told.status, told.field("x-app")), (200, Some("mine")));
+    assert_eq!(app.connect().get("/pub?id=a", "").status, 404);
+    let mut stream = app.connect();
+    stream.send("GET /deep/push/sub/a HTTP/1.1\r\nHost: h\r\n\r\n");
+    app.await_subscribers(1);
+    app.push.publish("a", "y").unwrap();
+    stream.until("2:y");
+}
+
+#[test]
+fn the_layout_of_bitrix_has_its_routes() {
+    let app = Application::of(PushStream::bitrix().unwrap(), PushStream::router);
+    let mut client = app.connect();
+    assert_eq!(client.get("/bitrix/sub/?CHANNEL_ID=a", "").status, 403);
+    assert_eq!(client.ask("POST /bitrix/pub/?CHANNEL_ID=a/b", &[], b"\"hi\"").status, 200);
+    let mut poll = app.connect();
+    let missed = poll.get("/bitrix/sub/?CHANNEL_ID=a/b&time=Thu,+01+Jan+1970+00:00:00+GMT&tag=0&rnd=5", "");
+    assert_eq!(missed.status, 200);
+    assert!(
+        missed.text().contains("\"channel\":\"a\"") && missed.text().contains("\"channel\":\"b\""),
+        "{}",
+        missed.text()
+    );
+    let socket = Socket::open(app.connect(), "/bitrix/subws/?CHANNEL_ID=a", b"");
+    app.await_subscribers(1);
+    drop(socket);
+    let all = client.get("/channels-stats?id=ALL", "").text();
+    assert!(all.contains("\"channels\"") && all.contains("\"a\""), "{all}");
+    assert_eq!(client.get("/anything", "").status, 403);
+}
+
+#[test]
+fn an_application_that_does_not_tell_addresses_gets_what_is_guarded_by_them_refused() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = PushStream::bitrix().unwrap().router();
+    runtime.spawn(async move { axum::serve(listener, app).await });
+    assert_eq!(Client::open(address, PATIENCE).ask("POST /bitrix/pub/?CHANNEL_ID=a", &[], b"x").status, 403);
+}
+
+#[test]
+fn a_subscription_without_http_replays_and_goes_on_in_order() {
+    let push = PushStream::from_text(SERVER).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for number in 0..300 {
+        push.publish(if number % 3 == 0 { "a" } else { "b" }, number.to_string()).unwrap();
+    }
+    let mut subscription = push.subscribe("a/b", Start::Stored).unwrap();
+    for number in 300..600 {
+        push.publish_event("a", number.to_string(), Some(&format!("e{number}")), Some("kind")).unwrap();
+    }
+    runtime.block_on(async {
+        let mut next = async || tokio::time::timeout(PATIENCE, subscription.next()).await.unwrap();
+        let mut last = None;
+        for number in 0..600 {
+            let message = next().await.unwrap();
+            assert_eq!(message.text, number.to_string());
+            assert!(last < Some((message.time, message.tag)));
+            last = Some((message.time, message.tag));
+        }
+        assert!(push.delete("a").unwrap() && push.delete("b").unwrap() && !push.delete("b").unwrap());
+        assert_eq!(next().await, None);
+        let mut rest = push.subscribe("a", Start::AfterEvent("e598".into())).unwrap();
+        push.publish("a", "later").unwrap();
+        let later = tokio::time::timeout(PATIENCE, rest.next()).await.unwrap().unwrap();
+        assert_eq!((later.id, later.text.as_ref()), (1, &b"later"[..]));
+    });
+    eventually("nobody is counted any more", || push.statistics().subscribers == 0);
+}
+
+#[test]
+fn a_subscriber_that_does_not_read_is_let_go_and_can_go_on() {
+    let push = PushStream::from_text(SERVER).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut slow = push.subscribe("a", Start::Now).unwrap();
+    for number in 0..5000 {
+        push.publish("a", number.to_string()).unwrap();
+    }
+    eventually("it is let go", || push.statistics().subscribers == 0);
+    runtime.block_on(async {
+        let mut seen = 0;
+        let mut last = Start::Now;
+        while let Some(message) = slow.next().await {
+            assert_eq!(message.text, seen.to_string());
+            last = Start::After { time: message.time, tag: message.tag };
+            seen += 1;
+        }
+        let mut again = push.subscribe("a", last).unwrap();
+        while seen < 5000 {
+            let message = tokio::time::timeout(PATIENCE, again.next()).await.unwrap().unwrap();
+            assert_eq!(message.text, seen.to_string());
+            seen += 1;
+        }
+    });
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    let push = PushStream::from_text(SERVER).unwrap();
+    assert!(matches!(push.publish("a", ""), Err(Error::Empty)));
+    assert!(matches!(push.publish("", "x"), Err(Error::Refused(_))));
+    assert!(matches!(push.publish("ALL", "x"), Err(Error::Refused(_))));
+    assert!(matches!(push.subscribe("", Start::Now), Err(Error::Refused(_))));
+    let wrong = PushStream::from_text("location / { push_stream_subscriber nonsense; }").unwrap_err().to_string();
+    assert!(wrong.contains("nonsense") || wrong.contains("invalid"), "{wrong}");
+    assert!(matches!(PushStream::from_file("/nonexistent/nginx.conf"), Err(Error::Configuration(_) | Error::Io(_))));
+}
+
+#[test]
+fn the_threads_end_with_the_last_handle() {
+    let threads = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let name = |task: &std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        tasks.flatten().filter(|task| name(task).starts_with("push-")).count()
+    };
+    let before = threads();
+    let push = PushStream::from_text(SERVER).unwrap();
+    let (clone, router) = (push.clone(), push.router());
+    eventually("threads have begun", || threads() > before);
+    drop(push);
+    drop(clone);
+    assert!(threads() > before);
+    drop(router);
+    eventually("threads have ended", || threads() == before);
+}

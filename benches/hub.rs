@@ -32,6 +32,7 @@ fn zone() -> Zone {
         max_wildcard_channels: None,
         wildcard_prefix: Box::default(),
         events_channel_id: Box::default(),
+        unknown_grace: 0,
     }
 }
 

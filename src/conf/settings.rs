@@ -159,6 +159,8 @@ pub struct Zone {
     pub wildcard_prefix: Box<[u8]>,
     /// `push_stream_events_channel_id`; empty = feature off.
     pub events_channel_id: Box<[u8]>,
+    /// `push_stream_unknown_channel_grace`, seconds; 0 = feature off.
+    pub unknown_grace: u32,
 }
 
 /// One `listen` socket and the servers that share it.

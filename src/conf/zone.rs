@@ -32,6 +32,7 @@ pub(super) fn defaults(line: Line) -> Zone {
         max_wildcard_channels: None,
         wildcard_prefix: Box::default(),
         events_channel_id: Box::default(),
+        unknown_grace: 0,
     }
 }
 
@@ -92,6 +93,7 @@ pub(super) fn compile(http: &Scope<'_, '_>, end: &Place, compiler: &mut Compiler
     zone.ping_text = bytes("push_stream_ping_message_text", &zone.ping_text);
     zone.wildcard_prefix = bytes("push_stream_wildcard_channel_prefix", b"");
     zone.events_channel_id = bytes("push_stream_events_channel_id", b"");
+    zone.unknown_grace = http.number("push_stream_unknown_channel_grace").map_or(0, narrow);
     zone.timeout_with_body = http.flag("push_stream_timeout_with_body", false);
     zone.inactivity = http.number("push_stream_channel_inactivity_time").map_or(zone.inactivity, narrow);
     let checked = Checked { http, end, used: compiler.uses_module };

@@ -205,6 +205,7 @@ pub(super) mod tests {
             max_wildcard_channels: None,
             wildcard_prefix: Box::default(),
             events_channel_id: Box::default(),
+            unknown_grace: 0,
         }
     }
 

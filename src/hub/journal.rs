@@ -29,6 +29,8 @@ pub(super) struct Journal {
     /// What ids may be ahead of counts after crashes; those of channels created up to this second are.
     skipped: u64,
     until: u32,
+    /// Whether every channel of the process before was found.
+    pub(super) complete: bool,
 }
 
 impl Journal {

@@ -13,6 +13,7 @@ mod clock;
 mod due;
 mod events;
 mod fanout;
+mod grace;
 mod history;
 mod journal;
 mod notes;

@@ -188,6 +188,7 @@ impl ZoneState {
             self.clock.raise(now.secs() + 1, Stamp::default(), 0);
         }
         let crashed = begun && !clean;
+        self.journal.complete = begun && clean;
         let ahead = if crashed { SKIPPED } else { 0 };
         let until = if crashed { now.secs().saturating_add(UNKNOWN) } else { marks.unknown_until };
         self.journal.skip(marks.skipped + ahead, until);

@@ -167,7 +167,8 @@ impl ZoneState {
             let wildcard = self.is_wildcard(id);
             checked.wildcards += usize::from(wildcard);
             let channel = self.registry.find(id).and_then(|slot| self.registry.get(slot));
-            if ask.authorized_only && !wildcard && channel.is_none_or(|channel| channel.backlog.len() == 0) {
+            let unknown = channel.is_none_or(|channel| channel.backlog.len() == 0);
+            if ask.authorized_only && !wildcard && unknown && !self.may_be_forgotten(id) {
                 return Err(Refusal::NotAuthorized);
             }
             if let Some(most) = self.settings.max_subscribers_per_channel {

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod events;
+mod grace;
 mod limits;
 mod replay;
 mod restart;
@@ -37,6 +38,7 @@ pub(super) fn zone() -> Zone {
         max_wildcard_channels: None,
         wildcard_prefix: Box::default(),
         events_channel_id: Box::default(),
+        unknown_grace: 0,
     }
 }
 

@@ -212,6 +212,7 @@ pub(crate) fn settings(server: Server) -> Settings {
             max_wildcard_channels: None,
             wildcard_prefix: [].into(),
             events_channel_id: [].into(),
+            unknown_grace: 0,
         },
         compat: Compat { line: Line::V05, strict: false },
         listeners: vec![listener(names)],

@@ -20,7 +20,10 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("wire", &["conf", "delivery", "hub", "model", "push", "render", "request", "site"]),
     ("embed", &["conf", "delivery", "hub", "model", "push", "render", "request", "site", "wire"]),
     ("migrate", &["conf"]),
-    ("server", &["cli", "conf", "delivery", "hub", "migrate", "model", "push", "render", "request", "site", "wire"]),
+    (
+        "server",
+        &["cli", "conf", "delivery", "hub", "log", "migrate", "model", "push", "render", "request", "site", "wire"],
+    ),
     // Only parses: the one thing it knows is the version of the module that `--compat` names.
     ("cli", &["conf"]),
 ];

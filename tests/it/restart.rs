@@ -370,3 +370,40 @@ fn a_waiting_long_poll_and_a_restart_lose_nothing_between_them() {
         prefix.log().contains("messages in 1 channels come from")
     });
 }
+
+#[test]
+fn without_a_log_unknown_channels_are_waited_for_as_long_as_the_grace_says() {
+    let with = |directive: &str| {
+        let prefix = Prefix::new("grace");
+        prefix.configure(&format!(
+            "daemon off; pid logs/nginx.pid; error_log logs/error.log info; events {{ }}
+            http {{
+                push_stream_shared_memory_size 1m;
+                {directive}
+                server {{
+                    listen 127.0.0.1:@PORT@;
+                    {LOCATIONS}
+                    location ~ ^/known/(.*) {{
+                        push_stream_subscriber long-polling;
+                        push_stream_authorized_channels_only on;
+                        push_stream_channels_path $1;
+                    }}
+                }}
+            }}"
+        ));
+        prefix
+    };
+    let id = "0123456789abcdef0123456789abcdef";
+    let prefix = with("push_stream_unknown_channel_grace 60s;");
+    let _server = start(&prefix);
+    let mut client = Client::open(prefix.address(), PATIENCE);
+    client.send_request(&format!("GET /known/{id}"), &[], b"");
+    eventually("the client waits", || statistics(&prefix, id)["subscribers"] == 1);
+    prefix.publish(id, "it is there after all");
+    let reply = client.reply();
+    assert_eq!((reply.status, reply.text().as_str()), (200, "it is there after all"));
+    assert!(prefix.request("GET", "/known/a", "").unwrap().starts_with("HTTP/1.1 403"));
+    let prefix = with("");
+    let _server = start(&prefix);
+    assert!(prefix.request("GET", &format!("/known/{id}"), "").unwrap().starts_with("HTTP/1.1 403"));
+}

@@ -108,6 +108,15 @@ pub(super) const ZONE: &[Directive] = &[
     )
     .known(OURS),
     row(
+        "push_stream_unknown_channel_grace",
+        HTTP,
+        take(1),
+        Seconds,
+        "0",
+        "How long after a start without its channels (no log, or a crash) subscribers of unknown ones wait instead of 403.",
+    )
+    .known(OURS),
+    row(
         "push_stream_state_sync",
         HTTP,
         take(1),

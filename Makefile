@@ -5,7 +5,7 @@ SERVER := target/release/pushstreamd
 LOAD = $(CARGO) run --release -p pushstreamd-load --
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-rust check lint bench bench-micro soak churn million compat examples fuzz-smoke docs clean
+.PHONY: help run build test test-rust check lint bench bench-micro soak churn million siege compat examples fuzz-smoke docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ soak: build ## numbered messages to 2,000 long-polls for four minutes: nothing l
 
 churn: build ## memory under storms of connections
 	$(LOAD) churn --write docs/PERFORMANCE.md
+
+siege: build ## ten minutes (SECONDS=600) of everything hostile at every door, with 1,000 well-behaved clients checked
+	$(LOAD) siege --seconds $(or $(SECONDS),600) $(if $(WRITE),--write docs/RELIABILITY.md)
 
 million: build ## pauses with a million channels
 	$(LOAD) million --write docs/PERFORMANCE.md

@@ -1,5 +1,5 @@
 //! The load program: `bench` prints the table of figures, `soak` proves deliveries, `churn` measures memory under storms of
-//! connections, `million` a crowd of channels; `floor` is the server everything is compared with.
+//! connections, `million` a crowd of channels; `siege` attacks the server for minutes; `floor` is the server everything is compared with.
 //!
 //! One thread, no runtime. It knows servers by their URLs and by what the kernel says about their processes.
 
@@ -10,6 +10,7 @@ mod proc;
 mod requests;
 mod rows;
 mod servers;
+mod siege;
 mod soak;
 mod swarm;
 mod table;
@@ -24,6 +25,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::rows::{Crowd, ROWS};
 use crate::servers::{Kind, Setup};
+use crate::siege::Siege;
 use crate::soak::Soak;
 use crate::table::Figures;
 
@@ -44,6 +46,8 @@ enum Command {
     Churn(ChurnOptions),
     /// Measure pauses with very many channels.
     Million(MillionOptions),
+    /// Attack a server at every door while well-behaved clients are checked.
+    Siege(SiegeOptions),
     /// Serve as the floor.
     Floor { address: SocketAddr },
 }
@@ -111,6 +115,27 @@ struct MillionOptions {
     ttl: u32,
 }
 
+#[derive(Args)]
+struct SiegeOptions {
+    #[command(flatten)]
+    which: Which,
+    #[arg(long, default_value_t = 600)]
+    seconds: u64,
+    #[arg(long, default_value_t = 1000)]
+    clients: usize,
+    /// Messages a second to the well-behaved.
+    #[arg(long, default_value_t = 50)]
+    rate: u64,
+    /// Most memory the server may take, MiB.
+    #[arg(long, default_value_t = 1024)]
+    memory: u64,
+    /// Only assaults whose name begins with one of these.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
 fn main() -> Result<()> {
     let cli = Cli::parse();
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
@@ -120,6 +145,7 @@ fn main() -> Result<()> {
         Command::Soak(options) => soak(&options),
         Command::Churn(options) => churn(&options),
         Command::Million(options) => million(&options),
+        Command::Siege(options) => siege(options),
         Command::Floor { address } => floor::serve(address),
     }
 }
@@ -228,6 +254,17 @@ fn million(options: &MillionOptions) -> Result<()> {
         );
     }
     publish(&options.which, "million", &format!("{text}\n{}\n", table::origin(1)))
+}
+
+fn siege(options: SiegeOptions) -> Result<()> {
+    let SiegeOptions { which, seconds, clients, rate, memory, only, seed } = options;
+    let siege = Siege { seconds, clients, rate, memory, only, seed };
+    let outcome = siege::run(&which.server, &siege)?;
+    publish(&which, "siege", &outcome.text)?;
+    if !outcome.harm.is_empty() {
+        bail!("the siege did harm:\n{}", outcome.harm.join("\n"));
+    }
+    Ok(())
 }
 
 /// Prints a result, and writes it where asked.

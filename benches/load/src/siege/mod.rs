@@ -1,0 +1,173 @@
+//! A siege: for minutes everything hostile clients do, at every door, while well-behaved clients of all modes are checked for
+//! each message once, in order, in time.
+//!
+//! It stays on 127.0.0.1 and is bounded in connections and time. Nothing it does needs to be answered; what it asserts is
+//! that nobody well-behaved is harmed, and that memory and descriptors are afterwards what they were.
+
+mod assault;
+mod citizens;
+mod doors;
+mod field;
+mod town;
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use citizens::{Citizens, Harm};
+use field::{Dice, Field};
+use town::Town;
+
+/// How to besiege.
+#[derive(Clone, Debug)]
+pub(crate) struct Siege {
+    pub(crate) seconds: u64,
+    pub(crate) clients: usize,
+    /// Messages a second, over all channels.
+    pub(crate) rate: u64,
+    /// Most memory the server may ever take, MiB.
+    pub(crate) memory: u64,
+    /// Only assaults whose name begins with one of these.
+    pub(crate) only: Vec<String>,
+    pub(crate) seed: u64,
+}
+
+/// How long the last messages, and the server to let go of the attackers, may take.
+const REST: Duration = Duration::from_secs(30);
+/// Growth between two times that is none.
+const SLACK: u64 = 32 << 20;
+
+/// What came of it.
+pub(crate) struct Outcome {
+    pub(crate) text: String,
+    /// What was harmed; empty when the siege was withstood.
+    pub(crate) harm: Vec<String>,
+}
+
+struct Memory {
+    before: u64,
+    samples: Vec<u64>,
+    after: u64,
+}
+
+/// Besieges a fresh server.
+pub(crate) fn run(binary: &Path, siege: &Siege) -> Result<Outcome> {
+    let mut town = Town::start(binary)?;
+    field::store_history(&town)?;
+    town.family.settle()?;
+    let mut memory = Memory { before: town.family.memory()?, samples: Vec::new(), after: 0 };
+    let files = town.family.descriptors();
+    let mut citizens = Citizens::settle(&town, siege.clients, siege.rate)?;
+    let field = Field::new(&town);
+    let assaults: Vec<_> = assault::ALL
+        .iter()
+        .chain(&doors::ALL)
+        .filter(|assault| siege.only.is_empty() || siege.only.iter().any(|start| assault.name.starts_with(&**start)))
+        .collect();
+
+    thread::scope(|scope| -> Result<()> {
+        for (number, assault) in assaults.iter().enumerate() {
+            let (field, seed) = (&field, siege.seed.wrapping_add(number as u64));
+            scope.spawn(move || {
+                let mut dice = Dice::new(seed);
+                while !field.is_over() {
+                    (assault.wave)(field, &mut dice);
+                    assault.waves.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    // A machine that can do nothing else is no test of the server.
+                    field.pause(Duration::from_millis(50));
+                }
+            });
+        }
+        // Whatever happens, the attackers are told to go.
+        let lived = live(&town, &mut citizens, siege, &mut memory);
+        field.end();
+        lived
+    })?;
+    let harm = citizens.finish(REST)?;
+    let left = rest(&town, files)?;
+    memory.after = town.family.memory()?;
+    let status = town.status()?;
+    let panics = town.panics()?;
+    let mut outcome = judge(siege, &assaults, &harm, &memory, (files, left), (&status, panics));
+    if !town.end() {
+        outcome.harm.push("the server does not end".to_owned());
+    }
+    Ok(outcome)
+}
+
+/// Lives through the siege.
+fn live(town: &Town, citizens: &mut Citizens, siege: &Siege, memory: &mut Memory) -> Result<()> {
+    let began = Instant::now();
+    let mut sampled = 0;
+    while began.elapsed() < Duration::from_secs(siege.seconds) {
+        citizens.live(Duration::from_millis(100)).context("the citizens")?;
+        if began.elapsed().as_secs() > sampled {
+            sampled = began.elapsed().as_secs();
+            memory.samples.push(town.family.memory().context("the server is gone")?);
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the server has let go of the attackers and memory has come back; the descriptors that are left.
+fn rest(town: &Town, files: usize) -> Result<usize> {
+    let until = Instant::now() + REST;
+    while town.family.descriptors() > files && Instant::now() < until {
+        thread::sleep(Duration::from_millis(200));
+    }
+    thread::sleep(REST / 2);
+    town.family.settle()?;
+    Ok(town.family.descriptors())
+}
+
+fn judge(
+    siege: &Siege,
+    assaults: &[&assault::Assault],
+    harm: &Harm,
+    memory: &Memory,
+    (files, left): (usize, usize),
+    (status, panics): (&str, usize),
+) -> Outcome {
+    let mib = |bytes: u64| format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20));
+    let peak = memory.samples.iter().copied().max().unwrap_or(memory.before);
+    let fifth = (memory.samples.len() / 5).max(1);
+    let mean = |samples: &[u64]| samples.iter().sum::<u64>() / samples.len().max(1) as u64;
+    let early = mean(memory.samples.get(fifth..2 * fifth).unwrap_or_default());
+    let late = mean(memory.samples.get(memory.samples.len().saturating_sub(fifth)..).unwrap_or_default());
+
+    let mut wrong = harm.complaints();
+    let mut must = |fine: bool, what: String| {
+        if !fine {
+            wrong.push(what);
+        }
+    };
+    must(left <= files, format!("{} descriptors are left", left.saturating_sub(files)));
+    must(memory.after <= memory.before * 3 / 2 + SLACK, format!("memory stays at {}", mib(memory.after)));
+    must(peak <= siege.memory << 20, format!("memory reached {}", mib(peak)));
+    must(siege.seconds < 60 || late <= early * 6 / 5 + SLACK, format!("memory grows: {} to {}", mib(early), mib(late)));
+    must(panics == 0, format!("{panics} panics"));
+
+    let mut text = "| what | figure |\n|---|---:|\n".to_owned();
+    let mut row = |what: &str, figure: String| {
+        let _ = writeln!(text, "| {what} | {figure} |");
+    };
+    row("seconds", siege.seconds.to_string());
+    row("well-behaved clients, of five modes", siege.clients.to_string());
+    row("messages published / received", format!("{} / {}", harm.published, harm.received));
+    row("lost / repeated or out of order", format!("{} / {}", harm.lost, harm.repeated));
+    row("well-behaved clients cut off or refused", harm.cut.to_string());
+    row("delay of a message: half / all but one in 1,000 / longest", harm.delays());
+    row("memory before / at most / after", [memory.before, peak, memory.after].map(mib).join(" / "));
+    row("memory in the second and the last fifth", [early, late].map(mib).join(" / "));
+    row("descriptors before / after", format!("{files} / {left}"));
+    for assault in assaults {
+        let waves = assault.waves.load(std::sync::atomic::Ordering::Relaxed);
+        row(&format!("waves: {}", assault.name), waves.to_string());
+    }
+    let _ = writeln!(text, "\nThe server then says: `{}`", status.trim());
+    let _ = writeln!(text, "\nSeed {}; {}", siege.seed, crate::table::origin(1));
+    Outcome { text, harm: wrong }
+}

@@ -59,8 +59,8 @@ fn a_deletion_does_not_bring_a_message_of_another_channel_twice() {
                 follower.join().unwrap()
             })
         };
-        assert_eq!(waits(&|| drop(server.publish("/pub?id=b", "once"))), "<once>\r\n", "{args:?}");
-        assert_eq!(waits(&|| drop(server.connect().delete("/pub?id=a"))), "<Channel deleted>\r\n", "{args:?}");
+        assert_eq!(waits(&|| drop(server.publish("/pub?id=b", "once"))), "<once>", "{args:?}");
+        assert_eq!(waits(&|| drop(server.connect().delete("/pub?id=a"))), "<Channel deleted>", "{args:?}");
         assert_eq!(waits(&|| ()), "", "{args:?}");
     }
 }
@@ -79,7 +79,7 @@ fn a_message_whose_body_is_slow_is_seen_by_those_who_polled_meanwhile() {
     }
     publisher.send("ow");
     assert_eq!(publisher.status(), 200);
-    assert_eq!(follow(&mut wire, "/lp/a", &mut validators), "<slow>\r\n");
+    assert_eq!(follow(&mut wire, "/lp/a", &mut validators), "<slow>");
     assert_eq!(follow(&mut wire, "/lp/a", &mut validators), "");
 }
 

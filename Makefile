@@ -5,7 +5,7 @@ SERVER := target/release/pushstreamd
 LOAD = $(CARGO) run --release -p pushstreamd-load --
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-rust check lint bench bench-micro soak churn million siege compat examples fuzz-smoke docs clean
+.PHONY: help run build test test-rust check lint bench bench-micro soak soak-restarts churn million siege compat examples fuzz-smoke docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ bench-micro: ## single functions: benches/*.rs
 
 soak: build ## numbered messages to 2,000 long-polls for four minutes: nothing lost, nothing twice
 	$(LOAD) soak --write docs/PERFORMANCE.md
+
+soak-restarts: build ## an hour (SECONDS) of all modes under load, a restart or kill every minute (PERIOD): nothing lost, nothing twice
+	PUSHSTREAMD=$(CURDIR)/$(SERVER) SOAK_SECONDS=$(or $(SECONDS),3600) SOAK_PERIOD=$(or $(PERIOD),60) \
+	  $(CARGO) test --test it -- --exact restart_soak::restarts_under_load_lose_nothing_and_give_nothing_twice --nocapture
 
 churn: build ## memory under storms of connections
 	$(LOAD) churn --write docs/PERFORMANCE.md

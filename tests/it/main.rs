@@ -29,6 +29,7 @@ mod nginx_semantics;
 mod ports;
 mod reload;
 mod restart;
+mod restart_soak;
 mod status;
 mod stress;
 mod support;

@@ -1,0 +1,254 @@
+//! All modes under load while the server is ended and begun again and again: nothing lost beyond what a kill may cost, nothing
+//! twice, nothing out of order.
+//!
+//! `SOAK_SECONDS` makes it longer (`make soak-restarts`: an hour), `SOAK_PERIOD` sets the seconds between two ends.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{PATIENCE, Prefix, Running, percent_encoded};
+
+const CHANNELS: [&str; 3] = ["a", "b", "c"];
+/// What a kill may cost, on a machine on which the writer may have to wait for its turn.
+const COST: Duration = Duration::from_millis(500);
+/// The text that ends it.
+const LAST: u64 = u64::MAX;
+
+const LOCATIONS: &str = "
+    location /pub { push_stream_publisher; push_stream_channels_path $arg_id; push_stream_store_messages on; }
+    location ~ ^/streaming/(.*) { push_stream_subscriber; push_stream_channels_path $1; }
+    location ~ ^/polling/(.*) { push_stream_subscriber polling; push_stream_channels_path $1; }
+    location ~ ^/long-polling/(.*) {
+        push_stream_subscriber long-polling; push_stream_longpolling_connection_ttl 3s; push_stream_channels_path $1;
+    }
+    location ~ ^/eventsource/(.*) { push_stream_subscriber eventsource; push_stream_channels_path $1; }
+    location ~ ^/websocket/(.*) { push_stream_subscriber websocket; push_stream_channels_path $1; }";
+
+const MODES: [&str; 5] = ["streaming", "polling", "long-polling", "eventsource", "websocket"];
+
+/// What a client has seen, and what was wrong.
+#[derive(Default)]
+struct Seen {
+    numbers: BTreeMap<u64, u32>,
+    last: u64,
+    position: Option<(String, String)>,
+    wrong: Vec<String>,
+    connections: u32,
+}
+
+impl Seen {
+    /// Takes the whole messages out of what was read: `<NUMBER|TIME|TAG>`, whatever frames them.
+    fn take(&mut self, bytes: &mut Vec<u8>) {
+        loop {
+            let Some(from) = bytes.iter().position(|&byte| byte == b'<') else {
+                bytes.clear();
+                return;
+            };
+            let Some(length) = bytes[from..].iter().position(|&byte| byte == b'>') else { return };
+            let text = String::from_utf8_lossy(&bytes[from + 1..from + length]).into_owned();
+            bytes.drain(..=from + length);
+            let Some((number, time, tag)) = parsed(&text) else {
+                self.wrong.push(format!("torn: {text:?}"));
+                continue;
+            };
+            *self.numbers.entry(number).or_default() += 1;
+            if number <= self.last {
+                self.wrong.push(format!("{number} after {}, resumed at {:?}", self.last, self.position));
+            }
+            self.last = number;
+            self.position = Some((time, tag));
+        }
+    }
+}
+
+fn parsed(text: &str) -> Option<(u64, String, String)> {
+    let mut parts = text.split('|');
+    let parts = (parts.next()?.parse().ok()?, parts.next()?.to_owned(), parts.next()?.to_owned());
+    parts.2.parse::<u32>().is_ok().then_some(parts)
+}
+
+/// A client that comes back, from where it was, until it has seen the last message.
+fn follow(address: SocketAddr, mode: &str, channel: &str, until: &AtomicBool) -> Seen {
+    let mut seen = Seen { position: Some(("Thu, 01 Jan 1970 00:00:00 GMT".into(), "0".into())), ..Seen::default() };
+    while seen.last != LAST && !until.load(Ordering::Relaxed) {
+        let Ok(mut stream) = TcpStream::connect(address) else {
+            std::thread::sleep(Duration::from_millis(5));
+            continue;
+        };
+        seen.connections += 1;
+        stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let (time, tag) = seen.position.clone().unwrap();
+        let target = format!("/{mode}/{channel}?time={}&tag={tag}", percent_encoded(time.as_bytes()));
+        let request = if mode == "websocket" {
+            format!(
+                "GET {target} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+        } else {
+            // Without chunks and keep-alive: what comes is head and messages, to the end.
+            format!("GET {target} HTTP/1.0\r\nHost: a\r\n\r\n")
+        };
+        if stream.write_all(request.as_bytes()).is_err() {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 16384];
+        while seen.last != LAST && !until.load(Ordering::Relaxed) {
+            match stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    bytes.extend_from_slice(&buffer[..count]);
+                    seen.take(&mut bytes);
+                }
+                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                }
+                Err(_) => break,
+            }
+        }
+        if mode == "polling" {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    seen
+}
+
+/// Publishes; whether it was acknowledged.
+fn publish(address: SocketAddr, channel: &str, number: u64) -> bool {
+    let text = number.to_string();
+    let send = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let length = text.len();
+        write!(stream, "POST /pub?id={channel} HTTP/1.0\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{text}")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    send().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+fn seconds(name: &str, otherwise: u64) -> Duration {
+    Duration::from_secs(std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise))
+}
+
+fn start(prefix: &Prefix) -> Running {
+    let running = prefix.spawn(&[]);
+    prefix.wait_until_serving();
+    running
+}
+
+/// Numbers that were acknowledged, and when.
+type Acknowledged = Vec<(usize, u64, Instant)>;
+
+fn publish_until(address: SocketAddr, stop: &AtomicBool) -> Acknowledged {
+    let mut acknowledged = Acknowledged::new();
+    for number in 1.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let channel = (number % 3) as usize;
+        if publish(address, CHANNELS[channel], number) {
+            acknowledged.push((channel, number, Instant::now()));
+            std::thread::sleep(Duration::from_millis(1));
+        } else {
+            // Whether it got there nobody knows: the number is not used again.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    acknowledged
+}
+
+/// The moments at which the server was killed.
+fn end_again_and_again(
+    prefix: &Prefix,
+    server: &mut Option<Running>,
+    total: Duration,
+    period: Duration,
+) -> Vec<Instant> {
+    let (began, mut kills) = (Instant::now(), Vec::new());
+    let ends = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGKILL, Signal::SIGQUIT];
+    for end in ends.into_iter().cycle() {
+        std::thread::sleep(period);
+        if began.elapsed() > total {
+            break;
+        }
+        let mut running = server.take().unwrap();
+        if end == Signal::SIGKILL {
+            kills.push(Instant::now());
+        }
+        running.signal(end);
+        running.wait();
+        *server = Some(start(prefix));
+    }
+    kills
+}
+
+#[test]
+fn restarts_under_load_lose_nothing_and_give_nothing_twice() {
+    let total = seconds("SOAK_SECONDS", 6);
+    let period = seconds("SOAK_PERIOD", 1);
+    let prefix = Prefix::new("soak");
+    prefix.configure(&format!(
+        "daemon off; pid logs/nginx.pid; error_log logs/error.log notice; worker_shutdown_timeout 2s;
+        events {{ worker_connections 4096; }}
+        http {{
+            push_stream_shared_memory_size 512m; push_stream_message_ttl 1d; push_stream_state state;
+            push_stream_max_messages_stored_per_channel 20000;
+            push_stream_last_received_message_time $arg_time; push_stream_last_received_message_tag $arg_tag;
+            push_stream_message_template '<~text~|~time~|~tag~>';
+            server {{ listen 127.0.0.1:@PORT@ backlog=4096; {LOCATIONS} }}
+        }}"
+    ));
+    let mut server = Some(start(&prefix));
+    let address = prefix.address();
+    let (stop, give_up) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (acknowledged, kills, clients) = std::thread::scope(|scope| {
+        let mut clients = Vec::new();
+        for (channel, id) in CHANNELS.into_iter().enumerate() {
+            for mode in MODES {
+                let give_up = &give_up;
+                clients.push((mode, channel, scope.spawn(move || follow(address, mode, id, give_up))));
+            }
+        }
+        let publisher = scope.spawn(|| publish_until(address, &stop));
+        let kills = end_again_and_again(&prefix, &mut server, total, period);
+        stop.store(true, Ordering::Relaxed);
+        let acknowledged = publisher.join().unwrap();
+        for channel in CHANNELS {
+            assert!(publish(address, channel, LAST));
+        }
+        let until = Instant::now() + PATIENCE;
+        while clients.iter().any(|(.., thread)| !thread.is_finished()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        give_up.store(true, Ordering::Relaxed);
+        let clients: Vec<(&str, usize, Seen)> =
+            clients.into_iter().map(|(mode, channel, thread)| (mode, channel, thread.join().unwrap())).collect();
+        (acknowledged, kills, clients)
+    });
+    assert!(acknowledged.len() > 100 && kills.len() >= 2, "{} messages, {} kills", acknowledged.len(), kills.len());
+    let may_be_lost = |at: Instant| kills.iter().any(|kill| at <= *kill + COST && *kill < at + COST);
+    for (mode, channel, seen) in &clients {
+        let shown = &seen.wrong[..seen.wrong.len().min(5)];
+        assert!(seen.wrong.is_empty(), "{mode} on {}: {} wrong: {shown:?}", CHANNELS[*channel], seen.wrong.len());
+        assert_eq!(seen.last, LAST, "{mode} on {} has not come to the end", CHANNELS[*channel]);
+        let own = acknowledged.iter().filter(|(at, ..)| at == channel);
+        let lost: Vec<u64> = own
+            .filter(|(_, number, at)| !seen.numbers.contains_key(number) && !may_be_lost(*at))
+            .map(|(_, number, _)| *number)
+            .collect();
+        assert_eq!(lost, [0; 0], "{mode} on {} after {} connections", CHANNELS[*channel], seen.connections);
+    }
+    let log = prefix.log();
+    assert!(!log.contains("panicked") && !log.contains("has a gap") && !log.contains("unreadable"), "{log}");
+    let files = std::fs::read_dir(prefix.path("state")).unwrap().filter_map(|entry| entry.ok()?.metadata().ok());
+    let bytes: u64 = files.map(|file| std::os::unix::fs::MetadataExt::blocks(&file) * 512).sum();
+    assert!(bytes < 160 << 20, "{bytes} bytes in the directory");
+    let ends = kills.len();
+    println!("{} messages, {ends} kills, {} clients: nothing lost, nothing twice", acknowledged.len(), clients.len());
+}

@@ -14,6 +14,7 @@ mod inherited;
 mod listen;
 mod log;
 mod log_paths;
+mod origin;
 mod process;
 mod proxy_protocol;
 mod reload;

@@ -1,0 +1,67 @@
+//! What the server was started with: where its configuration is, and what the command line says beside it.
+//!
+//! A reload starts from the same. Knows nothing of what runs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::tls::TlsSite;
+use crate::conf::settings::{ErrorLog, LogLevel, LogTarget, StateSync};
+use crate::conf::{self, ConfError, LoadOptions, Loaded, Note};
+
+/// What the server was started with, and what a reload starts from again.
+pub(super) struct Origin {
+    /// How the configuration is read.
+    pub options: LoadOptions,
+    /// Where errors go while the configuration names no log (`-e`).
+    pub error_log: Option<PathBuf>,
+    /// Ports of servers that serve a site too are bound as well.
+    pub take_over: bool,
+    /// Where the server tells its counters.
+    pub status: Option<SocketAddr>,
+    /// Where messages outlive the process, whatever the configuration says; `off`: nowhere.
+    pub state: Option<PathBuf>,
+    /// When they are safe there, whatever the configuration says.
+    pub state_sync: Option<StateSync>,
+}
+
+impl Origin {
+    /// Loads the configuration.
+    pub(super) fn load(&self) -> Result<Loaded, ConfError> {
+        let mut loaded = conf::load(&self.options)?;
+        if loaded.settings.process.error_log.is_empty() {
+            loaded.settings.process.error_log = vec![self.default_log()];
+        }
+        let state = &mut loaded.settings.state;
+        if let Some(dir) = &self.state {
+            state.dir = (dir.as_os_str() != "off").then(|| self.options.prefix.join(dir));
+        }
+        state.sync = self.state_sync.unwrap_or(state.sync);
+        Ok(loaded)
+    }
+
+    /// Loads the configuration and the certificates it names.
+    pub(super) fn load_all(&self) -> Result<(Loaded, TlsSite), ConfError> {
+        let mut loaded = self.load()?;
+        match TlsSite::build(&loaded.settings) {
+            Ok(tls) => {
+                loaded.notes.extend(tls.warnings());
+                Ok((loaded, tls))
+            }
+            Err(error) => {
+                // What cannot be applied matters only to a configuration that can be used.
+                Err(ConfError { notes: vec![Note { level: LogLevel::Emerg, text: error.to_string() }] })
+            }
+        }
+    }
+
+    /// The log where the configuration names none: that of `-e`, nginx's `logs/error.log` if there is such a directory, else
+    /// standard error.
+    pub(super) fn default_log(&self) -> ErrorLog {
+        let prefix = &self.options.prefix;
+        let usual = || Some(prefix.join("logs")).filter(|logs| logs.is_dir()).map(|logs| logs.join("error.log"));
+        let named = self.error_log.as_ref().filter(|path| path.as_os_str() != "stderr").map(|path| prefix.join(path));
+        let path = if self.error_log.is_some() { named } else { usual() };
+        ErrorLog { target: path.map_or(LogTarget::Stderr, LogTarget::File), level: LogLevel::Error }
+    }
+}

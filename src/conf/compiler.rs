@@ -54,6 +54,8 @@ pub(super) struct Compiler {
     /// Compiled `types`, by the place of the first block.
     pub(super) types: HashMap<usize, Types>,
     pub(super) largest_padding: usize,
+    /// `push_stream_drain_time` and `push_stream_drain_delay`, milliseconds.
+    pub(super) drain: (u64, u64),
     /// Whether a location has a mode.
     pub(super) uses_module: bool,
     next_location: usize,
@@ -90,6 +92,7 @@ impl Compiler {
             asked_hosts: HashSet::new(),
             types: HashMap::new(),
             largest_padding: 0,
+            drain: (1000, 0),
             uses_module: false,
             next_location: 0,
         }

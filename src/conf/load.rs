@@ -259,6 +259,8 @@ fn compile(nodes: &[Node], accept_unguarded: bool, compiler: &mut Compiler) -> R
         limit_zones: std::mem::take(&mut compiler.limit_zones),
         largest_padding: compiler.largest_padding,
         uses_module: compiler.uses_module,
+        drain_time: compiler.drain.0,
+        drain_delay: compiler.drain.1,
     })
 }
 
@@ -280,6 +282,8 @@ fn http(level: &Level<'_>, compiler: &mut Compiler) -> Result<Vec<server::Compil
     backend::prepare(level, compiler)?;
     compiler.uses_module = server::uses_module(level);
     compiler.zone = zone::compile(&scope, &end, compiler)?;
+    let drain = |name: &str, usual| scope.number(name).unwrap_or(usual);
+    compiler.drain = (drain("push_stream_drain_time", 1000), drain("push_stream_drain_delay", 0));
     let mut servers = Vec::new();
     for level in level.blocks_named("server") {
         servers.push(server::compile(&Scope { level, outer: Some(&scope) }, &end, compiler)?);

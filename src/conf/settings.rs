@@ -45,6 +45,10 @@ pub struct Settings {
     pub largest_padding: usize,
     /// Whether any location uses a mode directive.
     pub uses_module: bool,
+    /// `push_stream_drain_time`: over how many milliseconds subscribers are told farewell when the server ends.
+    pub drain_time: u64,
+    /// `push_stream_drain_delay`: how many milliseconds the server serves on after it was told to end.
+    pub drain_delay: u64,
 }
 
 /// Whose wire is spoken, and whether the module's defects are kept.

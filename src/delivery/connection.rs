@@ -15,6 +15,7 @@ use super::outbox::Outbox;
 use super::source::Source;
 use super::stream::Stream;
 use super::subscribers::Subscriber;
+use super::tally::{Activity, Seat};
 use crate::hub::ChannelKey;
 
 /// Why a connection's task was woken.
@@ -74,6 +75,8 @@ pub struct Connection {
     /// Longest time without progress, milliseconds.
     pub(super) send_timeout: Cell<u32>,
     pub(super) subscriber: RefCell<Option<Subscriber>>,
+    pub(super) activity: Cell<Activity>,
+    seat: Cell<Option<Seat>>,
 }
 
 impl Connection {
@@ -90,7 +93,28 @@ impl Connection {
             progress: Cell::new(0),
             send_timeout: Cell::new(60_000),
             subscriber: RefCell::default(),
+            activity: Cell::new(Activity::Fresh),
+            seat: Cell::new(None),
         }
+    }
+
+    /// The same with the seat that was taken for it at accept.
+    pub fn seated(stream: Stream, seat: Seat) -> Self {
+        Self { seat: Cell::new(Some(seat)), ..Self::new(stream) }
+    }
+
+    /// What the connection is doing.
+    pub fn activity(&self) -> Activity {
+        self.activity.get()
+    }
+
+    /// Whether the connection is a subscriber.
+    pub fn is_subscribed(&self) -> bool {
+        self.subscriber.borrow().is_some()
+    }
+
+    pub(super) fn leave_seat(&self) {
+        drop(self.seat.take());
     }
 
     /// The stream.

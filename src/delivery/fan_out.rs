@@ -152,7 +152,7 @@ impl Worker {
         match &mut subscriber.manner {
             Manner::Stream => {
                 self.hand(connection, view.footer().clone());
-                self.hand(connection, Bytes::from_static(view.end()));
+                self.hand(connection, self.last_bytes(view));
             }
             Manner::Encoded(encoding) => {
                 self.hand_encoded(connection, encoding, What::Piece(view.footer().clone()));

@@ -1,4 +1,4 @@
-//! Time: what is due on the connections of a worker is done, and the end of all of them is said.
+//! Time: what is due on the connections of a worker is done.
 //!
 //! It knows deadlines, pings, ends and peers that take nothing, not what is sent. One entry a connection says when to look
 //! at it next.
@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::connection::Connection;
 use super::source::What;
-use super::subscribers::{Manner, Subscriber};
+use super::subscribers::Manner;
 use super::worker::Worker;
 
 impl Worker {
@@ -74,34 +74,6 @@ impl Worker {
             }
         }
         subscriber.due()
-    }
-
-    fn say_farewell(&self, connection: &Rc<Connection>, subscriber: &mut Subscriber) {
-        match &subscriber.manner {
-            Manner::LongPoll(waiting) => {
-                self.hand(connection, waiting.timed_out(self.now(), self.seen.get(), connection.is_closing()));
-            }
-            _ => self.hand_end(connection, subscriber),
-        }
-    }
-
-    /// Ends every subscription with the words its mode has for it, and has every connection closed.
-    pub fn farewell(&self) {
-        // What was published before is delivered first, not taken for seen.
-        self.deliver_notes();
-        let connections: Vec<_> =
-            self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect();
-        self.for_each(&connections, |connection| {
-            connection.close_soon();
-            let mut guard = connection.subscriber.borrow_mut();
-            if let Some(subscriber) = guard.as_mut() {
-                self.say_farewell(connection, subscriber);
-            }
-            drop(guard);
-            self.end(connection);
-            connection.wake();
-        });
-        while self.flush_slice() {}
     }
 }
 

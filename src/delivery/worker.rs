@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,33 +22,12 @@ use super::admission::Admission;
 use super::clock::clock;
 use super::connection::{Connection, Flush};
 use super::deadlines::Deadlines;
+use super::departure::Departure;
 use super::subscribers::{Ending, Listeners, Manner, Subscriber};
+use super::tally::{Activity, Seat, Seats, Tally};
 use crate::hub::{Hub, Note};
 use crate::model::{ALERT, Now, Stamp};
 use crate::render::View;
-
-/// What happens at all workers; but for `connections` only ever counted up.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// Connections that are open.
-    pub connections: AtomicUsize,
-    /// Subscribers cut off because they did not read: over the byte budget.
-    pub too_slow: AtomicU64,
-    /// Connections cut off because the peer took nothing for `send_timeout`.
-    pub send_timeouts: AtomicU64,
-    /// Messages handed to subscribers.
-    pub deliveries: AtomicU64,
-    /// Connections that ended by a panic below them: mistakes of ours.
-    pub panics: AtomicU64,
-}
-
-impl Tally {
-    /// Counts a connection that a panic has ended. What it was has been told by whoever hears of panics first.
-    pub fn count_panic(&self) {
-        self.panics.fetch_add(1, Ordering::Relaxed);
-        tracing::error!("push stream module: a connection was ended by a mistake of the server");
-    }
-}
 
 /// The state of one worker thread.
 pub struct Worker {
@@ -65,6 +44,11 @@ pub struct Worker {
     /// What clients of the worker have seen by the last delivery: all messages of their channels up to here, and none after.
     pub(super) seen: Cell<Stamp>,
     bell: Arc<Notify>,
+    seats: Rc<Seats>,
+    /// What the connection counts as whose request is being decided.
+    asking: Cell<Activity>,
+    /// How the worker leaves, if it does.
+    pub(super) departure: Cell<Option<Departure>>,
     /// Until when the worker's loop sleeps (monotonic milliseconds); 0 while it is awake.
     sleeps_until: Cell<u64>,
 }
@@ -78,6 +62,9 @@ impl Worker {
         Self {
             index,
             hub,
+            seats: Seats::new(Arc::clone(&tally)),
+            departure: Cell::new(None),
+            asking: Cell::new(Activity::Writing),
             tally,
             budget,
             connections: RefCell::default(),
@@ -116,8 +103,14 @@ impl Worker {
         clock()
     }
 
-    /// Connections that are open.
+    /// Connections that are open, from accept on.
     pub fn connections(&self) -> usize {
+        self.seats.taken()
+    }
+
+    /// Connections and streams of HTTP/2 that were taken in and not let go.
+    #[cfg(test)]
+    pub(crate) fn entered(&self) -> usize {
         self.connections.borrow().len()
     }
 
@@ -132,21 +125,50 @@ impl Worker {
         self.connections.borrow().iter().map(|(_, connection)| connection.waiting()).sum()
     }
 
+    /// A seat for a connection that was accepted.
+    pub fn seat(&self) -> Seat {
+        self.seats.take()
+    }
+
     /// Takes a connection in.
     pub fn enter(&self, connection: Connection) -> Rc<Connection> {
         let connection = Rc::new(connection);
         let slot = self.connections.borrow_mut().insert(Rc::clone(&connection));
         connection.slot.set(slot as u32);
-        self.tally.connections.fetch_add(1, Ordering::Relaxed);
+        self.tally.begin(connection.activity());
+        if self.departure.get().is_some() {
+            connection.close_soon();
+        }
         connection
     }
 
-    /// Lets a connection go, with its subscription if it has one.
+    /// Notes what a connection is doing from now on.
+    pub fn set_activity(&self, connection: &Connection, activity: Activity) {
+        let before = connection.activity.replace(activity);
+        if before != activity {
+            self.tally.end(before);
+            self.tally.begin(activity);
+        }
+    }
+
+    /// Counts a request that comes by this connection.
+    pub fn begin_request(&self, connection: &Connection) {
+        self.tally.requests.fetch_add(1, Ordering::Relaxed);
+        self.asking.set(connection.activity());
+    }
+
+    /// What the connection of the request that is being decided counts as.
+    pub fn asking(&self) -> Activity {
+        self.asking.get()
+    }
+
+    /// Lets a connection go, with its subscription if it has one, before anybody can see that it is closed.
     pub fn dismiss(&self, connection: &Rc<Connection>) {
         self.unsubscribe(connection);
         self.disarm(connection);
         if self.connections.borrow_mut().try_remove(connection.slot.get() as usize).is_some() {
-            self.tally.connections.fetch_sub(1, Ordering::Relaxed);
+            self.tally.end(connection.activity());
+            connection.leave_seat();
         }
     }
 
@@ -190,6 +212,9 @@ impl Worker {
         connection.deadline.set(0);
         let mut subscriber = Subscriber::new(view, manner, &registration, ending, self.clock());
         self.listeners.borrow_mut().join(connection, &mut subscriber);
+        if self.departure.get().is_some() {
+            subscriber.ends_at = self.clock().max(1);
+        }
         let due = subscriber.due();
         *connection.subscriber.borrow_mut() = Some(subscriber);
         if let Some(at) = due {

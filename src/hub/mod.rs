@@ -138,6 +138,16 @@ impl Hub {
         }
     }
 
+    /// Takes nothing more from publishers, or takes it again: what was published before is all there is.
+    pub fn set_closed(&self, closed: bool) {
+        self.state.lock().closed = closed;
+    }
+
+    /// Whether every publish that was admitted before [`Hub::set_closed`] has reached all of its channels.
+    pub fn is_settled(&self) -> bool {
+        self.state.lock().in_parts == 0
+    }
+
     /// Checks the channels of a publish, in order, and creates the missing ones. Comes before the body is read.
     pub fn admit_publish(&self, ids: &[ChannelId], wall: Now) -> Result<(), Refusal> {
         if ids.is_empty() {
@@ -170,8 +180,8 @@ impl Hub {
         ids.chunks(CHANNELS).try_for_each(|part| self.state.lock().check_ids(part))
     }
 
-    /// Publishes one message per id; they share the text. A channel that went since it was admitted is created again; the only
-    /// refusal is [`Refusal::MemoryFull`], and then nothing was published.
+    /// Publishes one message per id; they share the text. A channel that went since it was admitted is created again; refused
+    /// with [`Refusal::MemoryFull`] or [`Refusal::Leaving`], and then nothing was published.
     pub fn publish(&self, ids: &[ChannelId], draft: &Draft, wall: Now) -> Result<(), Refusal> {
         self.publish_in_parts(ids, draft, wall, ZoneState::publish)
     }
@@ -190,8 +200,10 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let (first, rest) = channels.split_at(channels.len().min(CHANNELS));
         self.locked(wall, |state, now| {
+            state.check_open()?;
             state.admit_copies(draft, channels.len())?;
             state.reserve_copies(draft, rest.len());
+            state.in_parts += usize::from(!rest.is_empty());
             publish(state, first, draft, now);
             Ok(())
         })?;
@@ -200,6 +212,9 @@ impl Hub {
                 state.unreserve_copies(draft, part.len());
                 publish(state, part, draft, now);
             });
+        }
+        if !rest.is_empty() {
+            self.state.lock().in_parts -= 1;
         }
         Ok(())
     }

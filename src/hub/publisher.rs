@@ -34,7 +34,13 @@ impl ZoneState {
         ids.iter().try_for_each(|id| self.check_id(id))
     }
 
+    /// Whether what is published now can be kept.
+    pub(super) fn check_open(&self) -> Result<(), Refusal> {
+        if self.closed { Err(Refusal::Leaving) } else { Ok(()) }
+    }
+
     pub(super) fn check_delete(&self, ids: &[ChannelId]) -> Result<(), Refusal> {
+        self.check_open()?;
         ids.iter().try_for_each(|id| {
             self.check_id(id)?;
             self.check_not_events_channel(id)
@@ -51,6 +57,7 @@ impl ZoneState {
 
     /// Checks ids of a publish and creates the channels that are missing.
     pub(super) fn admit_publish(&mut self, ids: &[ChannelId], created: &mut Created, now: Now) -> Result<(), Refusal> {
+        self.check_open()?;
         ids.iter().try_for_each(|id| {
             self.check_id(id)?;
             self.open_channel(id, created, now)?;

@@ -46,6 +46,10 @@ pub(super) struct ZoneState {
     pub(super) journal: Journal,
     pub(super) restore: Restore,
     pub(super) garbage: Garbage,
+    /// Nothing more is taken from publishers: it could not be kept.
+    pub(super) closed: bool,
+    /// Publishes to very many channels that are under way.
+    pub(super) in_parts: usize,
 }
 
 /// The zone-wide numbers that are not sums of something smaller.
@@ -100,6 +104,8 @@ impl ZoneState {
             journal: Journal::default(),
             restore: Restore::default(),
             garbage: Garbage::default(),
+            closed: false,
+            in_parts: 0,
         };
         state.establish_events_channel(now);
         state

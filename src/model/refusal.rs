@@ -35,6 +35,9 @@ pub enum Refusal {
     /// A subscription to the events channel where it is not allowed.
     #[error("Subscription to events channel is not allowed.")]
     EventsChannelForbidden,
+    /// The server is about to end and could not keep what it is given.
+    #[error("The server is shutting down.")]
+    Leaving,
     /// The memory budget is used up (only where full memory refuses).
     #[error("")]
     MemoryFull,
@@ -46,6 +49,7 @@ impl Refusal {
         match self {
             Self::NoChannelId | Self::IdTooLarge | Self::EmptyPost => 400,
             Self::MemoryFull => 500,
+            Self::Leaving => 503,
             _ => 403,
         }
     }

@@ -227,7 +227,7 @@ fn serve<'s>(context: &Context, exchange: &mut Exchange<'s>, location: &'s Arc<L
             subscribe::Plan::Stream(stream) => Verdict::Stream(stream),
             subscribe::Plan::Wait(wait) => Verdict::Wait(wait),
         },
-        Handler::StubStatus => Verdict::Reply(statistics::stub_status(context.worker.connections())),
+        Handler::StubStatus => Verdict::Reply(statistics::stub_status(&context.worker)),
         Handler::Static | Handler::Foreign(_) => fail(context, exchange, location, 502),
     }
 }

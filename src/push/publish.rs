@@ -88,7 +88,11 @@ pub(crate) fn finish<'b>(
     }
     let draft =
         Draft { text: body.into(), event: event_tags(exchange), store: location.push.store_messages, binary: false };
-    if hub.publish(&job.ids, &draft, now).is_err() {
+    let published = hub.publish(&job.ids, &draft, now);
+    if published == Err(Refusal::Leaving) {
+        return refused(Refusal::Leaving, exchange, location, admin);
+    }
+    if published.is_err() {
         // The one failure that goes through nginx's own error pages.
         tracing::error!("push stream module: unable to allocate message in shared memory");
         let mut reply = phases::error_reply(exchange, location, 500).with(cache_fields(exchange.settings.compat.line));
@@ -124,7 +128,7 @@ fn event_tags(exchange: &Exchange<'_>) -> Option<Arc<EventTags>> {
 fn refused(refusal: Refusal, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Reply {
     let mut reply = explanation::refused(refusal, exchange.settings.compat.line, fields(exchange, location, admin));
     let compat = exchange.settings.compat;
-    reply.close = location.push.keepalive == Some(false);
+    reply.close = location.push.keepalive == Some(false) || refusal == Refusal::Leaving;
     reply.left_open = compat.strict && compat.line < Line::V040 && refusal == Refusal::EmptyPost;
     reply
 }

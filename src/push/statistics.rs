@@ -1,5 +1,7 @@
 //! Statistics: the summary, the channels of a prefix, of all, or of a list. Also the channel info of the publisher.
 
+use std::sync::atomic::Ordering;
+
 use super::channels;
 use super::context::Context;
 use super::explanation;
@@ -7,7 +9,7 @@ use super::fields as module;
 use super::publish::cache_fields;
 use super::statistics_format::{self as format, Format, Group, Heading, Row, Summary, Writer};
 use crate::conf::settings::{Line, Location};
-use crate::delivery::Worker;
+use crate::delivery::{Activity, Worker};
 use crate::hub::{Census, ChannelInfo, ChannelKey, Hub};
 use crate::model::{ChannelId, Refusal};
 use crate::request::reply::{Body, Fields, Reply};
@@ -215,10 +217,24 @@ fn row(info: &ChannelInfo) -> Row<'_> {
     }
 }
 
-/// nginx's `stub_status` page, as far as it can be told.
-pub(crate) fn stub_status(connections: usize) -> Reply {
+/// nginx's `stub_status` page.
+pub(crate) fn stub_status(worker: &Worker) -> Reply {
+    let tally = worker.tally();
+    let (active, accepted) = (worker.connections_everywhere(), tally.accepted.load(Ordering::Relaxed));
+    let handled = accepted.saturating_sub(tally.turned_away.load(Ordering::Relaxed));
+    let requests = tally.requests.load(Ordering::Relaxed);
+    let [mut reading, mut writing, mut waiting] =
+        [&tally.reading, &tally.writing, &tally.waiting].map(|count| count.load(Ordering::Relaxed));
+    // This very request is being answered, though its connection has not stopped for it.
+    let asking = worker.asking();
+    if asking != Activity::Writing {
+        writing += 1;
+        let counted = if asking.is_waiting() { &mut waiting } else { &mut reading };
+        *counted = counted.saturating_sub(1);
+    }
     let page = format!(
-        "Active connections: {connections} \nserver accepts handled requests\n {connections} {connections} {connections} \nReading: 0 Writing: {connections} Waiting: 0 \n"
+        "Active connections: {active} \nserver accepts handled requests\n {accepted} {handled} {requests} \n\
+         Reading: {reading} Writing: {writing} Waiting: {waiting} \n"
     );
     Reply::full(200, "text/plain", page)
 }

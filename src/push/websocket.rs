@@ -283,7 +283,7 @@ impl Session {
             keys.truncate(1);
         }
         let draft = Draft { text: text.into(), event: None, store, binary };
-        if context.worker.hub().publish_to(&keys, &draft, context.worker.now()).is_err() {
+        if context.worker.hub().publish_to(&keys, &draft, context.worker.now()) == Err(Refusal::MemoryFull) {
             tracing::error!("push stream module: unable to allocate message in shared memory");
         }
         // 0.3.5 and 0.4.0 follow each publish with a ping.

@@ -125,6 +125,11 @@ impl View {
         }
     }
 
+    /// Whether the view is that of a websocket.
+    pub fn is_websocket(&self) -> bool {
+        matches!(self.framing, Framing::WebSocket | Framing::WebSocketDeflate)
+    }
+
     /// One body of its own: a chunk, a text frame, or the bytes as they are. What is empty stays empty.
     pub fn frame(&self, body: &[u8]) -> Bytes {
         let mut out = Vec::new();

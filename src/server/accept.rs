@@ -11,15 +11,16 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::spawn_local;
 
 use super::greeting::{self, Greeted, GreetingError};
-use super::log::ALERT;
+use super::listen::errno_text;
+use super::log::{ALERT, CRIT};
 use super::tls::TlsSite;
 use crate::conf::Settings;
-use crate::delivery::{Connection, Stream};
+use crate::delivery::{Connection, Seat, Stream};
 use crate::request::peer::{Peer, PeerAddress};
 use crate::wire::{self, ListenerPlace, Session, Workbench};
 
-/// Pause after an error that will not go away at once (no file descriptors left).
-const PAUSE: Duration = Duration::from_millis(100);
+/// Pause after an error that will not go away at once (no file descriptors left), as nginx makes it.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What every accepted connection needs.
 pub(super) struct Door {
@@ -71,32 +72,44 @@ impl Door {
     }
 }
 
+/// Takes a connection in. From here on it has one of `worker_connections`, however long its greeting takes.
 fn greet(door: &Rc<Door>, place: &Rc<ListenerPlace>, stream: Stream, peer: Peer) {
     let (bench, place) = (Rc::clone(&door.bench), Rc::clone(place));
     let settings = bench.context.settings();
+    let worker = &bench.context.worker;
+    worker.tally().accepted.fetch_add(1, Ordering::Relaxed);
     if is_full(&bench) {
+        worker.tally().turned_away.fetch_add(1, Ordering::Relaxed);
         // Best effort: on a new socket there is room for so little. TLS clients have not been greeted and are just let go.
         let _ = stream.try_write(&[io::IoSlice::new(wire::OVERLOADED)]);
         return;
     }
+    let seat = worker.seat();
     let Some(listener) = settings.listeners.get(place.index()) else { return };
     if listener.ssl || listener.http2 || listener.proxy_protocol {
-        spawn_local(greet_first(bench, Arc::clone(&door.tls.borrow()), place, stream, peer));
+        spawn_local(greet_first(bench, Arc::clone(&door.tls.borrow()), place, stream, peer, seat));
         return;
     }
-    let connection = bench.context.worker.enter(Connection::new(stream));
+    let connection = worker.enter(Connection::seated(stream, seat));
     spawn_local(wire::serve(bench, connection, Session::new(Rc::new(peer), place, Vec::new())));
 }
 
 /// Greets a client that has more to say before its first request, and has it served by a task of its own: what the greeting
 /// needed is not kept for as long as the connection lasts.
-async fn greet_first(bench: Rc<Workbench>, tls: Arc<TlsSite>, place: Rc<ListenerPlace>, stream: Stream, peer: Peer) {
+async fn greet_first(
+    bench: Rc<Workbench>,
+    tls: Arc<TlsSite>,
+    place: Rc<ListenerPlace>,
+    stream: Stream,
+    peer: Peer,
+    seat: Seat,
+) {
     let Some(greeted) = greet_in_time(bench.context.settings(), place.index(), tls, stream, peer).await else { return };
     let Greeted { stream, peer, first, http2 } = greeted;
     if http2 {
-        spawn_local(wire::serve_http2(bench, stream, place, Rc::new(peer), first));
+        spawn_local(wire::serve_http2(bench, stream, place, Rc::new(peer), first, seat));
     } else {
-        let connection = bench.context.worker.enter(Connection::new(stream));
+        let connection = bench.context.worker.enter(Connection::seated(stream, seat));
         spawn_local(wire::serve(bench, connection, Session::new(Rc::new(peer), place, first)));
     }
 }
@@ -144,7 +157,7 @@ async fn pause_after(error: &io::Error) {
     match error.kind() {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {}
         _ => {
-            tracing::error!("accept() failed: {error}");
+            tracing::error!(target: CRIT, "accept() failed ({})", errno_text(error));
             tokio::time::sleep(PAUSE).await;
         }
     }

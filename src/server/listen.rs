@@ -1,17 +1,22 @@
 //! Listening sockets: one a worker for each `listen` of the configuration.
 //!
 //! With several workers every one has its own socket (`SO_REUSEPORT`), so that the kernel spreads connections and no
-//! worker is woken for another's. The main thread keeps every socket too: a worker gets a copy, a successor inherits them
+//! worker is woken for another's; the first of them is bound and listens alone before it shares its port, so that of two
+//! servers that start at once one gets the port and the other an error. The main thread keeps every socket too: a worker gets a copy, a successor inherits them
 //! all, and the queue of a socket outlives whoever accepted from it. Busy ports are tried five times, half a second
 //! apart, as nginx does it.
 
+use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::fcntl::{Flock, FlockArg};
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
+use super::holder;
 use super::inherited::Inherited;
 use crate::conf::settings::{ListenAddress, Listener};
 
@@ -59,7 +64,15 @@ pub(super) fn bind_all(
             match bind_once(listener, workers) {
                 Ok(new) => *slot = Some(new),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    report(&format!("bind() to {} failed ({})", shown(&listener.address), errno_text(&error)));
+                    let address = shown(&listener.address);
+                    report(&format!("bind() to {address} failed ({})", errno_text(&error)));
+                    if attempt == 0
+                        && let Some(holder) = holder::of(&listener.address)
+                    {
+                        report(&format!("{address} is held by {holder}"));
+                    }
+                    // In order: two servers that start at once must not hold a port each and wait for the other's.
+                    break;
                 }
                 Err(error) => return Err(BindError::Impossible(shown(&listener.address), errno_text(&error))),
             }
@@ -114,19 +127,37 @@ pub(super) fn shown(address: &ListenAddress) -> String {
 }
 
 fn bind_once(listener: &Listener, workers: usize) -> io::Result<Bound> {
+    let backlog = listener.backlog.unwrap_or(BACKLOG);
     let sockets = match &listener.address {
-        ListenAddress::Unix(path) => vec![bind_unix(path)?],
-        ListenAddress::Ip(_) if workers > 1 => {
-            // SO_REUSEPORT would share the port with a stranger of the same user: ask without it first.
-            drop(bind_ip(listener, false)?);
-            (0..workers).map(|_| bind_ip(listener, true)).collect::<io::Result<_>>()?
+        ListenAddress::Unix(path) => vec![bind_unix(path, backlog)?],
+        ListenAddress::Ip(_) => {
+            // With SO_REUSEPORT from the beginning a stranger of the same user would share the port. The kernel lets one
+            // socket alone bind and listen without it.
+            let first = bind_ip(listener, false)?;
+            first.listen(backlog)?;
+            let mut sockets = vec![first];
+            if workers > 1 {
+                sockets.iter().try_for_each(|first| first.set_reuse_port(true))?;
+                for _ in 1..workers {
+                    let more = bind_ip(listener, true)?;
+                    more.listen(backlog)?;
+                    sockets.push(more);
+                }
+            }
+            sockets
         }
-        ListenAddress::Ip(_) => vec![bind_ip(listener, false)?],
     };
-    for socket in &sockets {
-        socket.listen(listener.backlog.unwrap_or(BACKLOG))?;
-    }
     Ok(Bound { address: listener.address.clone(), sockets })
+}
+
+/// Binds a socket of our own that nobody shares.
+pub(super) fn bind_alone(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket)
 }
 
 fn bind_ip(listener: &Listener, share: bool) -> io::Result<Socket> {
@@ -153,8 +184,12 @@ fn bind_ip(listener: &Listener, share: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// All workers of a unix socket accept from one queue.
-fn bind_unix(path: &Path) -> io::Result<Socket> {
+/// All workers of a unix socket accept from one queue. The directory is locked from the look at what is there until the
+/// socket listens: of two servers that start at once, one would take the other's for one left behind.
+fn bind_unix(path: &Path, backlog: i32) -> io::Result<Socket> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Where the file system has no locks there is no protection either.
+    let _lock = File::open(directory).ok().and_then(|directory| Flock::lock(directory, FlockArg::LockExclusive).ok());
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     if std::os::unix::net::UnixStream::connect(path)
@@ -165,6 +200,7 @@ fn bind_unix(path: &Path) -> io::Result<Socket> {
     }
     socket.bind(&SockAddr::unix(path)?)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    socket.listen(backlog)?;
     Ok(socket)
 }
 

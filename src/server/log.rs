@@ -15,11 +15,14 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{Layer, Registry};
 
+use super::listen::errno_text;
 use crate::conf::settings::{ErrorLog, LogLevel, LogTarget};
 use crate::request::date::log_date;
 
 /// Targets of events whose level `tracing` does not have.
 pub(super) const NOTICE: &str = "notice";
+/// See [`NOTICE`].
+pub(super) const CRIT: &str = "crit";
 pub(super) use crate::model::ALERT;
 /// See [`NOTICE`].
 pub(super) const EMERG: &str = "emerg";
@@ -28,10 +31,13 @@ pub(super) const EMERG: &str = "emerg";
 #[derive(Clone, Default)]
 pub(super) struct ErrorLogs(Arc<ArcSwap<Vec<Open>>>);
 
+#[derive(Clone)]
 struct Open {
     level: LogLevel,
     target: LogTarget,
-    file: Option<File>,
+    file: Option<Arc<File>>,
+    /// The file could not be opened anew: lines go where they went before, and it is tried again.
+    stale: bool,
 }
 
 impl ErrorLogs {
@@ -55,27 +61,70 @@ impl ErrorLogs {
         let line = line(level, text);
         for file in self.0.load().iter().filter(files).filter_map(|open| open.file.as_ref()) {
             // A line that cannot be written is lost.
-            let _ = (&*file).write_all(line.as_bytes());
+            let _ = (&**file).write_all(line.as_bytes());
         }
     }
 
     /// The first log file, which takes the place of standard error in the background.
-    pub(super) fn first_file(&self) -> Option<File> {
-        self.0.load().iter().find_map(|open| open.file.as_ref()).and_then(|file| file.try_clone().ok())
+    pub(super) fn first_file(&self) -> Option<Arc<File>> {
+        self.0.load().iter().find_map(|open| open.file.clone())
     }
 
-    /// Opens the files anew (after they have been moved away).
-    pub(super) fn reopen(&self) -> Result<(), (PathBuf, io::Error)> {
-        let logs: Vec<_> =
-            self.0.load().iter().map(|open| ErrorLog { target: open.target.clone(), level: open.level }).collect();
-        self.open(&logs)
+    /// Has standard error go to the first log file, as nginx does once it serves: whoever waits for the end of the caller's
+    /// pipe is not kept waiting. Where there is no file, or this fails, it stays what it is.
+    pub(super) fn take_stderr(&self) {
+        if let Some(file) = self.first_file() {
+            let _ = nix::unistd::dup2_stderr(&file);
+        }
+    }
+
+    /// Opens the files anew (after they have been moved away). One that cannot be opened is told, stays what it was, and is
+    /// tried again by [`ErrorLogs::retry`].
+    pub(super) fn reopen(&self) {
+        for (path, error) in self.renew(|_| true) {
+            tracing::error!(target: EMERG, "open() \"{}\" failed ({})", path.display(), errno_text(&error));
+        }
+    }
+
+    /// Tries the files again that could not be opened anew.
+    pub(super) fn retry(&self) {
+        if !self.0.load().iter().any(|open| open.stale) {
+            return;
+        }
+        if self.renew(|open| open.stale).is_empty() {
+            tracing::info!(target: NOTICE, "the error log is reopened at last");
+        }
+    }
+
+    /// Opens those files anew that are `wanted`; what cannot be opened.
+    fn renew(&self, wanted: impl Fn(&Open) -> bool) -> Vec<(PathBuf, io::Error)> {
+        let mut failed = Vec::new();
+        let present = self.0.load_full();
+        let renewed = present.iter().map(|open| {
+            let mut open = open.clone();
+            if let LogTarget::File(path) = &open.target
+                && wanted(&open)
+            {
+                match open_append(path) {
+                    Ok(file) => open = Open { file: Some(Arc::new(file)), stale: false, ..open },
+                    Err(error) => {
+                        open.stale = true;
+                        failed.push(error);
+                    }
+                }
+            }
+            open
+        });
+        self.0.store(Arc::new(renewed.collect()));
+        self.take_stderr();
+        failed
     }
 
     fn write(&self, level: LogLevel, text: &str) {
         let line = line(level, text);
         for open in self.0.load().iter().filter(|open| level >= open.level) {
             let _ = match &open.file {
-                Some(file) => (&*file).write_all(line.as_bytes()),
+                Some(file) => (&**file).write_all(line.as_bytes()),
                 None => io::stderr().write_all(line.as_bytes()),
             };
         }
@@ -93,9 +142,9 @@ fn line(level: LogLevel, text: &str) -> String {
 fn open_one(log: &ErrorLog) -> Result<Open, (PathBuf, io::Error)> {
     let file = match &log.target {
         LogTarget::Stderr | LogTarget::Syslog(_) => None,
-        LogTarget::File(path) => Some(open_append(path)?),
+        LogTarget::File(path) => Some(Arc::new(open_append(path)?)),
     };
-    Ok(Open { level: log.level, target: log.target.clone(), file })
+    Ok(Open { level: log.level, target: log.target.clone(), file, stale: false })
 }
 
 /// Opens a log file for appending.
@@ -122,7 +171,8 @@ struct NginxLines(ErrorLogs);
 impl<S: Subscriber> Layer<S> for NginxLines {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
         // Libraries speak up only when something is wrong.
-        let own = metadata.target().starts_with("pushstreamd") || [NOTICE, ALERT, EMERG].contains(&metadata.target());
+        let own =
+            metadata.target().starts_with("pushstreamd") || [NOTICE, CRIT, ALERT, EMERG].contains(&metadata.target());
         (own || *metadata.level() <= Level::WARN) && self.0.takes(level_of(metadata))
     }
 
@@ -136,6 +186,7 @@ impl<S: Subscriber> Layer<S> for NginxLines {
 fn level_of(metadata: &tracing::Metadata<'_>) -> LogLevel {
     match *metadata.level() {
         _ if metadata.target() == NOTICE => LogLevel::Notice,
+        _ if metadata.target() == CRIT => LogLevel::Crit,
         _ if metadata.target() == ALERT => LogLevel::Alert,
         _ if metadata.target() == EMERG => LogLevel::Emerg,
         Level::ERROR => LogLevel::Error,

@@ -38,6 +38,7 @@ impl Server {
         let (new, kept) = self.bind_new(&settings)?;
         self.pid.move_to(&settings.process.pid).map_err(|error| not_opened(&settings.process.pid, &error))?;
         self.logs.open(&settings.process.error_log).map_err(|(path, error)| not_opened(&path, &error))?;
+        self.logs.take_stderr();
         self.keep_what_needs_a_restart(&mut settings);
         self.swap(&Arc::new(settings), &Arc::new(tls), new, &kept)
     }

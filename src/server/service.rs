@@ -3,17 +3,16 @@
 //! Everything that can fail at start does so before the first worker runs. How a configuration is swapped is told in
 //! `reload`.
 
-use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::runtime::Runtime;
 
+use super::ending::End;
 use super::inherited::Inherited;
 use super::listen::{self, Bound};
 use super::log::{ALERT, ErrorLogs, NOTICE};
@@ -23,23 +22,20 @@ use super::origin::Origin;
 use super::process::{self, PidFile};
 use super::signals::{Held, Signals, Wish};
 use super::state;
-use super::status::{self, Sources};
-use super::successor;
+use super::status::Desk;
+use super::successor::{self, Step, Successor};
 use super::supervisor::Supervisor;
 use super::tls::TlsSite;
 use super::worker_thread::{self, Handle, Order, Shared};
 use crate::conf::Settings;
 use crate::conf::ports::Ports;
-use crate::conf::settings::{ListenAddress, LogLevel};
+use crate::conf::settings::LogLevel;
 use crate::delivery::Tally;
 use crate::hub::{Hub, HubOptions};
 use crate::model::Stamp;
 
 /// How often the hub is swept.
 const SWEEP: Duration = Duration::from_millis(500);
-/// How long connections may take to end on TERM, and on QUIT where `worker_shutdown_timeout` says nothing.
-const FAST_STOP: Duration = Duration::from_secs(1);
-const GRACEFUL_STOP: Duration = Duration::from_secs(30);
 
 /// A running server.
 pub(super) struct Server {
@@ -55,7 +51,13 @@ pub(super) struct Server {
     pub(super) supervisor: Supervisor,
     /// Away from the terminal, whose size does not matter then.
     background: bool,
-    successor: Option<Child>,
+    pub(super) status: Desk,
+    /// The process that was told USR2 to be started, while it lives.
+    pub(super) successor: Option<Successor>,
+    /// Sockets and publishers are the successor's.
+    pub(super) handed_over: bool,
+    /// How far the log was written when it was handed over.
+    pub(super) log_end: u64,
 }
 
 impl Server {
@@ -67,13 +69,13 @@ impl Server {
         let held = Held::now().context("sigprocmask() failed")?;
         let mut inherited = Inherited::from_environment();
         let bound = bind(&origin, &settings, workers, &mut inherited, &logs)?;
-        let status = origin.status.map(|address| status::bind(address).map_err(|error| not_bound(address, &error)));
-        let status = status.transpose()?;
+        let desk = |address| Desk::bind(address, &mut inherited).map_err(|error| not_bound(address, &error));
+        let status = origin.status.map(desk).transpose()?.unwrap_or_default();
         let background = settings.process.daemon || inherited.from_predecessor;
         // A successor opens it when it may begin.
         let log = if inherited.from_predecessor { None } else { state::open(&settings.state)? };
         if settings.process.daemon && !inherited.from_predecessor {
-            process::daemonize(logs.first_file().as_ref()).context("daemon() failed")?;
+            process::daemonize(logs.first_file().as_deref()).context("daemon() failed")?;
         }
         logs.install();
         process::give_memory_back();
@@ -87,6 +89,13 @@ impl Server {
         let pid = PidFile::create(&settings.process.pid).map_err(|error| not_opened(&settings.process.pid, &error))?;
         enter_limits(&settings, workers);
         leave_privileges(&origin, &settings, &pid)?;
+        let log = if inherited.from_predecessor {
+            inherited.predecessor.take().into_iter().for_each(successor::await_turn);
+            // The predecessor has given it up.
+            state::open(&settings.state)?
+        } else {
+            log
+        };
         let shared = shared(&settings, workers);
         if let Some(log) = log {
             state::restore(log, 0, &shared.hub, &settings.state)?;
@@ -105,6 +114,7 @@ impl Server {
         }
         let supervisor = Supervisor::new();
         Supervisor::ready(inherited.from_predecessor);
+        logs.take_stderr();
         let server = Self {
             origin,
             settings,
@@ -116,13 +126,16 @@ impl Server {
             resting: false,
             supervisor,
             background,
+            status,
             successor: None,
+            handed_over: false,
+            log_end: 0,
         };
-        Ok(Running { server, runtime, signals, status })
+        Ok(Running { server, runtime, signals })
     }
 
-    /// Follows signals until one of them ends the server; how long connections may take to end.
-    async fn follow(&mut self, signals: &mut Signals) -> Option<Duration> {
+    /// Follows signals until one of them ends the server.
+    async fn follow(&mut self, signals: &mut Signals) -> End {
         let mut sweep = tokio::time::interval(SWEEP);
         let interval = Supervisor::interval();
         let mut watchdog = tokio::time::interval(interval.unwrap_or(Duration::MAX / 4));
@@ -135,24 +148,32 @@ impl Server {
                 }
                 _ = sweep.tick() => {
                     while self.shared.hub.sweep(now()) {}
+                    self.logs.retry();
                     if self.lost_a_worker() {
-                        return None;
+                        return End::Broken;
                     }
                     self.look_after_successor();
                     continue;
                 }
+                step = next_step(&mut self.successor) => {
+                    self.succeed(step);
+                    continue;
+                }
             };
+            if wish == Wish::Look {
+                self.look_after_successor();
+                continue;
+            }
             tracing::info!(target: NOTICE, "{}", told(wish));
             match wish {
+                Wish::Reload if self.successor.is_some() => self.serve_beside_successor(),
                 Wish::Reload => self.reload(),
                 Wish::Reopen => self.reopen(),
                 Wish::Succeed => self.begin_succession(),
                 Wish::Rest => self.rest(),
-                Wish::Stop => return Some(FAST_STOP),
-                Wish::Quit => {
-                    let own = self.settings.process.worker_shutdown_timeout.map(Duration::from_millis);
-                    return Some(own.unwrap_or(GRACEFUL_STOP));
-                }
+                Wish::Stop => return End::Fast,
+                Wish::Quit => return End::Graceful,
+                Wish::Look => {}
             }
         }
     }
@@ -178,15 +199,7 @@ impl Server {
 
     /// USR1: files anew, after rotation.
     fn reopen(&self) {
-        if let Err((path, error)) = self.logs.reopen() {
-            tracing::error!("open() \"{}\" failed ({})", path.display(), listen::errno_text(&error));
-        }
-        if self.background
-            && let Some(file) = self.logs.first_file()
-        {
-            // Where it fails standard error goes on into the old file.
-            let _ = nix::unistd::dup2_stderr(&file);
-        }
+        self.logs.reopen();
         for worker in &self.workers {
             // A worker that is gone has no logs.
             let _ = worker.orders.send(Order::ReopenLogs);
@@ -204,65 +217,6 @@ impl Server {
             let _ = worker.orders.send(Order::Rest);
         }
     }
-
-    /// USR2: the binary anew, beside this process.
-    fn begin_succession(&mut self) {
-        if self.successor.is_some() {
-            tracing::error!("the new binary is running already");
-            return;
-        }
-        if let Err(error) = self.pid.step_aside() {
-            tracing::error!(target: ALERT, "rename() \"{}\" failed ({})", self.pid.path().display(), listen::errno_text(&error));
-            return;
-        }
-        match successor::start(&self.bound) {
-            Ok(child) => {
-                tracing::info!(target: NOTICE, "start new binary process {}", child.id());
-                self.successor = Some(child);
-            }
-            Err(error) => {
-                tracing::error!(target: ALERT, "the new binary cannot be started ({})", listen::errno_text(&error));
-                self.take_name_back();
-            }
-        }
-    }
-
-    fn look_after_successor(&mut self) {
-        let Some(child) = &mut self.successor else { return };
-        if let Ok(Some(status)) = child.try_wait() {
-            tracing::error!(target: ALERT, "the new binary process {} has ended: {status}", child.id());
-            self.successor = None;
-            self.take_name_back();
-        }
-    }
-
-    fn take_name_back(&mut self) {
-        if let Err(error) = self.pid.step_back() {
-            tracing::error!(target: ALERT, "the pid file cannot be renamed back ({})", listen::errno_text(&error));
-        }
-    }
-
-    /// Ends the workers; connections may take `patience`.
-    fn end(mut self, patience: Duration) {
-        Supervisor::stopping();
-        // Closed first: whoever connects now is refused at once, or accepted by a successor.
-        self.bound.clear();
-        for worker in &self.workers {
-            // A worker that is gone has stopped already.
-            let _ = worker.orders.send(Order::Stop(patience));
-        }
-        for worker in self.workers.drain(..) {
-            // Its panic has been told.
-            let _ = worker.thread.join();
-        }
-        self.shared.hub.close_log();
-        if self.successor.is_none() {
-            for listener in &self.settings.listeners {
-                remove_unix_socket(&listener.address);
-            }
-        }
-        tracing::info!(target: NOTICE, "exit");
-    }
 }
 
 /// A started server with what drives it.
@@ -270,20 +224,26 @@ pub(super) struct Running {
     server: Server,
     runtime: Runtime,
     signals: Signals,
-    status: Option<TcpListener>,
 }
 
 impl Running {
     /// Runs the server to its end; the exit code.
     pub(super) fn run(mut self) -> u8 {
-        if let Some(listener) = self.status.take() {
-            let shared = &self.server.shared;
-            let sources = Sources { hub: Arc::clone(&shared.hub), tally: Arc::clone(&shared.tally) };
-            self.runtime.spawn(status::serve(listener, sources));
-        }
-        let patience = self.runtime.block_on(self.server.follow(&mut self.signals));
-        self.server.end(patience.unwrap_or(FAST_STOP));
-        u8::from(patience.is_none())
+        let end = self.runtime.block_on(async {
+            self.server.status.open(&self.server.shared);
+            let end = self.server.follow(&mut self.signals).await;
+            self.server.end(end, &mut self.signals).await;
+            end
+        });
+        u8::from(end == End::Broken)
+    }
+}
+
+/// The next step of a successor; without one there is none.
+async fn next_step(successor: &mut Option<Successor>) -> Step {
+    match successor {
+        Some(successor) => successor.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -361,7 +321,7 @@ fn leave_privileges(origin: &Origin, settings: &Settings, pid: &PidFile) -> anyh
     for path in logs.iter().map(PathBuf::as_path).chain([pid.path()]) {
         // What cannot be given stays usable as long as it is open.
         let _ = super::log::open_append(path).map(drop);
-        let regular = fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+        let regular = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
         if regular && let Err(error) = process::give(path, &owner) {
             tracing::warn!("chown() \"{}\" failed ({})", path.display(), listen::errno_text(&error));
         }
@@ -374,15 +334,6 @@ fn report_panics() {
     std::panic::set_hook(Box::new(|panic| tracing::error!(target: ALERT, "{panic}")));
 }
 
-fn remove_unix_socket(address: &ListenAddress) {
-    if let ListenAddress::Unix(path) = address
-        && fs::symlink_metadata(path).is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()))
-    {
-        // One that stays is found dead by the next server.
-        let _ = fs::remove_file(path);
-    }
-}
-
 /// What the log says of a signal, in nginx's words.
 fn told(wish: Wish) -> &'static str {
     match wish {
@@ -392,5 +343,6 @@ fn told(wish: Wish) -> &'static str {
         Wish::Rest => "signal 28 (SIGWINCH) received, shutting down workers",
         Wish::Quit => "signal 3 (SIGQUIT) received, shutting down",
         Wish::Stop => "signal 15 (SIGTERM) received, exiting",
+        Wish::Look => "signal 17 (SIGCHLD) received",
     }
 }

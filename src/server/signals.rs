@@ -22,6 +22,8 @@ pub(super) enum Wish {
     Quit,
     /// TERM, INT
     Stop,
+    /// CHLD: a successor may have ended.
+    Look,
 }
 
 /// The signals that are caught.
@@ -33,6 +35,7 @@ pub(super) struct Signals {
     quit: Signal,
     term: Signal,
     int: Signal,
+    chld: Signal,
     /// A write to a connection that is gone is an error, not the end.
     _pipe: Signal,
 }
@@ -69,6 +72,7 @@ impl Signals {
             quit: signal(SignalKind::quit())?,
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
+            chld: signal(SignalKind::child())?,
             _pipe: signal(SignalKind::pipe())?,
         })
     }
@@ -84,6 +88,7 @@ impl Signals {
             _ = self.usr1.recv() => Wish::Reopen,
             _ = self.usr2.recv() => Wish::Succeed,
             _ = self.winch.recv() => Wish::Rest,
+            _ = self.chld.recv() => Wish::Look,
         }
     }
 }

@@ -1,21 +1,26 @@
 //! What the server says about itself to operators, on a listener of its own: `--status ADDRESS`.
 //!
-//! `/health` answers 200 while the process serves; `/status` tells the counters as JSON, among them those no answer of the
+//! `/healthz` (`/health`) answers 200 while the process lives, `/readyz` until it is about to end; `/status` tells the counters as JSON, among them those no answer of the
 //! module has: why subscribers were cut off, bytes of memory in use. `/channels?prefix=P&limit=N` lists channels. Reads only.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
-use socket2::{Domain, Protocol, Socket, Type};
+use tokio::task::JoinHandle;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::inherited::Inherited;
+use super::listen::{self, Bound};
 use super::now;
+use super::worker_thread::Shared;
+use crate::conf::settings::ListenAddress;
 use crate::delivery::Tally;
 use crate::hub::Hub;
 
@@ -26,9 +31,10 @@ const BACKLOG: i32 = 64;
 
 /// What the listener reads.
 #[derive(Clone)]
-pub(super) struct Sources {
-    pub hub: Arc<Hub>,
-    pub tally: Arc<Tally>,
+struct Sources {
+    hub: Arc<Hub>,
+    tally: Arc<Tally>,
+    leaving: Arc<AtomicBool>,
 }
 
 /// The answer of `/status`.
@@ -69,26 +75,77 @@ struct Listed {
     subscribers: u32,
 }
 
-/// Binds the listener, so that a port in use is told at start. A successor binds it beside its predecessor.
-pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+/// The listener, if there is to be one.
+#[derive(Default)]
+pub(super) struct Desk {
+    bound: Option<Bound>,
+    serving: Option<JoinHandle<io::Result<()>>>,
+    leaving: Arc<AtomicBool>,
 }
 
-/// Answers until the process ends.
-pub(super) async fn serve(listener: std::net::TcpListener, sources: Sources) -> io::Result<()> {
+impl Desk {
+    /// Binds the listener, so that a port in use is told at start; that of a predecessor is taken over.
+    pub(super) fn bind(address: SocketAddr, inherited: &mut Inherited) -> io::Result<Self> {
+        let place = ListenAddress::Ip(address);
+        let bound = match inherited.take(&place) {
+            Some(bound) => bound,
+            None => Bound { address: place, sockets: vec![listen::bind_alone(address, BACKLOG)?] },
+        };
+        Ok(Self { bound: Some(bound), ..Self::default() })
+    }
+
+    /// Its socket, for a successor.
+    pub(super) fn bound(&self) -> Option<&Bound> {
+        self.bound.as_ref()
+    }
+
+    /// Answers from now on. To be called in a runtime.
+    pub(super) fn open(&mut self, shared: &Shared) {
+        let sources = Sources {
+            hub: Arc::clone(&shared.hub),
+            tally: Arc::clone(&shared.tally),
+            leaving: Arc::clone(&self.leaving),
+        };
+        self.leaving.store(false, Ordering::Relaxed);
+        let copies = self.bound.iter().flat_map(|bound| &bound.sockets).filter_map(|socket| socket.try_clone().ok());
+        if let Some(socket) = copies.into_iter().next() {
+            self.serving = Some(tokio::spawn(serve(socket.into(), sources)));
+        }
+    }
+
+    /// Says that the server is about to end.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Leaves new questions to a successor.
+    pub(super) fn close(&mut self) {
+        self.leave();
+        if let Some(serving) = self.serving.take() {
+            serving.abort();
+        }
+    }
+}
+
+async fn serve(listener: std::net::TcpListener, sources: Sources) -> io::Result<()> {
     let router = Router::new()
         .route("/health", get(|| async { "ok\n" }))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
         .route("/status", get(status))
         .route("/channels", get(channels))
         .layer(CatchPanicLayer::new())
         .with_state(sources);
     axum::serve(tokio::net::TcpListener::from_std(listener)?, router).await
+}
+
+/// Whether balancers may send more.
+async fn ready(State(sources): State<Sources>) -> (StatusCode, &'static str) {
+    if sources.leaving.load(Ordering::Relaxed) {
+        (StatusCode::SERVICE_UNAVAILABLE, "leaving\n")
+    } else {
+        (StatusCode::OK, "ready\n")
+    }
 }
 
 async fn status(State(sources): State<Sources>) -> Json<Status> {

@@ -13,13 +13,14 @@ use socket2::Socket;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
+use tokio::time::Instant;
 
 use super::accept::{self, Door};
 use super::listen::Share;
 use super::tls::TlsSite;
 use crate::conf::Settings;
 use crate::conf::settings::ListenAddress;
-use crate::delivery::{Tally, Worker};
+use crate::delivery::{Departure, Tally, Worker};
 use crate::hub::Hub;
 use crate::push::context::Context;
 use crate::render::ViewTable;
@@ -30,6 +31,9 @@ use crate::wire::{ListenerPlace, Workbench};
 const SUBSCRIBER_BUDGET: usize = 8 * 1024 * 1024;
 /// How often a stopping worker looks whether its connections are gone.
 const STOP_POLL: Duration = Duration::from_millis(5);
+/// Farewells are said this far apart, to so many subscribers at least: few are told at once.
+const FAREWELL_PAUSE: Duration = Duration::from_millis(10);
+const FEW: usize = 20;
 
 /// What all workers share.
 #[derive(Clone)]
@@ -67,8 +71,23 @@ pub(super) enum Order {
     Rest,
     /// Count up, as a sign of life.
     Beat(Arc<AtomicUsize>),
-    /// Accept no more, tell subscribers farewell, end when all connections are gone or after this time.
-    Stop(Duration),
+    /// Accept no more and close what is idle; drop the sender once nothing is under way, or after this time.
+    Settle(Duration, UnboundedSender<()>),
+    /// Leave to a successor: accept no more, tell subscribers farewell, drop the sender once all have been told.
+    HandOver(Leave, UnboundedSender<()>),
+    /// Accept again.
+    Resume(Share),
+    /// Leave, and end when all connections are gone or after this time.
+    Stop(Leave, Duration),
+}
+
+/// How a worker takes its leave.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leave {
+    /// What subscribers are told.
+    pub departure: Departure,
+    /// Over what time, so that they do not all come back at once.
+    pub spread: Duration,
 }
 
 /// A running worker.
@@ -128,6 +147,8 @@ impl WorkerThread {
                     self.reconfigure(&settings, opened, &kept);
                     if farewell {
                         self.bench.context.worker.farewell();
+                    } else {
+                        self.bench.context.worker.close_idle();
                     }
                 }
                 Order::ReopenLogs => self.bench.context.reopen_logs(),
@@ -135,7 +156,19 @@ impl WorkerThread {
                 Order::Beat(beats) => {
                     beats.fetch_add(1, Ordering::Relaxed);
                 }
-                Order::Stop(patience) => return self.stop(patience).await,
+                Order::Settle(most, settled) => {
+                    self.settle(most).await;
+                    drop(settled);
+                }
+                Order::HandOver(leave, told) => {
+                    self.take_leave(leave).await;
+                    drop(told);
+                }
+                Order::Resume(sockets) => {
+                    self.bench.context.worker.stay();
+                    self.listen(sockets);
+                }
+                Order::Stop(leave, patience) => return self.stop(leave, patience, &mut inbox).await,
             }
         }
     }
@@ -187,11 +220,39 @@ impl WorkerThread {
         }
     }
 
-    async fn stop(&self, patience: Duration) {
+    async fn settle(&self, most: Duration) {
         self.rest();
-        self.bench.context.worker.farewell();
-        let until = tokio::time::Instant::now() + patience;
-        while self.bench.context.worker.connections() > 0 && tokio::time::Instant::now() < until {
+        let worker = &self.bench.context.worker;
+        worker.close_idle();
+        let until = Instant::now() + most;
+        while worker.is_busy() && Instant::now() < until {
+            tokio::time::sleep(STOP_POLL).await;
+        }
+    }
+
+    /// Accepts no more, closes what is idle, and tells every subscriber farewell.
+    async fn take_leave(&self, leave: Leave) {
+        self.rest();
+        let worker = &self.bench.context.worker;
+        let subscribers = worker.depart(leave.departure);
+        let rounds = (leave.spread.as_millis() / FAREWELL_PAUSE.as_millis()).max(1);
+        let some = subscribers.len().div_ceil(rounds as usize).max(FEW);
+        for (round, some) in subscribers.chunks(some).enumerate() {
+            if round > 0 {
+                tokio::time::sleep(FAREWELL_PAUSE).await;
+            }
+            worker.say_farewell_to(some);
+        }
+    }
+
+    async fn stop(&self, leave: Leave, patience: Duration, inbox: &mut UnboundedReceiver<Order>) {
+        let mut until = Instant::now() + patience;
+        self.take_leave(leave).await;
+        while self.bench.context.worker.connections() > 0 && Instant::now() < until {
+            // The server may be told to hurry.
+            if let Ok(Order::Stop(_, patience)) = inbox.try_recv() {
+                until = until.min(Instant::now() + patience);
+            }
             tokio::time::sleep(STOP_POLL).await;
         }
     }

@@ -197,6 +197,8 @@ pub(crate) fn settings(server: Server) -> Settings {
             worker_shutdown_timeout: None,
             error_log: vec![],
         },
+        drain_time: 0,
+        drain_delay: 0,
         zone_name: "push_stream_module".into(),
         zone: Zone {
             memory: 1 << 20,

@@ -1,9 +1,13 @@
 //! The files access logs go to, kept open by each worker.
+//!
+//! Invariant: a file that cannot be opened or written is told once, tried again, and told again when it works; what goes to one
+//! that could not be opened anew goes on into the old one.
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
@@ -11,46 +15,122 @@ use super::access_log::{self, OpenLine, Outcome};
 use super::exchange::Exchange;
 use crate::conf::settings::{AccessLog, LogTarget};
 
-/// Open log files by path. A file that cannot be opened is tried again after [`LogFiles::reopen`].
+/// How long after a failure a file is opened again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often lines that could not be written are told.
+const TOLD: Duration = Duration::from_secs(60);
+
+/// Open log files by path.
 #[derive(Default)]
 pub(crate) struct LogFiles {
-    files: RefCell<HashMap<PathBuf, Option<File>>>,
+    files: RefCell<HashMap<PathBuf, LogFile>>,
+}
+
+/// One of them.
+#[derive(Default)]
+struct LogFile {
+    file: Option<File>,
+    /// The name is to be opened (anew): at once, or not before a time.
+    due: Option<Due>,
+    /// Lines that were lost since the file was written last.
+    lost: u64,
+    /// When a failure to write was told last.
+    told: Option<Instant>,
+}
+
+enum Due {
+    Now,
+    At(Instant),
 }
 
 /// The lines a request leaves in access logs once it is over.
 pub(crate) type OpenLines = Vec<(LogTarget, OpenLine)>;
 
 impl LogFiles {
-    /// Forgets the open files, so that the next lines go to files opened by name.
+    /// Has the next lines go to files opened by name.
     pub(crate) fn reopen(&self) {
-        self.files.borrow_mut().clear();
+        self.files.borrow_mut().values_mut().for_each(|file| file.due = Some(Due::Now));
     }
 
     /// Writes the lines of a request that is over.
     pub(crate) fn write(&self, lines: &OpenLines, outcome: &Outcome<'_>) {
         for (target, line) in lines {
             let line = line.close(outcome);
-            let _ = match target {
+            match target {
                 LogTarget::File(path) => self.append(path, &line),
-                LogTarget::Stderr | LogTarget::Syslog(_) => std::io::stderr().write_all(&line),
-            };
+                LogTarget::Stderr | LogTarget::Syslog(_) => {
+                    let _ = io::stderr().write_all(&line);
+                }
+            }
         }
     }
 
-    fn append(&self, path: &Path, line: &[u8]) -> std::io::Result<()> {
+    fn append(&self, path: &Path, line: &[u8]) {
         let mut files = self.files.borrow_mut();
         if !files.contains_key(path) {
-            let file = OpenOptions::new().append(true).create(true).open(path);
-            if let Err(error) = &file {
-                tracing::error!("open() \"{}\" failed ({error})", path.display());
-            }
-            files.insert(path.to_owned(), file.ok());
+            files.insert(path.to_owned(), LogFile { due: Some(Due::Now), ..LogFile::default() });
         }
-        match files.get_mut(path) {
-            Some(Some(file)) => file.write_all(line),
-            _ => Ok(()),
+        if let Some(file) = files.get_mut(path) {
+            file.append(path, line);
         }
     }
+}
+
+impl LogFile {
+    fn append(&mut self, path: &Path, line: &[u8]) {
+        self.open(path);
+        let written = self.file.as_mut().map(|file| file.write_all(line));
+        match written {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                self.lost += 1;
+                let now = Instant::now();
+                if self.told.is_none_or(|told| now.duration_since(told) >= TOLD) {
+                    self.told = Some(now);
+                    tracing::error!("write() to \"{}\" failed ({})", path.display(), reason(&error));
+                }
+                return;
+            }
+            None => {
+                self.lost += 1;
+                return;
+            }
+        }
+        if self.lost > 0 {
+            tracing::warn!("\"{}\" is written again, {} lines were lost", path.display(), self.lost);
+            (self.lost, self.told) = (0, None);
+        }
+    }
+
+    /// Opens the file if that is due.
+    fn open(&mut self, path: &Path) {
+        let first = match self.due {
+            Some(Due::Now) => true,
+            Some(Due::At(at)) if Instant::now() >= at => false,
+            None | Some(Due::At(_)) => return,
+        };
+        match OpenOptions::new().append(true).create(true).open(path) {
+            Ok(file) => {
+                if !first {
+                    tracing::warn!("\"{}\" is open at last", path.display());
+                }
+                (self.file, self.due) = (Some(file), None);
+            }
+            Err(error) => {
+                if first {
+                    tracing::error!("open() \"{}\" failed ({})", path.display(), reason(&error));
+                }
+                self.due = Some(Due::At(Instant::now() + RETRY));
+            }
+        }
+    }
+}
+
+/// `24: Too many open files`
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    error.raw_os_error().map_or_else(|| text.to_owned(), |code| format!("{code}: {text}"))
 }
 
 /// The lines of a request at its location, as far as they are known before its end.
@@ -60,4 +140,38 @@ pub(crate) fn open_lines(exchange: &Exchange<'_>) -> OpenLines {
         .filter(|log| access_log::wants(log, exchange))
         .map(|log| (log.target.clone(), OpenLine::open(&log.format, exchange)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_opened_anew_goes_on_and_one_that_never_could_is_tried_again() {
+        let directory = std::env::temp_dir().join(format!("pushstreamd-log-files-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&directory);
+        let path = directory.join("access.log");
+        let mut file = LogFile { due: Some(Due::Now), ..LogFile::default() };
+        file.append(&path, b"lost\n");
+        assert!(matches!(file.due, Some(Due::At(_))) && file.lost == 1);
+        std::fs::create_dir_all(&directory).unwrap();
+        file.append(&path, b"too early\n");
+        assert_eq!(file.lost, 2);
+        file.due = Some(Due::At(Instant::now()));
+        file.append(&path, b"one\n");
+        assert!(file.due.is_none() && file.lost == 0);
+        // Moved away, and the new one cannot be made: nothing is lost.
+        let moved = directory.with_extension("moved");
+        let _ = std::fs::remove_dir_all(&moved);
+        std::fs::rename(&directory, &moved).unwrap();
+        file.due = Some(Due::Now);
+        file.append(&path, b"two\n");
+        std::fs::create_dir_all(&directory).unwrap();
+        file.due = Some(Due::At(Instant::now()));
+        file.append(&path, b"three\n");
+        assert_eq!(std::fs::read_to_string(moved.join("access.log")).unwrap(), "one\ntwo\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
+        std::fs::remove_dir_all(&directory).unwrap();
+        std::fs::remove_dir_all(&moved).unwrap();
+    }
 }

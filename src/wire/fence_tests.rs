@@ -21,9 +21,7 @@ async fn only_one_is_gone(trial: &Trial, connections: usize, subscribers: u64) {
     let counted = |trial: &Trial| trial.tally.panics.load(std::sync::atomic::Ordering::Relaxed);
     trial
         .until("one connection is gone", |trial| {
-            counted(trial) == 1
-                && trial.worker.connections() == connections
-                && trial.census().subscribers == subscribers
+            counted(trial) == 1 && trial.worker.entered() == connections && trial.census().subscribers == subscribers
         })
         .await;
 }

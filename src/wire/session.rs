@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::listener_place::ListenerPlace;
 use crate::conf::Settings;
 use crate::conf::settings::Listener;
+use crate::delivery::Activity;
 use crate::model::Now;
 use crate::push::context::Context;
 use crate::request::peer::Peer;
@@ -65,6 +66,15 @@ impl Session {
     /// a reload has taken the socket away.
     pub(super) fn listener<'s>(&self, settings: &'s Settings) -> Option<&'s Listener> {
         settings.listeners.get(self.place.index())
+    }
+
+    /// What the connection is doing while it waits for bytes.
+    pub(super) fn waits_as(&self) -> Activity {
+        match (self.ahead.is_empty(), self.requests) {
+            (true, 0) => Activity::Fresh,
+            (true, _) => Activity::Idle,
+            (false, _) => Activity::Reading,
+        }
     }
 
     /// Whether this is a publisher that is ahead of the workers.

@@ -68,7 +68,7 @@ impl Trial {
     /// A client of HTTP/1.
     pub(crate) fn client(&self) -> Client {
         let (client, server) = UnixStream::pair().unwrap();
-        let connection = self.worker.enter(Connection::new(Stream::Unix(server)));
+        let connection = self.worker.enter(Connection::seated(Stream::Unix(server), self.worker.seat()));
         let session = Session::new(Self::peer(), Rc::clone(&self.place), Vec::new());
         spawn_local(connection::serve(Rc::clone(&self.bench), connection, session));
         Client { stream: client, read: RefCell::default() }
@@ -78,7 +78,8 @@ impl Trial {
     pub(crate) fn http2(&self) -> UnixStream {
         let (client, server) = UnixStream::pair().unwrap();
         let (bench, place) = (Rc::clone(&self.bench), Rc::clone(&self.place));
-        spawn_local(http2::serve_http2(bench, Stream::Unix(server), place, Self::peer(), Vec::new()));
+        let seat = bench.context.worker.seat();
+        spawn_local(http2::serve_http2(bench, Stream::Unix(server), place, Self::peer(), Vec::new(), seat));
         client
     }
 

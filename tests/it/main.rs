@@ -30,6 +30,7 @@ mod ports;
 mod reload;
 mod restart;
 mod restart_soak;
+mod server_ends;
 mod status;
 mod stress;
 mod support;

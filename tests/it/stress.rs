@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Frame, PATIENCE, Reply, Server, eventually, request};
+use crate::support::{Client, Frame, PATIENCE, Reply, Server, eventually, request};
 
 const CHANNELS: u64 = 4;
 const ZONE: &str = "push_stream_message_ttl 30m; keepalive_requests 100000000;
@@ -83,13 +83,31 @@ impl Run {
                 1 => vec![number / 5 % CHANNELS, (number / 5 + 1) % CHANNELS],
                 rest => vec![(number / 5 + rest) % CHANNELS],
             };
-            let reply = client.post(&format!("/pub?id={}", path(&channels)), "", format!("{name} {number}").as_bytes());
+            let text = format!("{name} {number}");
+            let head = request(
+                "POST",
+                &format!("/pub?id={}", path(&channels)),
+                &format!("Content-Length: {}\r\n", text.len()),
+            );
+            let reply = self.ask(&mut client, &(head + &text));
             assert_eq!(reply.status, 200);
             for channel in channels {
                 self.published[channel as usize].fetch_add(1, Ordering::SeqCst);
             }
             if number.is_multiple_of(16) {
                 thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    /// Sends a request, and sends it again on a new connection if this one was closed without an answer, as a reload does with
+    /// idle ones: then it has not been looked at.
+    fn ask(&self, client: &mut Client, bytes: &str) -> Reply {
+        loop {
+            client.try_send(bytes.as_bytes());
+            match client.try_reply() {
+                Some(reply) => return reply,
+                None => *client = self.server.connect(),
             }
         }
     }
@@ -130,7 +148,7 @@ impl Run {
             if reconnects {
                 client = self.server.connect();
             }
-            let reply = client.get(&target, &position);
+            let reply = self.ask(&mut client, &request("GET", &target, &position));
             seen.take(&reply.body);
             if let Some(next) = next_position(&reply) {
                 position = next;

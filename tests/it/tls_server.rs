@@ -1,5 +1,7 @@
 //! A running server with certificates made for it, and clients that trust them.
 
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -168,7 +170,26 @@ impl TlsServer {
     }
 
     pub(crate) fn reload(&self) {
-        self.process.as_ref().unwrap().signal(Signal::SIGHUP);
+        self.signal(Signal::SIGHUP);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.as_ref().unwrap().signal(signal);
+    }
+
+    /// How it ended; waits for that.
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
+        self.process.as_mut().unwrap().wait()
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> i32 {
+        i32::try_from(self.process.as_ref().unwrap().0.id()).unwrap()
+    }
+
+    /// The process id in a file of its directory.
+    pub(crate) fn pid(&self, name: &str) -> i32 {
+        self.prefix.read(name).trim().parse().unwrap()
     }
 
     pub(crate) fn await_log(&self, text: &str) {

@@ -19,6 +19,26 @@ pub(super) const ZONE: &[Directive] = &[
         "Capacity of the zone in bytes, and optionally its name. Required where the module is used.",
     ),
     row(
+        "push_stream_drain_time",
+        HTTP,
+        take(1),
+        Milliseconds,
+        "1s",
+        "Over what time the subscribers are told farewell when the server ends or hands over to a new binary, so that they do not all \
+         come back at once; few take less, at most twenty every ten milliseconds. On TERM at most half a second. Not known with `--strict`.",
+    )
+    .known(OURS),
+    row(
+        "push_stream_drain_delay",
+        HTTP,
+        take(1),
+        Milliseconds,
+        "0",
+        "How long the server serves on after QUIT while `/readyz` of `--status` already tells balancers to look elsewhere. Not known \
+         with `--strict`.",
+    )
+    .known(OURS),
+    row(
         "push_stream_channel_deleted_message_text",
         HTTP,
         take(1),

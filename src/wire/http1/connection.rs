@@ -3,14 +3,16 @@
 //! A request that has arrived whole is answered without a task switch; only one whose body is on its way, or that waits for
 //! somebody else, is set aside ([`super::suspended`]). A waiting subscriber holds no buffer.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::body::RequestBody;
 use super::suspended::{self, Suspended};
 use super::turn::{Step, Turn};
 use crate::conf::Settings;
-use crate::delivery::{Connection, Event, Flush};
+use crate::delivery::{Activity, Connection, Event, Flush};
 use crate::push::context::Context;
 use crate::push::{engine, websocket};
 use crate::request::head::{BadHead, BodyLength, HeadLimits, RequestHead};
@@ -60,6 +62,9 @@ pub async fn serve(bench: Rc<Workbench>, connection: Rc<Connection>, mut session
     let _dismissal = Dismissal(&bench, &connection);
     let mut next = Next::Answer;
     loop {
+        if !matches!(next, Next::Read | Next::Answer) {
+            bench.context.worker.set_activity(&connection, Activity::Writing);
+        }
         next = match next {
             Next::Answer | Next::Read if session.must_wait(&bench.context) => {
                 Box::pin(catch_up(&bench.context)).await;
@@ -143,19 +148,32 @@ async fn wait_for_bytes(bench: &Workbench, connection: &Rc<Connection>, session:
     if connection.waiting() > UNREAD && !has_read(connection, session).await {
         return false;
     }
+    let worker = &bench.context.worker;
+    worker.set_activity(connection, session.waits_as());
     if let Some(patience) = session.patience(&bench.context) {
-        bench.context.worker.set_deadline(connection, Some(patience));
+        worker.set_deadline(connection, Some(worker.patience(patience)));
     }
     loop {
-        if connection.is_closing() && session.ahead.is_empty() && connection.waiting() == 0 {
+        if is_let_go(connection) && connection.waiting() == 0 && !has_bytes(connection).await {
             return false;
         }
-        match connection.event(true, connection.is_closing()).await {
+        // Asked anew at each wake-up: whoever lets go of the connection rings its bell.
+        match poll_fn(|cx| connection.poll_event(cx, true, is_let_go(connection))).await {
             Event::Readable => return true,
             Event::TimedOut | Event::Broken => return false,
             Event::Drained | Event::Ended => {}
         }
     }
+}
+
+/// Whether the connection is between requests and is to be closed.
+fn is_let_go(connection: &Connection) -> bool {
+    connection.is_closing() && connection.activity() == Activity::Idle
+}
+
+/// Whether something can be read now: a request that came before the end is answered.
+async fn has_bytes(connection: &Connection) -> bool {
+    poll_fn(|cx| Poll::Ready(connection.stream().poll_read_ready(cx).is_ready())).await
 }
 
 /// Answers the requests at hand (`read`: after reading once more), the last of them however long it takes.
@@ -168,7 +186,10 @@ async fn answer(bench: &Rc<Workbench>, connection: &Rc<Connection>, session: &mu
     };
     match stop {
         Stop::Next(next) => next,
-        Stop::Suspended(request) => Box::pin(suspended::finish(bench, connection, session, request)).await,
+        Stop::Suspended(request) => {
+            bench.context.worker.set_activity(connection, Activity::Writing);
+            Box::pin(suspended::finish(bench, connection, session, request)).await
+        }
     }
 }
 
@@ -274,6 +295,7 @@ fn answer_one<'s>(
         }
     };
     session.requests += 1;
+    bench.context.worker.begin_request(connection);
     exchange.limiter = Some(&bench.context.limiter);
     if let Some(bad) = refused {
         return Some(Stop::Next(refuse(bench, connection, session, &mut exchange, bad, input, out)));

@@ -72,7 +72,7 @@ pub(super) async fn serve(
         if socket.half_closes() {
             connection.stream().shutdown_write();
         }
-        await_end(bench, connection, CLOSE_WAIT).await;
+        await_end(bench, connection, context.worker.patience(CLOSE_WAIT)).await;
     }
 }
 

@@ -19,7 +19,7 @@ use self::transport::Transport;
 use super::listener_place::ListenerPlace;
 use super::service::{self, Visit};
 use crate::conf::settings::Server;
-use crate::delivery::{Connection, Event, Stream};
+use crate::delivery::{Activity, Connection, Event, Seat, Stream};
 use crate::request::peer::Peer;
 use crate::wire::workbench::Workbench;
 
@@ -29,6 +29,8 @@ const STREAMS: u32 = 128;
 const STREAM_BUFFER: usize = 64 * 1024;
 /// How long a client may take to close after it was told to, or to end a body that nobody wants, milliseconds.
 const LINGER: u64 = 5_000;
+/// The same where the server leaves.
+const GOODBYE: u64 = 250;
 
 /// The preface a client begins HTTP/2 with.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -51,6 +53,7 @@ pub async fn serve_http2(
     place: Rc<ListenerPlace>,
     peer: Rc<Peer>,
     first: Vec<u8>,
+    seat: Seat,
 ) {
     let settings = bench.context.settings();
     let Some(listener) = settings.listeners.get(place.index()) else { return };
@@ -62,7 +65,7 @@ pub async fn serve_http2(
         .max_concurrent_streams(STREAMS)
         .max_send_buf_size(STREAM_BUFFER)
         .max_header_list_size(head_limit(server));
-    let control = bench.context.worker.enter(Connection::new(Stream::Body));
+    let control = bench.context.worker.enter(Connection::seated(Stream::Body, seat));
     bench.context.worker.set_deadline(&control, Some(server.client_header_timeout));
     drop(settings);
     let shared = Rc::new(Shared {
@@ -110,7 +113,9 @@ impl Shared {
     /// Whether the connection is to end, now that something has happened to it from outside.
     fn poll_leave(&self, cx: &mut TaskContext<'_>, leaving: bool) -> Option<Leave> {
         if self.control.is_closing() && !leaving {
-            self.bench.context.worker.set_deadline(&self.control, None);
+            // Nothing under way: the client is told so, and has a moment to take it.
+            let patience = (self.open.get() == 0).then(|| self.goodbye());
+            self.bench.context.worker.set_deadline(&self.control, patience);
             return Some(Leave::Soon);
         }
         loop {
@@ -132,6 +137,7 @@ impl Shared {
     fn begin(self: &Rc<Self>) -> Visit {
         self.open.set(self.open.get() + 1);
         self.requests.set(self.requests.get() + 1);
+        self.bench.context.worker.set_activity(&self.control, Activity::Carrying);
         self.bench.context.worker.set_deadline(&self.control, None);
         let (bench, peer, place) = (Rc::clone(&self.bench), Rc::clone(&self.peer), Rc::clone(&self.place));
         let visit = Visit::new(bench, peer, place, self.requests.get(), Box::new(OpenStream(Rc::clone(self))));
@@ -145,16 +151,22 @@ impl Shared {
         if self.open.get() > 0 {
             return;
         }
+        self.bench.context.worker.set_activity(&self.control, Activity::Idle);
         let settings = self.bench.context.settings();
         let Some(listener) = settings.listeners.get(self.place.index()) else { return self.close_soon() };
         let core = &listener.names.default.root.core;
         if self.control.is_closing() {
-            self.bench.context.worker.set_deadline(&self.control, Some(LINGER));
+            self.bench.context.worker.set_deadline(&self.control, Some(self.goodbye()));
         } else if self.requests.get() >= core.keepalive_requests {
             self.close_soon();
         } else {
             self.bench.context.worker.set_deadline(&self.control, Some(core.keepalive_timeout));
         }
+    }
+
+    /// How long a client may take to close after it was told to, milliseconds.
+    fn goodbye(&self) -> u64 {
+        if self.bench.context.worker.is_departing() { GOODBYE } else { LINGER }
     }
 
     fn close_soon(&self) {

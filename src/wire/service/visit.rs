@@ -5,7 +5,7 @@
 use std::any::Any;
 use std::rc::Rc;
 
-use crate::delivery::{Connection, Stream};
+use crate::delivery::{Activity, Connection, Stream};
 use crate::push::context::Context;
 use crate::request::peer::Peer;
 use crate::wire::listener_place::ListenerPlace;
@@ -32,6 +32,8 @@ impl Visit {
         guard: Box<dyn Any>,
     ) -> Self {
         let connection = bench.context.worker.enter(Connection::new(Stream::Body));
+        bench.context.worker.set_activity(&connection, Activity::Writing);
+        bench.context.worker.begin_request(&connection);
         let mut session = Session::new(peer, place, Vec::new());
         session.requests = number;
         Self { bench, connection, session, complete: false, _guard: guard }

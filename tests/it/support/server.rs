@@ -144,7 +144,8 @@ impl Server {
         let mark = format!("/reloaded-{}", TURN.fetch_add(1, Ordering::Relaxed));
         self.prefix.configure(&of_sections(http, &format!("{server}\nlocation = {mark} {{ return 204; }}")));
         self.signal(Signal::SIGHUP);
-        self.eventually("the reload", || self.get(&mark).status == 204);
+        // By every worker: each connection goes to any of them.
+        self.eventually("the reload", || (0..16).all(|_| self.get(&mark).status == 204));
     }
 
     /// How it ended; waits for that.

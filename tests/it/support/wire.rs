@@ -124,6 +124,12 @@ impl Client {
         self.answer(false)
     }
 
+    /// Takes the next answer; `None` if the connection was closed instead, without a byte of it.
+    pub fn try_reply(&mut self) -> Option<Reply> {
+        self.read_until(self.patience, |bytes, _| !bytes.is_empty());
+        if self.bytes.is_empty() && self.ended { None } else { Some(self.reply()) }
+    }
+
     /// Takes the next answer.
     pub fn answer(&mut self, without_body: bool) -> Reply {
         let mut found = None;

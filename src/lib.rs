@@ -18,4 +18,4 @@ pub mod server;
 pub mod site;
 pub mod wire;
 
-pub use embed::{Channel, Error, Message, PushStream, Start, Statistics, Subscription};
+pub use embed::{Channel, Error, Message, Options, PushStream, Start, Statistics, Subscription};

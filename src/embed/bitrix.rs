@@ -4,7 +4,6 @@
 //! parameter that is not named here.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
@@ -15,8 +14,7 @@ use axum::response::Response;
 use axum::routing::any;
 use serde::Deserialize;
 
-use super::pool::Pool;
-use super::router::answer;
+use super::router::{Site, answer};
 
 /// The query of a subscriber (`/bitrix/sub/`, `/bitrix/subws/`) or a publisher (`/bitrix/pub/`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -56,7 +54,7 @@ struct StatisticsQuery {
 }
 
 /// The routes.
-pub(super) fn router(pool: &Arc<Pool>) -> Router {
+pub(super) fn router(site: Site) -> Router {
     Router::new()
         .route("/bitrix/sub/", any(push))
         .route("/bitrix/sub", any(push))
@@ -64,12 +62,12 @@ pub(super) fn router(pool: &Arc<Pool>) -> Router {
         .route("/bitrix/pub/", any(push))
         .route("/channels-stats", any(statistics))
         .fallback(answer)
-        .with_state(Arc::clone(pool))
+        .with_state(site)
 }
 
 type Asked<T> = Result<Query<T>, QueryRejection>;
 
-async fn push(state: State<Arc<Pool>>, query: Asked<PushQuery>, request: Request) -> Response {
+async fn push(state: State<Site>, query: Asked<PushQuery>, request: Request) -> Response {
     match query {
         Ok(Query(query)) => answer(state, asking(request, &query.parameters())).await,
         // A parameter that comes twice: the site takes the first.
@@ -77,7 +75,7 @@ async fn push(state: State<Arc<Pool>>, query: Asked<PushQuery>, request: Request
     }
 }
 
-async fn statistics(state: State<Arc<Pool>>, query: Asked<StatisticsQuery>, request: Request) -> Response {
+async fn statistics(state: State<Site>, query: Asked<StatisticsQuery>, request: Request) -> Response {
     match query {
         Ok(Query(query)) => answer(state, asking(request, &[("id", query.id.as_ref())])).await,
         Err(_) => answer(state, request).await,

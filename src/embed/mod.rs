@@ -8,12 +8,14 @@ mod bitrix;
 mod body;
 mod failure;
 mod message;
+mod options;
 mod pool;
 mod router;
 mod subscription;
 mod subscriptions;
 mod threads;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,10 +24,12 @@ use axum::Router;
 
 pub use failure::Error;
 pub use message::{Channel, Message, Start, Statistics};
+pub use options::Options;
 pub use subscription::Subscription;
 
 use self::pool::Pool;
-use crate::conf::{self, LoadOptions, default_layout};
+use self::router::Site;
+use crate::conf::settings::ListenAddress;
 use crate::model::{ChannelId, Draft, EventTags, Now, Refusal};
 
 /// A push server without sockets of its own.
@@ -58,49 +62,24 @@ impl PushStream {
     /// A push server with the configuration of this file, an `nginx.conf`. Listening sockets, users, logs of errors and what
     /// else belongs to a process are the application's business and are not looked at.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = std::path::absolute(path.as_ref())?;
-        let prefix = path.parent().unwrap_or(Path::new("/")).to_owned();
-        Self::load(&LoadOptions { file: path, prefix, ..LoadOptions::default() }, false)
+        Self::options().from_file(path)
     }
 
     /// A push server with this configuration: a whole `nginx.conf`, or the directives of one `server` block.
     pub fn from_text(text: &str) -> Result<Self, Error> {
-        let prefix = std::env::current_dir()?;
-        let options = |text: String| LoadOptions {
-            file: "configuration".into(),
-            prefix: prefix.clone(),
-            text: Some(text),
-            ..LoadOptions::default()
-        };
-        match Self::load(&options(text.to_owned()), false) {
-            // Directives that may not stand at the top level stand in a server.
-            Err(error) if error.is_about_context() => {
-                let whole = format!(
-                    "events {{}} http {{ push_stream_shared_memory_size 64m; server {{ listen 127.0.0.1:80; {text} }} }}"
-                );
-                Self::load(&options(whole), false)
-            }
-            loaded => loaded,
-        }
+        Self::options().from_text(text)
     }
 
     /// A push server with the layout of 1C-Bitrix "Push and Pull": `/bitrix/sub/`, `/bitrix/subws/`, `/bitrix/pub/`,
     /// `/channels-stats`. Publishing and statistics are for clients of the loopback interface, so the application has to be
     /// served with `into_make_service_with_connect_info::<SocketAddr>()` for them to be reached.
     pub fn bitrix() -> Result<Self, Error> {
-        let text = default_layout::text(None, true)?;
-        Self::load(
-            &LoadOptions { file: "bitrix".into(), prefix: "/".into(), text: Some(text), ..LoadOptions::default() },
-            true,
-        )
+        Self::options().bitrix()
     }
 
-    fn load(options: &LoadOptions, bitrix: bool) -> Result<Self, Error> {
-        let settings = conf::load(options).map_err(Error::of_configuration)?.settings;
-        if settings.listeners.is_empty() {
-            return Err(Error::NoServer);
-        }
-        Ok(Self { pool: Arc::new(Pool::start(Arc::new(settings))?), bitrix })
+    /// For reading a configuration otherwise than usual.
+    pub fn options() -> Options {
+        Options::default()
     }
 
     /// The routes, which answer the module's URLs: the locations of the configuration, below whatever path the router is nested
@@ -109,7 +88,19 @@ impl PushStream {
     /// `allow`, `deny` and the like know the client's address where the application is served with
     /// `into_make_service_with_connect_info::<SocketAddr>()`; otherwise no address matches them.
     pub fn router(&self) -> Router {
-        if self.bitrix { bitrix::router(&self.pool) } else { router::router(&self.pool) }
+        let site = Site::all(&self.pool);
+        if self.bitrix { bitrix::router(site) } else { site.router() }
+    }
+
+    /// The addresses that the servers of the configuration listen on, each with the routes of its servers alone: for an
+    /// application that serves them on sockets of its own, so that what only a private socket offers stays private.
+    pub fn sites(&self) -> Vec<(SocketAddr, Router)> {
+        let listeners = self.pool.settings().listeners.iter().enumerate();
+        let addresses = listeners.filter_map(|(at, listener)| match listener.address {
+            ListenAddress::Ip(address) => Some((address, at)),
+            ListenAddress::Unix(_) => None,
+        });
+        addresses.map(|(address, at)| (address, Site::one(&self.pool, at).router())).collect()
     }
 
     /// Publishes a message on a channel, which is created if it is missing; what the channel has then.

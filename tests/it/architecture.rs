@@ -134,7 +134,9 @@ fn the_architecture_page_names_every_room() {
 
 #[test]
 fn every_file_says_first_what_it_is() {
-    for (file, text) in sources().into_iter().chain(files("tests", ".rs")).chain(files("fuzz", ".rs")) {
+    for (file, text) in
+        sources().into_iter().chain(files("tests", ".rs")).chain(files("fuzz", ".rs")).chain(files("examples", ".rs"))
+    {
         let first = text.lines().find(|line| !line.is_empty() && !line.starts_with("#!")).unwrap_or_default();
         let head = first.starts_with("//! ");
         assert!(head, "{file} does not begin with //!");

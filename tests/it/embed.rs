@@ -1,6 +1,8 @@
 //! The push server inside an application of axum: its routes over real sockets, and its functions without HTTP.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -217,6 +219,76 @@ fn a_subscriber_that_does_not_read_is_let_go_and_can_go_on() {
             seen += 1;
         }
     });
+}
+
+#[test]
+fn each_server_can_be_served_on_a_socket_of_its_own() {
+    let push = PushStream::from_text(
+        "events {} http { push_stream_shared_memory_size 4m;
+         server { listen 127.0.0.1:81; location ~ ^/ev/(.*)$ { push_stream_subscriber eventsource; push_stream_channels_path $1; } }
+         server { listen 127.0.0.1:82; location /pub { push_stream_publisher; push_stream_channels_path $arg_id; }
+                  location /where { return 200 $server_port; } } }",
+    )
+    .unwrap();
+    let serve = |at: usize| {
+        let (address, router) = push.sites().swap_remove(at);
+        assert_eq!(address.port(), 81 + at as u16);
+        Application::of(push.clone(), |_| router)
+    };
+    let (public, private) = (serve(0), serve(1));
+    assert_eq!(public.connect().ask("POST /pub?id=a", &[], b"x").status, 404);
+    let mut events = public.connect();
+    events.send("GET /ev/a HTTP/1.1\r\nHost: h\r\n\r\n");
+    public.await_subscribers(1);
+    assert_eq!(private.connect().ask("POST /pub?id=a", &[], b"heard").status, 200);
+    events.until("data: heard");
+    assert_eq!(private.connect().get("/ev/a", "").status, 404);
+    assert_eq!(private.connect().get("/where", "").text(), "82");
+}
+
+#[test]
+fn paths_start_at_the_prefix_and_strictness_is_a_choice() {
+    let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("embed");
+    std::fs::create_dir_all(dir.join("html")).unwrap();
+    std::fs::write(dir.join("html/page.txt"), "page").unwrap();
+    std::fs::write(dir.join("site.conf"), "events {} http { server { listen 81; root html; } }").unwrap();
+    let served = |push| Application::of(push, PushStream::router).connect().get("/page.txt", "").text();
+    assert_eq!(served(PushStream::from_file(dir.join("site.conf")).unwrap()), "page");
+    assert_eq!(served(PushStream::options().prefix(&dir).from_text("root html;").unwrap()), "page");
+    let own = "push_stream_state state;";
+    let within =
+        |options: pushstreamd::Options| options.from_text(&format!("events {{}} http {{ {own} server {{}} }}"));
+    assert!(within(PushStream::options()).is_ok());
+    assert!(within(PushStream::options().strict(true)).unwrap_err().to_string().contains("unknown directive"));
+}
+
+#[test]
+fn what_an_application_does_not_have_is_warned_of() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let traced = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    tracing::subscriber::with_default(traced, || {
+        let text = "events {} http { push_stream_state kept/here; server { nonsense on; } }";
+        PushStream::from_text(text).unwrap();
+    });
+    let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let warned = |word: &str| lines.lines().any(|line| line.contains("WARN") && line.contains(word));
+    assert!(warned("push_stream_state ") && warned("kept/here: inside an application"), "{lines}");
+    assert!(warned("nonsense"), "{lines}");
+}
+
+/// What is traced.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[test]

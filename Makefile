@@ -54,6 +54,7 @@ million: build ## pauses with a million channels
 	$(LOAD) million --write docs/PERFORMANCE.md
 
 compat: build ## real clients and proxies against the release binary (PART="wire browser" for some of them)
+	$(CARGO) build --release --examples
 	compat-tests/run $(PART)
 
 examples: build ## load every file of nginx-conf-examples by the program it is for, with traffic

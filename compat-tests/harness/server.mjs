@@ -11,14 +11,19 @@ import { eventually, freePorts, Program } from './programs.mjs';
 /** The binary under test. */
 export const binary = process.env.PUSHSTREAMD ?? path.join(root, 'target/release/pushstreamd');
 
+/** A program of `examples/`, built beside the binary. */
+export const builtExample = (name) => path.join(path.dirname(binary), 'examples', name);
+
 export class Server {
   /**
    * `config`: name of an example, or `text`: a configuration. `args`: of pushstreamd. `edit` may change the text.
    * A statistics server is added beside it, so that a test can count subscribers, unless `statistics` is false.
+   * `program`: another one that takes `-c` and `-p`.
    */
-  static async start({ config, text, args = [], edit = (t) => t, statistics = true } = {}) {
-    assert.ok(fs.existsSync(binary), `${binary} is not built: cargo build --release`);
+  static async start({ config, text, args = [], edit = (t) => t, statistics = true, program = binary } = {}) {
+    assert.ok(fs.existsSync(program), `${program} is not built: cargo build --release --bins --examples`);
     const server = new Server();
+    server.binary = program;
     server.dir = scratch();
     server.args = args;
     await installCertificate(server.dir);
@@ -34,7 +39,7 @@ export class Server {
 
   /** Starts the process (again, after `stop` or `kill`) on the same files and ports. */
   async launch() {
-    this.program = new Program('pushstreamd', binary, [...this.args, '-c', this.file, '-p', this.dir], { cwd: this.dir });
+    this.program = new Program(path.basename(this.binary), this.binary, [...this.args, '-c', this.file, '-p', this.dir], { cwd: this.dir });
     const listening = [...fs.readFileSync(this.file, 'utf8').matchAll(/listen\s+127\.0\.0\.1:(\d+)/g)].map((m) => Number(m[1]));
     await this.program.ready(listening);
     return this;

@@ -1,7 +1,23 @@
 // Helpers of the wire tests: a request as text, an answer as lines; what changes from run to run is replaced by a name.
 
 import assert from 'node:assert/strict';
-import { Wire } from '../harness/wire.mjs';
+import { test } from 'node:test';
+import { Server } from '../harness/server.mjs';
+import { TEXT } from './configuration.mjs';
+import { door } from './door.mjs';
+
+/** A server for the tests of one file. */
+export const start = () => Server.start({ text: TEXT, args: ['--strict'], program: door.program });
+
+/**
+ * One behaviour. Where the door has an exception for it, it has to fail in exactly that way: an exception that is needed no
+ * longer is found.
+ */
+export function behaviour(name, body) {
+  const exception = door.exceptions[name];
+  if (!exception) return test(name, body);
+  return test(`${name}; not here: ${exception.reason}`, (t) => assert.rejects(body(t), exception.failure));
+}
 
 const DATE = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/;
 
@@ -16,14 +32,27 @@ export const cors = (methods) => [
 ];
 
 /** The head of an answer, in its order: Server and Date are checked and left out, times near now are `<now>`. */
-export function head(answer) {
-  const names = answer.headers.map(([name]) => name);
-  assert.deepEqual(names.slice(0, 2), ['Server', 'Date'], `it begins with ${names.slice(0, 2)}`);
-  assert.match(answer.headers[1][1], DATE);
-  return [answer.line, ...answer.headers.slice(2).map(([name, value]) => {
-    const recent = DATE.test(value) && Math.abs(Date.parse(value) - Date.now()) < 10000;
-    return `${name}: ${recent ? '<now>' : value}`;
+function head(answer) {
+  const names = answer.headers.map(([name]) => door.name(name));
+  const first = ['Server', 'Date'].map((name) => door.name(name));
+  if (door.ordered) assert.deepEqual(names.slice(0, 2), first, `it begins with ${names.slice(0, 2)}`);
+  for (const name of first) assert.equal(names.filter((n) => n === name).length, 1, `${name} comes once`);
+  assert.match(value(answer, 'Date'), DATE);
+  const rest = answer.headers.filter((_, i) => !first.includes(names[i]));
+  return [answer.line, ...rest.map(([name, text]) => {
+    const recent = DATE.test(text) && Math.abs(Date.parse(text) - Date.now()) < 10000;
+    return `${name}: ${recent ? '<now>' : text}`;
   })];
+}
+
+/** A field of an answer. */
+export function value(answer, name) {
+  return answer.headers.find(([n]) => door.name(n) === door.name(name))?.[1];
+}
+
+/** Compares the whole head, as far as the door keeps it. */
+export function assertHead(answer, lines) {
+  assert.deepEqual(door.comparable(head(answer)), door.comparable(lines.flat()));
 }
 
 /** Sends one request; `headers` are lines. */
@@ -41,13 +70,25 @@ export function post(wire, target, body, headers = []) {
 
 /** Compares the whole head and the body. */
 export function assertAnswer(answer, lines, body = '') {
-  assert.deepEqual(head(answer), lines.flat());
+  assertHead(answer, lines);
   assert.equal(answer.body, body);
+}
+
+/** Compares the status line. */
+export function assertLine(answer, line) {
+  assert.deepEqual(door.comparable([answer.line]), door.comparable([line]));
+}
+
+/** Compares the head of a handshake, and all that has come behind it. */
+export function assertSwitched(wire, lines, frames) {
+  const end = wire.text.indexOf('\r\n\r\n');
+  assert.deepEqual(door.comparable(door.switched(wire.text.slice(0, end).split('\r\n'))), door.comparable(lines));
+  assert.equal(wire.text.slice(end + 4), frames);
 }
 
 /** A connection for one test, closed at its end. */
 export async function connection(t, server, port = 9080) {
-  const wire = await Wire.open(server.ports[port]);
+  const wire = await door.open(server.ports[port]);
   t.after(() => wire.close());
   return wire;
 }

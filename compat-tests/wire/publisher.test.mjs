@@ -1,10 +1,8 @@
 // The publisher on the wire: methods, answers, refusals; all headers, in their order.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { Server } from '../harness/server.mjs';
-import { TEXT } from './configuration.mjs';
-import { ask, assertAnswer, connection, cors, post, UNCACHED } from './exchange.mjs';
+import { after, before, describe } from 'node:test';
+import { ask, assertAnswer, assertLine, behaviour, connection, cors, post, start, UNCACHED, value } from './exchange.mjs';
 
 const KEEP = 'Connection: keep-alive';
 const info = (id, published, stored = published, subscribers = 0) => (
@@ -12,10 +10,10 @@ const info = (id, published, stored = published, subscribers = 0) => (
 
 describe('publisher', { concurrency: 4 }, () => {
   let server;
-  before(async () => { server = await Server.start({ text: TEXT, args: ['--strict'] }); });
+  before(async () => { server = await start(); });
   after(() => server.stop({ leftovers: false }));
 
-  test('POST stores the message and tells about the channel', async (t) => {
+  behaviour('POST stores the message and tells about the channel', async (t) => {
     const wire = await connection(t, server);
     for (const method of ['POST', 'PUT']) {
       const answer = await ask(wire, `${method} /pub?id=p1${method} HTTP/1.1`, ['Content-Length: 2'], 'hi');
@@ -24,7 +22,7 @@ describe('publisher', { concurrency: 4 }, () => {
     }
   });
 
-  test('POST in chunks is the same as with a length', async (t) => {
+  behaviour('POST in chunks is the same as with a length', async (t) => {
     const wire = await connection(t, server);
     const answer = await ask(wire, 'POST /pub?id=p2 HTTP/1.1', ['Transfer-Encoding: chunked'], '3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n');
     assert.equal(answer.body, info('p2', 1));
@@ -32,17 +30,17 @@ describe('publisher', { concurrency: 4 }, () => {
     assert.equal(read.body, '<abcde>');
   });
 
-  test('Expect: 100-continue is answered before the body', async (t) => {
+  behaviour('Expect: 100-continue is answered before the body', async (t) => {
     const wire = await connection(t, server);
     wire.send('POST /pub?id=p3 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n');
     await wire.until((text) => text.includes('\r\n\r\n'));
-    assert.equal(wire.text, 'HTTP/1.1 100 Continue\r\n\r\n');
+    assert.equal(wire.text, 'HTTP/1.1 100 Continue\r\n\r\n', 'it is told to go on');
     wire.bytes = Buffer.alloc(0);
     wire.send('hi');
     assert.equal((await wire.answer()).body, info('p3', 1));
   });
 
-  test('several channels in one request are told as a group', async (t) => {
+  behaviour('several channels in one request are told as a group', async (t) => {
     const wire = await connection(t, server);
     const { body } = await post(wire, '/pub?id=p4a/p4b%2Fp4c', 'x');
     assert.match(body, /^\{"hostname": ".*", "time": "[-\dT:]{19}", "channels": \d+, "wildcard_channels": 0, "uptime": \d+, "infos": \[\r\n/);
@@ -50,7 +48,7 @@ describe('publisher', { concurrency: 4 }, () => {
     assert.ok(body.endsWith(`"infos": [\r\n${row('p4a')},\r\n${row('p4b')},\r\n${row('p4c')}\r\n]}\r\n`), body);
   });
 
-  test('an empty message is refused, the channel exists afterwards', async (t) => {
+  behaviour('an empty message is refused, the channel exists afterwards', async (t) => {
     const wire = await connection(t, server);
     const answer = await post(wire, '/pub?id=p5', '');
     assertAnswer(answer, ['HTTP/1.1 400 Bad Request', 'Content-Length: 0', KEEP, UNCACHED,
@@ -58,7 +56,7 @@ describe('publisher', { concurrency: 4 }, () => {
     assert.equal((await ask(wire, 'GET /pub?id=p5 HTTP/1.1')).body, info('p5', 0));
   });
 
-  test('no id, a reserved id, a long id are refused', async (t) => {
+  behaviour('no id, a reserved id, a long id are refused', async (t) => {
     const wire = await connection(t, server);
     const refusals = [
       ['/pub', '400 Bad Request', 'No channel id provided.'],
@@ -72,12 +70,12 @@ describe('publisher', { concurrency: 4 }, () => {
     }
   });
 
-  test('GET of an unknown channel is an empty 404', async (t) => {
+  behaviour('GET of an unknown channel is an empty 404', async (t) => {
     const wire = await connection(t, server);
     assertAnswer(await ask(wire, 'GET /pub?id=none HTTP/1.1'), ['HTTP/1.1 404 Not Found', 'Content-Length: 0', KEEP, UNCACHED]);
   });
 
-  test('DELETE is for the admin publisher', async (t) => {
+  behaviour('DELETE is for the admin publisher', async (t) => {
     const wire = await connection(t, server);
     await post(wire, '/pub?id=p6', 'x');
     assertAnswer(await ask(wire, 'DELETE /pub?id=p6 HTTP/1.1'),
@@ -89,7 +87,7 @@ describe('publisher', { concurrency: 4 }, () => {
       ['HTTP/1.1 404 Not Found', 'Content-Length: 0', KEEP, UNCACHED, cors(methods)]);
   });
 
-  test('OPTIONS needs no id; HEAD and PATCH are not allowed', async (t) => {
+  behaviour('OPTIONS needs no id; HEAD and PATCH are not allowed', async (t) => {
     const wire = await connection(t, server);
     const methods = 'GET, POST, PUT, DELETE';
     assertAnswer(await ask(wire, 'OPTIONS /admin HTTP/1.1'), ['HTTP/1.1 200 OK', 'Content-Length: 0', KEEP, UNCACHED, cors(methods)]);
@@ -99,22 +97,25 @@ describe('publisher', { concurrency: 4 }, () => {
     }
   });
 
-  test('with channel info off the answer is empty', async (t) => {
+  behaviour('with channel info off the answer is empty', async (t) => {
     const wire = await connection(t, server);
     assertAnswer(await post(wire, '/quiet?id=p7', 'x'), ['HTTP/1.1 200 OK', 'Content-Length: 0', KEEP, UNCACHED]);
   });
 
-  test('a body above client_max_body_size is 413 and ends the connection', async (t) => {
+  behaviour('a body above client_max_body_size is 413', async (t) => {
     const wire = await connection(t, server);
-    const answer = await post(wire, '/pub?id=p8', 'x'.repeat(10241));
-    assert.equal(answer.line, 'HTTP/1.1 413 Request Entity Too Large');
-    assert.ok(answer.headers.some(([name, value]) => name === 'Connection' && value === 'close'));
-    assert.ok(await wire.until(() => wire.ended));
+    assertLine(await post(wire, '/pub?id=p8', 'x'.repeat(10241)), 'HTTP/1.1 413 Request Entity Too Large');
     const other = await connection(t, server);
-    assert.equal((await post(other, '/pub?id=p8', 'x'.repeat(10240))).status, 200);
+    assert.equal((await post(other, '/pub?id=p8', 'x'.repeat(10240))).body, info('p8', 1));
   });
 
-  test('the format is chosen by what follows a slash in Accept', async (t) => {
+  behaviour('a body that is refused ends the connection', async (t) => {
+    const wire = await connection(t, server);
+    assert.equal(value(await post(wire, '/pub?id=p13', 'x'.repeat(10241)), 'Connection'), 'close', 'it is closed');
+    assert.ok(await wire.until(() => wire.ended));
+  });
+
+  behaviour('the format is chosen by what follows a slash in Accept', async (t) => {
     const wire = await connection(t, server);
     await post(wire, '/pub?id=p9', 'x');
     const formats = {
@@ -131,21 +132,26 @@ describe('publisher', { concurrency: 4 }, () => {
     }
   });
 
-  test('more messages than may be stored push out the oldest', async (t) => {
+  behaviour('more messages than may be stored push out the oldest', async (t) => {
     const wire = await connection(t, server);
     for (let i = 1; i <= 8; i += 1) assert.equal((await post(wire, '/pub?id=p10', `m${i}`)).body, info('p10', i, Math.min(i, 5)));
     assert.equal((await ask(wire, 'GET /poll/p10.b9 HTTP/1.1')).body, '<m4><m5><m6><m7><m8>');
   });
 
-  test('HTTP/1.0 is answered in HTTP/1.1 words and closed', async (t) => {
+  behaviour('HTTP/1.0 is answered in HTTP/1.1 words', async (t) => {
     const wire = await connection(t, server);
     const answer = await ask(wire, 'POST /pub?id=p11 HTTP/1.0', ['Content-Length: 1'], 'x');
     const body = info('p11', 1);
     assertAnswer(answer, ['HTTP/1.1 200 OK', 'Content-Type: application/json', `Content-Length: ${body.length}`, 'Connection: close', UNCACHED], body);
-    assert.ok(await wire.until(() => wire.ended));
   });
 
-  test('requests in one write are answered in their order', async (t) => {
+  behaviour('the end of an answer to HTTP/1.0 is that of its connection', async (t) => {
+    const wire = await connection(t, server);
+    await ask(wire, 'POST /pub?id=p14 HTTP/1.0', ['Content-Length: 1'], 'x');
+    assert.ok(await wire.until(() => wire.ended), 'it ends');
+  });
+
+  behaviour('requests in one write are answered in their order', async (t) => {
     const wire = await connection(t, server);
     const one = (n) => `POST /pub?id=p12 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nm${n}`;
     wire.send(one(1) + one(2) + one(3));

@@ -243,3 +243,44 @@ fn a_large_file_is_read_as_it_is_taken() {
     });
     std::fs::remove_dir_all(&directory).unwrap();
 }
+
+#[test]
+fn a_client_that_takes_its_answer_slowly_is_not_idle() {
+    let directory = std::env::temp_dir().join(format!("pushstreamd-slow-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("large"), vec![b'x'; 2_000_000]).unwrap();
+    let location = format!(
+        "keepalive_timeout 200ms; location /sub {{ push_stream_subscriber; push_stream_channels_path $arg_id; }}
+         location / {{ root {}; }}",
+        directory.display()
+    );
+    with_trial(&location, async |trial| {
+        let mut client = trial.client();
+        client.get("/large").await;
+        client.see(b"\r\n\r\n").await;
+        let mut left = 2_000_000;
+        while left > 0 {
+            left -= client.some(100_000.min(left)).await.len();
+            // All of it takes several times as long as a connection may be idle.
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+        assert_eq!(client.rest().await, b"", "idle from now on");
+        trial.until("it is closed", |trial| trial.worker.connections() == 0).await;
+    });
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn who_sends_too_much_ahead_is_seen_to_leave() {
+    with_trial(LOCATIONS, async |trial| {
+        for length in [1000, 64 * 1024, 300_000] {
+            let mut client = trial.client();
+            client.get("/sub/a").await;
+            trial.until("it has subscribed", |trial| trial.census().subscribers == 1).await;
+            client.send(&vec![b'x'; length]).await;
+            drop(client);
+            trial.until("it is gone", |trial| trial.worker.connections() == 0).await;
+            assert_eq!(trial.census().subscribers, 0);
+        }
+    });
+}

@@ -18,6 +18,8 @@ pub(crate) mod service;
 mod session;
 #[cfg(test)]
 mod trial;
+#[cfg(test)]
+mod window_tests;
 mod workbench;
 
 pub use http1::OVERLOADED;

@@ -149,6 +149,18 @@ async fn wait_for_bytes(bench: &Workbench, connection: &Rc<Connection>, session:
         return false;
     }
     let worker = &bench.context.worker;
+    if connection.waiting() > 0 {
+        // As long as the client takes its answer, however slowly, it is not idle.
+        worker.set_deadline(connection, None);
+        loop {
+            match connection.event(true, true).await {
+                Event::Readable => return true,
+                Event::Drained => break,
+                Event::TimedOut | Event::Broken => return false,
+                Event::Ended => {}
+            }
+        }
+    }
     worker.set_activity(connection, session.waits_as());
     if let Some(patience) = session.patience(&bench.context) {
         worker.set_deadline(connection, Some(worker.patience(patience)));

@@ -1,0 +1,106 @@
+//! A client of HTTP/2 that opens no window, or not enough of one, is found like any other that does not read.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use h2::client::{self, SendRequest};
+use hyper::http::Request;
+
+use super::trial::{Trial, with_trial};
+
+/// With so many milliseconds for a client that takes nothing.
+fn locations(send_timeout: u64) -> String {
+    format!("{LOCATIONS} send_timeout {send_timeout}ms;")
+}
+
+const LOCATIONS: &str = "
+    keepalive_timeout 300ms;
+    location = /stats { push_stream_channels_statistics; push_stream_channels_path $arg_id; }
+    location ~ ^/sub/(.*)$ { push_stream_subscriber; push_stream_channels_path $1; push_stream_message_template '<~text~>'; }
+    location ~ ^/ws/(.*)$ { push_stream_subscriber websocket; push_stream_channels_path $1; push_stream_message_template '<~text~>'; }
+";
+
+/// A client whose streams begin with this window.
+async fn client(trial: &Trial, window: u32) -> SendRequest<Bytes> {
+    let (client, connection) =
+        client::Builder::new().initial_window_size(window).handshake(trial.http2()).await.unwrap();
+    tokio::task::spawn_local(connection);
+    client.ready().await.unwrap()
+}
+
+fn get(target: &str) -> Request<()> {
+    Request::get(format!("http://h{target}")).body(()).unwrap()
+}
+
+#[test]
+fn a_subscriber_that_opens_no_window_is_reset_and_its_subscription_is_over() {
+    for window in [0, 100] {
+        with_trial(&locations(300), async |trial| {
+            let mut client = client(trial, window).await;
+            let (first, _) = client.send_request(get("/sub/a"), true).unwrap();
+            let (second, _) = client.send_request(get("/sub/a"), true).unwrap();
+            let (other, _) = client.send_request(get("/sub/b"), true).unwrap();
+            let (first, second, other) = (first.await.unwrap(), second.await.unwrap(), other.await.unwrap());
+            assert_eq!(trial.census().subscribers, 3);
+            // What has begun to be sent is within HTTP/2; it is the next message that waits.
+            for _ in 0..2 {
+                trial.publish("a", &[b'x'; 1000]);
+            }
+            trial.until("both are cut off", |trial| trial.tally.send_timeouts.load(Ordering::Relaxed) == 2).await;
+            trial.until("both are gone", |trial| trial.census().subscribers == 1).await;
+            for mut answer in [first, second] {
+                while let Some(data) = answer.body_mut().data().await {
+                    if let Err(error) = data {
+                        assert!(error.is_reset(), "{error}");
+                        break;
+                    }
+                }
+            }
+            drop(other);
+        });
+    }
+}
+
+#[test]
+fn a_subscriber_for_whom_nothing_waits_may_keep_its_window_shut() {
+    with_trial(&locations(300), async |trial| {
+        let mut client = client(trial, 0).await;
+        let (answer, _) = client.send_request(get("/sub/a"), true).unwrap();
+        let mut answer = answer.await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(800)).await;
+        assert_eq!(trial.census().subscribers, 1);
+        trial.publish("a", b"news");
+        answer.body_mut().flow_control().release_capacity(0).unwrap();
+        trial.until("it is cut off", |trial| trial.tally.send_timeouts.load(Ordering::Relaxed) == 1).await;
+    });
+}
+
+#[test]
+fn an_answer_that_nobody_takes_ends_with_its_connection() {
+    with_trial(&locations(300), async |trial| {
+        let mut client = client(trial, 0).await;
+        let (answer, _) = client.send_request(get("/stats"), true).unwrap();
+        let answer = answer.await.unwrap();
+        trial.until("it is cut off", |trial| trial.tally.send_timeouts.load(Ordering::Relaxed) == 1).await;
+        trial.until("its connection is closed", |trial| trial.worker.connections() == 0).await;
+        drop(answer);
+    });
+}
+
+#[test]
+fn a_reader_that_opens_its_window_a_little_at_a_time_gets_everything() {
+    with_trial(&locations(1_200), async |trial| {
+        let mut client = client(trial, 20_000).await;
+        let (answer, _) = client.send_request(get("/sub/a"), true).unwrap();
+        let mut answer = answer.await.unwrap();
+        trial.publish("a", &vec![b'x'; 100_000]);
+        let mut seen = 0;
+        while seen < 100_002 {
+            let data = answer.body_mut().data().await.unwrap().unwrap();
+            seen += data.len();
+            tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+            answer.body_mut().flow_control().release_capacity(data.len()).unwrap();
+        }
+        assert_eq!(trial.tally.send_timeouts.load(Ordering::Relaxed), 0);
+    });
+}

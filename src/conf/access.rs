@@ -174,11 +174,11 @@ pub(super) fn realip(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<O
     for Entry { node, .. } in entries {
         from.push(peer(node, node.arg(0), compiler)?);
     }
-    let header = scope.word("real_ip_header").unwrap_or(b"X-Real-IP");
+    let header = scope.word("real_ip_header").unwrap_or_default();
     Ok(Some(Arc::new(RealIp {
         from,
         header: shown(header).to_ascii_lowercase().into(),
-        recursive: scope.flag("real_ip_recursive", false),
+        recursive: scope.flag("real_ip_recursive"),
     })))
 }
 

@@ -114,13 +114,13 @@ pub(super) fn compile(
     Ok(Some(Arc::new(Backend {
         url,
         headers,
-        pass_request_headers: scope.flag("proxy_pass_request_headers", true),
+        pass_request_headers: scope.flag("proxy_pass_request_headers"),
         method: scope.complex("proxy_method").cloned(),
         body: scope.complex("proxy_set_body").cloned(),
         http_11: scope.word("proxy_http_version") == Some(b"1.1"),
-        connect_timeout: scope.number("proxy_connect_timeout").unwrap_or(60_000),
-        send_timeout: scope.number("proxy_send_timeout").unwrap_or(60_000),
-        read_timeout: scope.number("proxy_read_timeout").unwrap_or(60_000),
+        connect_timeout: scope.quantity("proxy_connect_timeout"),
+        send_timeout: scope.quantity("proxy_send_timeout"),
+        read_timeout: scope.quantity("proxy_read_timeout"),
     })))
 }
 

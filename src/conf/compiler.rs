@@ -92,7 +92,10 @@ impl Compiler {
             asked_hosts: HashSet::new(),
             types: HashMap::new(),
             largest_padding: 0,
-            drain: (1000, 0),
+            drain: (
+                super::scope::default_number("push_stream_drain_time").unwrap_or_default(),
+                super::scope::default_number("push_stream_drain_delay").unwrap_or_default(),
+            ),
             uses_module: false,
             next_location: 0,
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::compiler::{Compiler, Types, rooted};
 use super::complex;
 use super::error::{Fault, shown};
-use super::scope::{Entry, Scope, invalid_parameter, invalid_value, invalid_word};
+use super::scope::{Entry, Scope, default_words, invalid_parameter, invalid_value, invalid_word};
 use super::settings::{AddHeader, Charset, Core, ErrorPage, Expires, Fallback, Gzip, PathTemplate, TryFiles};
 use super::units;
 use super::{access, limits, logs, referers};
@@ -16,15 +16,11 @@ use super::{access, limits, logs, referers};
 /// Content types where no `types` block applies.
 const BUILT_IN_TYPES: [(&str, &str); 3] = [("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg")];
 
-/// Types the charset is told for where `charset_types` says nothing.
-const CHARSET_TYPES: [&str; 5] =
-    ["text/xml", "text/plain", "text/vnd.wap.wml", "application/javascript", "application/rss+xml"];
-
 /// Compiles the values.
 pub(super) fn compile(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Core, Fault> {
     let (keepalive_timeout, keepalive_header) = keepalive(scope)?;
     Ok(Core {
-        default_type: scope.text("default_type").map_or_else(|| "text/plain".into(), |kind| shown(kind).into()),
+        default_type: shown(scope.text("default_type").unwrap_or_default()).into(),
         types: types(scope, compiler),
         add_headers: add_headers(scope, compiler)?,
         expires: expires(scope, compiler)?,
@@ -36,7 +32,7 @@ pub(super) fn compile(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<
             Some(b"any") => true,
             Some(word) => return Err(wrong(scope, "satisfy", word)),
         },
-        recursive_error_pages: scope.flag("recursive_error_pages", false),
+        recursive_error_pages: scope.flag("recursive_error_pages"),
         auth_basic: access::auth_basic(scope, compiler)?,
         auth_request: access::auth_request(scope, compiler)?,
         auth_request_set: access::auth_request_set(scope, compiler)?,
@@ -45,13 +41,13 @@ pub(super) fn compile(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<
         charset: charset(scope, compiler)?,
         root: path_template(scope, compiler)?,
         internal: !scope.level.own("internal").is_empty(),
-        client_max_body_size: scope.number("client_max_body_size").unwrap_or(1 << 20),
-        client_body_timeout: scope.number("client_body_timeout").unwrap_or(60_000),
-        send_timeout: scope.number("send_timeout").unwrap_or(60_000),
+        client_max_body_size: scope.quantity("client_max_body_size"),
+        client_body_timeout: scope.quantity("client_body_timeout"),
+        send_timeout: scope.quantity("send_timeout"),
         keepalive_timeout,
         keepalive_header,
-        keepalive_requests: scope.number("keepalive_requests").unwrap_or(1000),
-        chunked_transfer_encoding: scope.flag("chunked_transfer_encoding", true),
+        keepalive_requests: scope.quantity("keepalive_requests"),
+        chunked_transfer_encoding: scope.flag("chunked_transfer_encoding"),
         server_tokens: match scope.word("server_tokens") {
             None | Some(b"on" | b"build") => true,
             Some(b"off" | b"") => false,
@@ -59,13 +55,13 @@ pub(super) fn compile(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<
         },
         gzip: gzip(scope, compiler)?,
         access_log: logs::access_logs(scope, compiler)?,
-        log_not_found: scope.flag("log_not_found", true),
+        log_not_found: scope.flag("log_not_found"),
         limit_conn: limits::connections(scope, compiler)?,
         limit_req: limits::requests(scope, compiler)?,
         realip: access::realip(scope, compiler)?,
-        absolute_redirect: scope.flag("absolute_redirect", true),
-        port_in_redirect: scope.flag("port_in_redirect", true),
-        server_name_in_redirect: scope.flag("server_name_in_redirect", false),
+        absolute_redirect: scope.flag("absolute_redirect"),
+        port_in_redirect: scope.flag("port_in_redirect"),
+        server_name_in_redirect: scope.flag("server_name_in_redirect"),
     })
 }
 
@@ -79,7 +75,9 @@ fn wrong(scope: &Scope<'_, '_>, name: &str, word: &[u8]) -> Fault {
 
 /// `keepalive_timeout TIMEOUT [HEADER]`: milliseconds and seconds.
 fn keepalive(scope: &Scope<'_, '_>) -> Result<(u64, Option<u64>), Fault> {
-    let Some(entry) = scope.entry("keepalive_timeout") else { return Ok((75_000, None)) };
+    let Some(entry) = scope.entry("keepalive_timeout") else {
+        return Ok((scope.word("keepalive_timeout").and_then(units::milliseconds).unwrap_or_default(), None));
+    };
     let node = entry.node;
     let timeout = units::milliseconds(node.arg(0)).ok_or_else(|| invalid_value(node))?;
     let header = match node.args().get(1) {
@@ -230,9 +228,23 @@ pub(super) fn try_files(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Resul
     Ok(Some(TryFiles { candidates, last }))
 }
 
-/// All words of a directive that may be repeated.
+/// All words of a directive that may be repeated, or those of its row's default.
 fn words(scope: &Scope<'_, '_>, name: &str) -> Vec<Box<str>> {
-    scope.list(name).iter().flat_map(|entry| entry.node.args()).map(|word| shown(word).into()).collect()
+    let entries = scope.list(name);
+    if entries.is_empty() {
+        return default_words(name).into_iter().map(Into::into).collect();
+    }
+    entries.iter().flat_map(|entry| entry.node.args()).map(|word| shown(word).into()).collect()
+}
+
+/// Content types of a list; `text/html` is always one.
+fn types_of(scope: &Scope<'_, '_>, name: &str) -> (Vec<Box<str>>, bool) {
+    let mut types = words(scope, name);
+    if !types.iter().any(|kind| &**kind == "text/html") {
+        types.push("text/html".into());
+    }
+    let all = types.iter().any(|kind| &**kind == "*");
+    (types, all)
 }
 
 /// `charset NAME | off | $VARIABLE`, and the types it is told for.
@@ -241,23 +253,16 @@ fn charset(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<Arc<
     if node.arg(0) == b"off" {
         return Ok(None);
     }
-    let mut types = words(scope, "charset_types");
-    if types.is_empty() {
-        types.extend(CHARSET_TYPES.map(Into::into));
-    }
-    types.push("text/html".into());
-    let all_types = types.iter().any(|kind| &**kind == "*");
+    let (types, all_types) = types_of(scope, "charset_types");
     let name = complex::compile(node.arg(0), &mut compiler.namespace, &node.place)?;
     Ok(Some(Arc::new(Charset { name, types, all_types })))
 }
 
 fn gzip(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<Arc<Gzip>>, Fault> {
-    if !scope.flag("gzip", false) {
+    if !scope.flag("gzip") {
         return Ok(None);
     }
-    let mut types = words(scope, "gzip_types");
-    let all_types = types.iter().any(|kind| &**kind == "*");
-    types.push("text/html".into());
+    let (types, all_types) = types_of(scope, "gzip_types");
     let mut disable = Vec::new();
     for Entry { node, .. } in scope.list("gzip_disable") {
         for word in node.args() {
@@ -269,7 +274,7 @@ fn gzip(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<Arc<Gzi
             disable.push(complex::regex(pattern, true, &mut compiler.namespace, &node.place)?);
         }
     }
-    let comp_level = scope.number("gzip_comp_level").unwrap_or(1);
+    let comp_level = scope.quantity("gzip_comp_level");
     if !(1..=9).contains(&comp_level)
         && let Some(entry) = scope.entry("gzip_comp_level")
     {
@@ -283,11 +288,11 @@ fn gzip(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<Arc<Gzi
     Ok(Some(Arc::new(Gzip {
         types,
         all_types,
-        min_length: scope.number("gzip_min_length").unwrap_or(20),
+        min_length: scope.quantity("gzip_min_length"),
         comp_level: comp_level as u32,
         http_version_10,
-        vary: scope.flag("gzip_vary", false),
-        proxied: words(scope, "gzip_proxied"),
+        vary: scope.flag("gzip_vary"),
+        proxied: words(scope, "gzip_proxied").into_iter().filter(|when| &**when != "off").collect(),
         disable,
     })))
 }

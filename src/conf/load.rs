@@ -282,8 +282,7 @@ fn http(level: &Level<'_>, compiler: &mut Compiler) -> Result<Vec<server::Compil
     backend::prepare(level, compiler)?;
     compiler.uses_module = server::uses_module(level);
     compiler.zone = zone::compile(&scope, &end, compiler)?;
-    let drain = |name: &str, usual| scope.number(name).unwrap_or(usual);
-    compiler.drain = (drain("push_stream_drain_time", 1000), drain("push_stream_drain_delay", 0));
+    compiler.drain = (scope.quantity("push_stream_drain_time"), scope.quantity("push_stream_drain_delay"));
     let mut servers = Vec::new();
     for level in level.blocks_named("server") {
         servers.push(server::compile(&Scope { level, outer: Some(&scope) }, &end, compiler)?);

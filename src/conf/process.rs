@@ -18,9 +18,9 @@ pub(super) fn compile(
     http: Option<&Level<'_>>,
     compiler: &mut Compiler,
 ) -> Result<Process, Fault> {
-    let connections = events.and_then(|events| events.number("worker_connections")).unwrap_or(512);
+    let connections = events.map_or(0, |events| events.quantity("worker_connections"));
     Ok(Process {
-        daemon: main.flag("daemon", true),
+        daemon: main.flag("daemon"),
         pid: pid(main, compiler),
         user: user(main, compiler)?,
         worker_processes: worker_processes(main)?,
@@ -32,7 +32,7 @@ pub(super) fn compile(
 }
 
 fn pid(main: &Scope<'_, '_>, compiler: &Compiler) -> PathBuf {
-    compiler.in_prefix(main.text("pid").unwrap_or(b"logs/nginx.pid"))
+    compiler.in_prefix(main.text("pid").unwrap_or_default())
 }
 
 /// There is one log for all: where main names none, that of `http`, as distributions have it.

@@ -27,15 +27,17 @@ pub(super) fn compile(
     checked: Option<&Place>,
     compiler: &mut Compiler,
 ) -> Result<Push, Fault> {
+    // Values of 0.3.x have a default there alone.
     let old = compiler.is_03();
+    let of_03 = |name: &'static str| (old || scope.entry(name).is_some()).then_some(name);
     let subscriber = matches!(handler, Handler::Subscriber(_));
     let mut push = Push {
         channels_path: channels_path(scope, subscriber, compiler),
-        store_messages: scope.flag("push_stream_store_messages", false),
-        channel_info_on_publish: scope.flag("push_stream_channel_info_on_publish", true),
-        authorized_channels_only: scope.flag("push_stream_authorized_channels_only", false),
+        store_messages: scope.flag("push_stream_store_messages"),
+        channel_info_on_publish: scope.flag("push_stream_channel_info_on_publish"),
+        authorized_channels_only: scope.flag("push_stream_authorized_channels_only"),
         header_template: Arc::from(scope.text("push_stream_header_template").unwrap_or_default()),
-        message_template: Arc::from(scope.text("push_stream_message_template").unwrap_or(b"~text~")),
+        message_template: Arc::from(scope.text("push_stream_message_template").unwrap_or_default()),
         footer_template: Arc::from(scope.text("push_stream_footer_template").unwrap_or_default()),
         wildcard_channel_max_qtd: scope
             .number("push_stream_wildcard_channel_max_qtd")
@@ -46,24 +48,21 @@ pub(super) fn compile(
         longpolling_connection_ttl: scope
             .number("push_stream_longpolling_connection_ttl")
             .or_else(|| scope.number("push_stream_subscriber_connection_ttl")),
-        websocket_allow_publish: scope.flag("push_stream_websocket_allow_publish", false),
-        websocket_deflate: scope.flag("push_stream_websocket_deflate", false),
-        websocket_max_message_size: scope.number("push_stream_websocket_max_message_size").unwrap_or(1 << 20),
+        websocket_allow_publish: scope.flag("push_stream_websocket_allow_publish"),
+        websocket_deflate: scope.flag("push_stream_websocket_deflate"),
+        websocket_max_message_size: scope.quantity("push_stream_websocket_max_message_size"),
         last_received_message_time: scope.complex("push_stream_last_received_message_time").cloned(),
         last_received_message_tag: scope.complex("push_stream_last_received_message_tag").cloned(),
         last_event_id: scope.complex("push_stream_last_event_id").cloned(),
         user_agent: scope.complex("push_stream_user_agent").cloned(),
         paddings: Arc::default(),
         allowed_origins: scope.complex("push_stream_allowed_origins").cloned(),
-        allow_connections_to_events_channel: scope.flag("push_stream_allow_connections_to_events_channel", false),
-        eventsource_support: scope.flag("push_stream_eventsource_support", false),
-        content_type: scope
-            .text("push_stream_content_type")
-            .or(old.then_some(b"text/plain"))
+        allow_connections_to_events_channel: scope.flag("push_stream_allow_connections_to_events_channel"),
+        eventsource_support: scope.flag("push_stream_eventsource_support"),
+        content_type: of_03("push_stream_content_type")
+            .and_then(|name| scope.text(name))
             .map(|kind| shown(kind).into()),
-        keepalive: scope
-            .entry("push_stream_keepalive")
-            .map_or(old.then_some(false), |_| Some(scope.flag("push_stream_keepalive", false))),
+        keepalive: of_03("push_stream_keepalive").map(|name| scope.flag(name)),
     };
     if let Some(place) = checked {
         check(scope, &push, handler, place, compiler)?;

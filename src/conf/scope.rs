@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::compiler::Compiler;
 use super::complex;
-use super::directives::{self, Contents, Effect, Kind};
+use super::directives::{self, Contents, Directive, Effect, Kind};
 use super::error::{Fault, Note, os_error, shown};
 use super::settings::{Handler, LogLevel};
 use super::tree::Node;
@@ -223,18 +223,26 @@ impl<'a, 't> Scope<'a, 't> {
         self.list(name).first()
     }
 
-    pub(super) fn flag(&self, name: &str, default: bool) -> bool {
+    /// A flag, or its row's default.
+    pub(super) fn flag(&self, name: &str) -> bool {
         match self.entry(name).map(|entry| &entry.value) {
             Some(Value::Flag(flag)) => *flag,
-            _ => default,
+            _ => default_word(name) == Some(b"on"),
         }
     }
 
+    /// A number, a time or a size, or its row's default; none where the absence means something of its own.
     pub(super) fn number(&self, name: &str) -> Option<u64> {
-        match self.entry(name)?.value {
-            Value::Number(number) => Some(number),
-            _ => None,
+        match self.entry(name).map(|entry| &entry.value) {
+            Some(Value::Number(number)) => Some(*number),
+            Some(_) => None,
+            None => default_number(name),
         }
+    }
+
+    /// The same of a row that has a default.
+    pub(super) fn quantity(&self, name: &str) -> u64 {
+        self.number(name).unwrap_or_default()
     }
 
     pub(super) fn complex(&self, name: &str) -> Option<&'a Complex> {
@@ -244,10 +252,12 @@ impl<'a, 't> Scope<'a, 't> {
         }
     }
 
+    /// A text, or its row's default.
     pub(super) fn text(&self, name: &str) -> Option<&'a [u8]> {
-        match &self.entry(name)?.value {
-            Value::Text(text) => Some(text),
-            _ => None,
+        match self.entry(name).map(|entry| &entry.value) {
+            Some(Value::Text(text)) => Some(text),
+            Some(_) => None,
+            None => default_word(name),
         }
     }
 
@@ -259,9 +269,43 @@ impl<'a, 't> Scope<'a, 't> {
         self.outer.and_then(Scope::server)
     }
 
-    /// First word of the innermost directive of this name.
+    /// First word of the innermost directive of this name, or of its row's default.
     pub(super) fn word(&self, name: &str) -> Option<&'a [u8]> {
-        self.entry(name).map(|entry| entry.node.arg(0))
+        self.entry(name).map(|entry| entry.node.arg(0)).or_else(|| default_word(name))
+    }
+}
+
+/// The row of a present name.
+fn row_of(name: &str) -> Option<&'static Directive> {
+    let row = directives::named(name).find(|row| row.meaning == name && row.kind != Kind::Silent);
+    debug_assert!(row.is_some(), "{name} is no directive");
+    row
+}
+
+/// The words of a row's default.
+pub(super) fn default_words(name: &str) -> Vec<&'static str> {
+    row_of(name).and_then(Directive::default_words).unwrap_or_default()
+}
+
+/// The first of them.
+pub(super) fn default_word(name: &str) -> Option<&'static [u8]> {
+    default_words(name).first().map(|word| word.as_bytes())
+}
+
+/// A row's default as a number.
+pub(super) fn default_number(name: &str) -> Option<u64> {
+    measure(row_of(name)?.kind, default_word(name)?)
+}
+
+/// A number, time or size as the table says it is read.
+fn measure(kind: Kind, word: &[u8]) -> Option<u64> {
+    match kind {
+        Kind::Number => units::number(word),
+        Kind::Seconds => units::seconds(word),
+        Kind::Milliseconds => units::milliseconds(word),
+        Kind::Size => units::size(word),
+        Kind::Offset => units::offset(word),
+        _ => None,
     }
 }
 
@@ -283,16 +327,14 @@ fn is_default(node: &Node) -> bool {
 /// Reads the single word of a directive.
 fn read(node: &Node, kind: Kind, compiler: &mut Compiler) -> Result<Value, Fault> {
     let word = node.arg(0);
-    let number = |value: Option<u64>| value.map(Value::Number).ok_or_else(|| invalid_value(node));
     match kind {
         Kind::Flag => flag(node).map(Value::Flag),
-        Kind::Number => units::number(word)
+        Kind::Number => measure(kind, word)
             .map(Value::Number)
             .ok_or_else(|| Fault::emerg(format_args!("\"{}\" directive invalid number", node.name()), &node.place)),
-        Kind::Seconds => number(units::seconds(word)),
-        Kind::Milliseconds => number(units::milliseconds(word)),
-        Kind::Size => number(units::size(word)),
-        Kind::Offset => number(units::offset(word)),
+        Kind::Seconds | Kind::Milliseconds | Kind::Size | Kind::Offset => {
+            measure(kind, word).map(Value::Number).ok_or_else(|| invalid_value(node))
+        }
         Kind::Text => Ok(Value::Text(word.to_vec())),
         Kind::Complex => complex::compile(word, &mut compiler.namespace, &node.place).map(Value::Complex),
         _ if node.name() == "push_stream_header_template_file" => header_file(node).map(Value::Text),

@@ -46,11 +46,11 @@ pub(super) fn compile(scope: &Scope<'_, '_>, end: &Place, compiler: &mut Compile
         locations: within.locations,
         named: within.named,
         tls,
-        client_header_timeout: scope.number("client_header_timeout").unwrap_or(60_000),
+        client_header_timeout: scope.quantity("client_header_timeout"),
         large_client_header_buffers: header_buffers(scope)?,
-        merge_slashes: scope.flag("merge_slashes", true),
-        underscores_in_headers: scope.flag("underscores_in_headers", false),
-        ignore_invalid_headers: scope.flag("ignore_invalid_headers", true),
+        merge_slashes: scope.flag("merge_slashes"),
+        underscores_in_headers: scope.flag("underscores_in_headers"),
+        ignore_invalid_headers: scope.flag("ignore_invalid_headers"),
         origin: scope.level.node.map(|node| node.place.to_string()).unwrap_or_default().into(),
         pushes: uses_module(scope.level),
         foreign: site::of_server(scope.level, scope, compiler).map(Into::into),
@@ -83,7 +83,7 @@ fn listens(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Vec<Listen>
     if entries.is_empty() {
         listens.extend(scope.level.node.map(Listen::default_of));
     }
-    if scope.flag("ssl", false)
+    if scope.flag("ssl")
         && let Some(entry) = scope.entry("ssl")
     {
         let text = "the \"ssl\" directive is deprecated, use the \"listen ... ssl\" directive instead";
@@ -92,7 +92,7 @@ fn listens(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Vec<Listen>
             listen.ssl = true;
         }
     }
-    if scope.flag("http2", false) {
+    if scope.flag("http2") {
         for listen in &mut listens {
             listen.http2 = true;
         }

@@ -47,8 +47,8 @@ pub(super) fn compile(
         ciphers: scope.text("ssl_ciphers").map(|ciphers| shown(ciphers).into_owned()),
         client_certificate: scope.entry("ssl_client_certificate").map(|entry| compiler.in_directory(entry.node.arg(0))),
         verify_client: verify_client(scope)?,
-        session_tickets: scope.flag("ssl_session_tickets", true),
-        session_timeout: scope.number("ssl_session_timeout").unwrap_or(300).saturating_mul(1000),
+        session_tickets: scope.flag("ssl_session_tickets"),
+        session_timeout: scope.quantity("ssl_session_timeout").saturating_mul(1000),
     })))
 }
 

@@ -4,7 +4,7 @@
 
 use super::compiler::Compiler;
 use super::error::{Fault, Note, Place, shown};
-use super::scope::{Entry, Scope};
+use super::scope::{Entry, Scope, default_number, default_word};
 use super::settings::{Line, LogLevel, Zone};
 use super::tree::Node;
 use super::units;
@@ -18,13 +18,14 @@ const OLD_MEMORY: u64 = 32 << 20;
 /// The zone of a configuration that sets nothing.
 pub(super) fn defaults(line: Line) -> Zone {
     let old = line < Line::V040;
+    let text = |name| Box::from(default_word(name).unwrap_or_default());
     Zone {
         memory: OLD_MEMORY,
-        deleted_text: b"Channel deleted"[..].into(),
-        inactivity: 30,
-        ping_text: if old { Box::default() } else { b" "[..].into() },
+        deleted_text: text("push_stream_channel_deleted_message_text"),
+        inactivity: default_number("push_stream_channel_inactivity_time").map_or(0, narrow),
+        ping_text: if old { Box::default() } else { text("push_stream_ping_message_text") },
         timeout_with_body: false,
-        message_ttl: 30 * 60,
+        message_ttl: default_number("push_stream_message_ttl").map_or(0, narrow),
         max_subscribers_per_channel: None,
         max_messages_per_channel: None,
         max_channel_id_length: None,
@@ -88,13 +89,16 @@ pub(super) fn compile(http: &Scope<'_, '_>, end: &Place, compiler: &mut Compiler
     } else if compiler.uses_module && !compiler.is_03() {
         return Err(Fault::module("push_stream_shared_memory_size must be set.", end));
     }
-    let bytes = |name: &str, default: &[u8]| Box::from(http.text(name).unwrap_or(default));
+    let bytes = |name: &str, default: &[u8]| match http.entry(name) {
+        Some(_) => Box::from(http.text(name).unwrap_or_default()),
+        None => Box::from(default),
+    };
     zone.deleted_text = bytes("push_stream_channel_deleted_message_text", &zone.deleted_text);
     zone.ping_text = bytes("push_stream_ping_message_text", &zone.ping_text);
     zone.wildcard_prefix = bytes("push_stream_wildcard_channel_prefix", b"");
     zone.events_channel_id = bytes("push_stream_events_channel_id", b"");
-    zone.unknown_grace = http.number("push_stream_unknown_channel_grace").map_or(0, narrow);
-    zone.timeout_with_body = http.flag("push_stream_timeout_with_body", false);
+    zone.unknown_grace = narrow(http.quantity("push_stream_unknown_channel_grace"));
+    zone.timeout_with_body = http.flag("push_stream_timeout_with_body");
     zone.inactivity = http.number("push_stream_channel_inactivity_time").map_or(zone.inactivity, narrow);
     let checked = Checked { http, end, used: compiler.uses_module };
     zone.message_ttl = checked.number("push_stream_message_ttl")?.unwrap_or(zone.message_ttl);

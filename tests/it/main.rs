@@ -18,6 +18,7 @@ mod bytes;
 mod command_line;
 mod configuration;
 mod configuration_errors;
+mod defaults;
 mod defects;
 mod embed;
 mod ends;

@@ -103,16 +103,16 @@ pub(super) const SHARED_TLS: &[&str] = &[
 ];
 
 /// Tuning of `proxy_pass` that is applied where `auth_request` asks a backend.
-pub(super) const ASKING: &[(&str, Kind)] = &[
-    ("proxy_connect_timeout", Kind::Milliseconds),
-    ("proxy_http_version", Kind::Words),
-    ("proxy_method", Kind::Complex),
-    ("proxy_pass_request_body", Kind::Flag),
-    ("proxy_pass_request_headers", Kind::Flag),
-    ("proxy_read_timeout", Kind::Milliseconds),
-    ("proxy_send_timeout", Kind::Milliseconds),
-    ("proxy_set_body", Kind::Complex),
-    ("proxy_set_header", Kind::List),
+pub(super) const ASKING: &[(&str, Kind, &str)] = &[
+    ("proxy_connect_timeout", Kind::Milliseconds, "60s"),
+    ("proxy_http_version", Kind::Words, "1.0"),
+    ("proxy_method", Kind::Complex, ""),
+    ("proxy_pass_request_body", Kind::Flag, "on"),
+    ("proxy_pass_request_headers", Kind::Flag, "on"),
+    ("proxy_read_timeout", Kind::Milliseconds, "60s"),
+    ("proxy_send_timeout", Kind::Milliseconds, "60s"),
+    ("proxy_set_body", Kind::Complex, ""),
+    ("proxy_set_header", Kind::List, ""),
 ];
 
 /// What only one kind of backend has.

@@ -98,8 +98,8 @@ fn rows() -> Vec<Directive> {
         }
     }
     for row in &mut rows {
-        if let Some((_, kind)) = backends::ASKING.iter().find(|(name, _)| *name == row.name) {
-            (row.kind, row.doc) = (*kind, asking);
+        if let Some((_, kind, default)) = backends::ASKING.iter().find(|(name, ..)| *name == row.name) {
+            (row.kind, row.default, row.doc) = (*kind, *default, asking);
         }
     }
     rows

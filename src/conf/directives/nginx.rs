@@ -52,7 +52,7 @@ pub(super) const BLOCKS: &[Directive] = &[
         "",
         "Servers of a backend that `auth_request` asks.",
     ),
-    row("types", HSL, take(0), Block(Contents::Words), "html, gif, jpg", "Content types by file extension."),
+    row("types", HSL, take(0), Block(Contents::Words), "(html, gif, jpg)", "Content types by file extension."),
     row("map", HTTP, take(2), Block(Contents::Words), "", "A variable that depends on another value."),
     row("geo", HTTP, between(1, 2), Block(Contents::Words), "", "A variable that depends on the client's address."),
     row("split_clients", HTTP, take(2), Block(Contents::Words), "", "A variable for shares of the clients."),
@@ -62,24 +62,24 @@ pub(super) const BLOCKS: &[Directive] = &[
 pub(super) const PROCESS: &[Directive] = &[
     row("daemon", MAIN, take(1), Flag, "on", "Become a daemon."),
     row("pid", MAIN, take(1), Text, "logs/nginx.pid", "File that holds the process id."),
-    row("user", MAIN, between(1, 2), Words, "nobody", "User and group of the workers."),
+    row("user", MAIN, between(1, 2), Words, "(nobody)", "User and group of the workers."),
     row("worker_processes", MAIN, take(1), Words, "1", "Number of workers, or `auto`."),
     row("worker_rlimit_nofile", MAIN, take(1), Number, "", "Most open files."),
-    row("worker_shutdown_timeout", MAIN, take(1), Milliseconds, "none", "Longest graceful stop."),
+    row("worker_shutdown_timeout", MAIN, take(1), Milliseconds, "(none)", "Longest graceful stop."),
     row("worker_connections", EVENTS, take(1), Number, "512", "Most connections of a worker."),
     row(
         "error_log",
         MAIN_HTTP,
         at_least(1),
         List,
-        "logs/error.log error",
+        "(logs/error.log error)",
         "Where errors are logged, and from which level on. One log for all: that of `http` counts where main has none.",
     ),
 ];
 
 /// Servers, sockets, TLS.
 pub(super) const SERVERS: &[Directive] = &[
-    row("listen", SERVER, at_least(1), List, "*:80", "A socket of the server."),
+    row("listen", SERVER, at_least(1), List, "(*:80)", "A socket of the server."),
     row("server_name", SERVER, at_least(1), List, "\"\"", "Names of the server: exact, masks, regular expressions."),
     row("http2", HS, take(1), Flag, "off", "HTTP/2 on all TLS sockets of the server."),
     row("client_header_timeout", HS, take(1), Milliseconds, "60s", "Longest wait for the request head."),
@@ -91,7 +91,7 @@ pub(super) const SERVERS: &[Directive] = &[
     row("ssl_certificate", HS, take(1), List, "", "Certificate chain, PEM."),
     row("ssl_certificate_key", HS, take(1), List, "", "Key of the certificate, PEM."),
     row("ssl_protocols", HS, at_least(1), List, "TLSv1.2 TLSv1.3", "TLS versions; those before 1.2 are left out."),
-    row("ssl_ciphers", HS, take(1), Text, "HIGH:!aNULL:!MD5", "Cipher suites of TLS 1.2."),
+    row("ssl_ciphers", HS, take(1), Text, "(HIGH:!aNULL:!MD5)", "Cipher suites of TLS 1.2."),
     row("ssl_client_certificate", HS, take(1), Text, "", "Authorities that client certificates are checked against."),
     row("ssl_verify_client", HS, take(1), Words, "off", "Whether clients need a certificate."),
     row("ssl_session_tickets", HS, take(1), Flag, "on", "Resumption by tickets."),
@@ -200,7 +200,7 @@ pub(super) const ANSWERS: &[Directive] = &[
 
 /// Logs.
 pub(super) const LOGS: &[Directive] = &[
-    row("log_format", HTTP, at_least(2), List, "combined", "Names a line of the access log."),
+    row("log_format", HTTP, at_least(2), List, "(combined)", "Names a line of the access log."),
     row(
         "access_log",
         Contexts::of(&[ANY, LIMIT_EXCEPT]),

@@ -30,8 +30,11 @@ pub fn markdown() -> String {
     ] {
         section(&mut page, title, rows, false);
     }
-    let asking: Vec<Directive> =
-        super::all().iter().filter(|row| backends::ASKING.iter().any(|(name, _)| *name == row.name)).copied().collect();
+    let asking: Vec<Directive> = super::all()
+        .iter()
+        .filter(|row| backends::ASKING.iter().any(|(name, ..)| *name == row.name))
+        .copied()
+        .collect();
     section(&mut page, "nginx: backends that `auth_request` asks", &asking, false);
     families(&mut page);
     page.push_str("\n`include FILE;` may stand anywhere.\n");

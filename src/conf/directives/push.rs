@@ -15,7 +15,7 @@ pub(super) const ZONE: &[Directive] = &[
         HTTP,
         between(1, 2),
         List,
-        "none (0.3.x: 32m)",
+        "(none; 0.3.x: 32m)",
         "Capacity of the zone in bytes, and optionally its name. Required where the module is used.",
     ),
     row(
@@ -43,7 +43,7 @@ pub(super) const ZONE: &[Directive] = &[
         HTTP,
         take(1),
         Text,
-        "Channel deleted",
+        "\"Channel deleted\"",
         "Text that subscribers get when their channel is deleted and the DELETE has no body.",
     ),
     row(
@@ -55,7 +55,7 @@ pub(super) const ZONE: &[Directive] = &[
         "How long a channel without messages and subscribers is kept.",
     )
     .known(SINCE_035),
-    row("push_stream_ping_message_text", HTTP, take(1), Text, "one space (0.3.x: empty)", "Text of the ping message."),
+    row("push_stream_ping_message_text", HTTP, take(1), Text, "\" \"", "Text of the ping message; in 0.3.x empty."),
     row(
         "push_stream_timeout_with_body",
         HTTP,
@@ -71,7 +71,7 @@ pub(super) const ZONE: &[Directive] = &[
         HTTP,
         take(1),
         Number,
-        "unlimited",
+        "(unlimited)",
         "Most subscribers of a channel at once.",
     ),
     row(
@@ -79,7 +79,7 @@ pub(super) const ZONE: &[Directive] = &[
         HTTP,
         take(1),
         Number,
-        "unlimited",
+        "(unlimited)",
         "Most stored messages of a channel; the oldest give way.",
     ),
     row(
@@ -87,16 +87,16 @@ pub(super) const ZONE: &[Directive] = &[
         HTTP,
         take(1),
         Number,
-        "unlimited",
+        "(unlimited)",
         "Longest channel id in bytes, after decoding.",
     ),
-    row("push_stream_max_number_of_channels", HTTP, take(1), Number, "unlimited", "Most channels alive at once."),
+    row("push_stream_max_number_of_channels", HTTP, take(1), Number, "(unlimited)", "Most channels alive at once."),
     row(
         "push_stream_max_number_of_wildcard_channels",
         HTTP,
         take(1),
         Number,
-        "unlimited",
+        "(unlimited)",
         "Most wildcard channels alive at once.",
     )
     .known(SINCE_04),
@@ -105,7 +105,7 @@ pub(super) const ZONE: &[Directive] = &[
         HTTP,
         take(1),
         Text,
-        "none",
+        "(none)",
         "Channels whose id begins with it are wildcard channels.",
     )
     .known(SINCE_04),
@@ -114,7 +114,7 @@ pub(super) const ZONE: &[Directive] = &[
         HTTP,
         take(1),
         Text,
-        "none",
+        "(none)",
         "Channel on which creation and deletion of channels and subscriptions are announced.",
     )
     .known(SINCE_05),
@@ -164,7 +164,7 @@ pub(super) const LOCATIONS: &[Directive] = &[
         HSLI,
         take(1),
         Complex,
-        "none",
+        "(none)",
         "The channels of the request: `id[.bN]/id[.bN]/...`. Required where a mode is set.",
     )
     .known(SINCE_04),
@@ -179,35 +179,42 @@ pub(super) const LOCATIONS: &[Directive] = &[
     )
     .known(SINCE_035),
     row("push_stream_authorized_channels_only", HSL, take(1), Flag, "off", "Subscribers may not create channels."),
-    row("push_stream_header_template", HSL, take(1), Text, "empty", "Sent before any message."),
+    row("push_stream_header_template", HSL, take(1), Text, "\"\"", "Sent before any message."),
     row(
         "push_stream_header_template_file",
         HSL,
         take(1),
         Words,
-        "none",
+        "(none)",
         "A file that holds the header template; the path is relative to the working directory.",
     )
     .known(SINCE_05)
     .means("push_stream_header_template"),
     row("push_stream_message_template", HSL, take(1), Text, "~text~", "How a message is written."),
-    row("push_stream_footer_template", HSL, take(1), Text, "empty", "Sent before the regular end of a response."),
+    row("push_stream_footer_template", HSL, take(1), Text, "\"\"", "Sent before the regular end of a response."),
     row(
         "push_stream_wildcard_channel_max_qtd",
         HSL,
         take(1),
         Number,
-        "push_stream_max_number_of_wildcard_channels",
+        "(push_stream_max_number_of_wildcard_channels)",
         "Most wildcard channels of one subscription request.",
     )
     .known(SINCE_04),
-    row("push_stream_ping_message_interval", HSL, take(1), Milliseconds, "off", "Time between pings to a subscriber."),
+    row(
+        "push_stream_ping_message_interval",
+        HSL,
+        take(1),
+        Milliseconds,
+        "(off)",
+        "Time between pings to a subscriber.",
+    ),
     row(
         "push_stream_subscriber_connection_ttl",
         HSL,
         take(1),
         Milliseconds,
-        "off",
+        "(off)",
         "Longest life of a subscriber connection.",
     ),
     row(
@@ -215,7 +222,7 @@ pub(super) const LOCATIONS: &[Directive] = &[
         HSL,
         take(1),
         Milliseconds,
-        "push_stream_subscriber_connection_ttl",
+        "(push_stream_subscriber_connection_ttl)",
         "Longest wait of a long-polling request.",
     ),
     row(
@@ -249,7 +256,7 @@ pub(super) const LOCATIONS: &[Directive] = &[
         HSLI,
         take(1),
         Complex,
-        "the If-Modified-Since header",
+        "(the If-Modified-Since header)",
         "Time of the last message the subscriber has.",
     ),
     row(
@@ -257,7 +264,7 @@ pub(super) const LOCATIONS: &[Directive] = &[
         HSLI,
         take(1),
         Complex,
-        "the If-None-Match header",
+        "(the If-None-Match header)",
         "Tag of the last message the subscriber has.",
     ),
     row(
@@ -265,7 +272,7 @@ pub(super) const LOCATIONS: &[Directive] = &[
         HSLI,
         take(1),
         Complex,
-        "the Last-Event-Id header",
+        "(the Last-Event-Id header)",
         "Event id of the last message the subscriber has.",
     )
     .known(SINCE_04),
@@ -274,7 +281,7 @@ pub(super) const LOCATIONS: &[Directive] = &[
         HSL,
         take(1),
         Complex,
-        "the User-Agent header",
+        "(the User-Agent header)",
         "What padding rules are matched against.",
     ),
     row(
@@ -282,7 +289,7 @@ pub(super) const LOCATIONS: &[Directive] = &[
         HSL,
         take(1),
         Text,
-        "none (0.3.x: Android 2 and Safari)",
+        "(none; 0.3.x: Android 2 and Safari)",
         "`REGEX,HEADER_MIN,MESSAGE_MIN[:...]`: least sizes for browsers that buffer.",
     ),
     row(
@@ -290,7 +297,7 @@ pub(super) const LOCATIONS: &[Directive] = &[
         HSL,
         take(1),
         Complex,
-        "none",
+        "(none)",
         "Value of Access-Control-Allow-Origin; none: no CORS headers.",
     ),
     row(
@@ -336,15 +343,22 @@ pub(super) const OLD: &[Directive] = &[
         "Keep connections of publishers and statistics; now nginx's `keepalive_*`.",
     )
     .known(ONLY_03),
-    row("push_stream_broadcast_channel_prefix", HTTP, take(1), Text, "none", "`push_stream_wildcard_channel_prefix`.")
-        .known(ONLY_03)
-        .means("push_stream_wildcard_channel_prefix"),
+    row(
+        "push_stream_broadcast_channel_prefix",
+        HTTP,
+        take(1),
+        Text,
+        "(none)",
+        "`push_stream_wildcard_channel_prefix`.",
+    )
+    .known(ONLY_03)
+    .means("push_stream_wildcard_channel_prefix"),
     row(
         "push_stream_broadcast_channel_max_qtd",
         HSL,
         take(1),
         Number,
-        "push_stream_max_number_of_broadcast_channels",
+        "(push_stream_max_number_of_broadcast_channels)",
         "`push_stream_wildcard_channel_max_qtd`.",
     )
     .known(ONLY_03)
@@ -354,7 +368,7 @@ pub(super) const OLD: &[Directive] = &[
         HTTP,
         take(1),
         Number,
-        "unlimited",
+        "(unlimited)",
         "`push_stream_max_number_of_wildcard_channels`.",
     )
     .known(ONLY_03)
@@ -364,7 +378,7 @@ pub(super) const OLD: &[Directive] = &[
         HTTP,
         take(1),
         Seconds,
-        "30s (0.3.5: 10s)",
+        "(30s; 0.3.5: 10s)",
         "How long a removed object stayed in the trash; now fixed.",
     )
     .known(ONLY_03),
@@ -389,7 +403,7 @@ pub(super) const OLD: &[Directive] = &[
         HTTP,
         take(1),
         Number,
-        "unlimited",
+        "(unlimited)",
         "`push_stream_max_messages_stored_per_channel`.",
     )
     .known(BEFORE_03)
@@ -399,7 +413,7 @@ pub(super) const OLD: &[Directive] = &[
         HSL,
         take(1),
         Milliseconds,
-        "off",
+        "(off)",
         "`push_stream_subscriber_connection_ttl`.",
     )
     .known(BEFORE_03)

@@ -17,7 +17,8 @@ pub struct Directive {
     pub args: Args,
     /// How it applies.
     pub kind: Kind,
-    /// Value where it does not stand, for readers; empty: none.
+    /// The words that say the same as its absence; empty: there are none. In brackets: what its absence means, where no words
+    /// say it.
     pub default: &'static str,
     /// Versions of the module that know the name.
     pub lines: Lines,
@@ -279,6 +280,18 @@ impl Directive {
     pub const fn means(mut self, meaning: &'static str) -> Self {
         self.meaning = meaning;
         self
+    }
+
+    /// The words of the default, if words say it.
+    pub fn default_words(&self) -> Option<Vec<&'static str>> {
+        let words = self.default;
+        if words.is_empty() || words.starts_with('(') {
+            return None;
+        }
+        match words.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"')) {
+            Some(quoted) => Some(vec![quoted]),
+            None => Some(words.split(' ').collect()),
+        }
     }
 
     /// Whether it opens a block.

@@ -29,21 +29,14 @@ impl Budget {
         self.used() > self.limit
     }
 
-    /// Whether messages of that many bytes may be stored. Where full memory refuses, a sixteenth is left for channels, so
-    /// that subscribers of new channels are still served when publishers are not.
-    pub(super) fn admit_messages(&self, bytes: u64, refuse_when_full: bool) -> Result<(), Refusal> {
-        let fits = if refuse_when_full {
-            self.used().saturating_add(bytes) <= self.limit - self.limit / 16
-        } else {
-            self.channels.saturating_add(bytes) <= self.limit
-        };
-        if fits { Ok(()) } else { Err(Refusal::MemoryFull) }
+    /// Whether messages of that many bytes may be stored, at the cost of others.
+    pub(super) fn admit_messages(&self, bytes: u64) -> Result<(), Refusal> {
+        if self.channels.saturating_add(bytes) <= self.limit { Ok(()) } else { Err(Refusal::MemoryFull) }
     }
 
-    /// Whether a channel with an id of that length may be created.
-    pub(super) fn admit_channel(&self, id: usize, refuse_when_full: bool) -> Result<(), Refusal> {
-        let used = if refuse_when_full { self.used() } else { self.channels };
-        if used.saturating_add(channel_cost(id)) <= self.limit { Ok(()) } else { Err(Refusal::MemoryFull) }
+    /// Whether a channel with an id of that length may be created, at the cost of messages.
+    pub(super) fn admit_channel(&self, id: usize) -> Result<(), Refusal> {
+        self.admit_messages(channel_cost(id))
     }
 
     /// Bytes of texts, names and ids alone, given how many messages and channels there are.
@@ -77,23 +70,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusing_budget_keeps_room_for_channels() {
-        let mut budget = Budget::new(16_000);
-        budget.add_messages(15_000);
-        assert_eq!(budget.admit_messages(1, true), Err(Refusal::MemoryFull));
-        assert_eq!(budget.admit_channel(4, true), Ok(()));
-        budget.add_messages(1_000);
-        assert_eq!(budget.admit_channel(4, true), Err(Refusal::MemoryFull));
-    }
-
-    #[test]
-    fn an_evicting_budget_refuses_only_what_could_never_fit() {
+    fn a_budget_refuses_only_what_could_never_fit() {
         let mut budget = Budget::new(16_000);
         budget.add_messages(16_000);
-        assert_eq!(budget.admit_messages(16_000, false), Ok(()));
-        assert_eq!(budget.admit_messages(16_001, false), Err(Refusal::MemoryFull));
+        assert_eq!(budget.admit_messages(16_000), Ok(()));
+        assert_eq!(budget.admit_messages(16_001), Err(Refusal::MemoryFull));
         budget.add_channel(100);
-        assert_eq!(budget.admit_messages(16_000, false), Err(Refusal::MemoryFull));
+        assert_eq!(budget.admit_messages(16_000), Err(Refusal::MemoryFull));
         assert!(budget.is_exceeded());
     }
 }

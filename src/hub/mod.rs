@@ -21,6 +21,8 @@ mod parts;
 mod publisher;
 mod registry;
 mod restore;
+mod room;
+mod shared_memory;
 #[cfg(test)]
 mod simulation;
 mod slab;
@@ -62,6 +64,9 @@ pub struct HubOptions {
     pub deletion_has_time: bool,
     /// Whether full memory refuses messages (the module) or drops the oldest stored ones.
     pub refuse_when_full: bool,
+    /// Bytes that each message template adds to a text: where full memory refuses, each message is taken to be held rendered
+    /// too, as the module holds it. Counts from the start on, whatever a reload says.
+    pub rendered: Box<[usize]>,
     /// Whether what was missed on several channels comes in order of publish, or channel after channel (the module).
     pub merge_replay: bool,
     /// Whether a refused request leaves no channel behind and a repeated id counts against the limit of subscribers
@@ -80,6 +85,7 @@ impl HubOptions {
             first_tag: u32::from(line >= Line::V040 || !strict),
             deletion_has_time: line < Line::V040,
             refuse_when_full: strict,
+            rendered: Box::default(),
             merge_replay: !strict,
             exact_admission: !strict,
             deleted_stay_stored: line >= Line::V05,
@@ -93,6 +99,7 @@ impl Default for HubOptions {
             first_tag: 1,
             deletion_has_time: false,
             refuse_when_full: false,
+            rendered: Box::default(),
             merge_replay: true,
             exact_admission: true,
             deleted_stay_stored: true,

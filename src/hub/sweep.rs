@@ -96,8 +96,9 @@ impl ZoneState {
                 }
                 Stage::IdleChannels if self.destroy_idle(&mut left, now) => Some(Stage::Trash),
                 Stage::Trash => {
-                    self.trash.messages.free(now);
-                    self.trash.channels.free(now);
+                    let mut freed = self.trash.messages.free(now);
+                    freed += self.trash.channels.free(now);
+                    self.let_go(freed);
                     None
                 }
                 _ => {
@@ -116,9 +117,17 @@ impl ZoneState {
     /// Moves deleted channels and their messages to the trash. Like the next two, returns whether all of it is done.
     fn bury_deleted(&mut self, left: &mut usize, now: Now) -> bool {
         while take_one(left) {
+            let kept = self.trash.deleted.first_mut().and_then(|deleted| deleted.kept.pop_oldest());
+            if let Some(message) = kept {
+                let held = self.held_by(&message);
+                self.trash.messages.add(0, held, now);
+                self.garbage.add(message);
+                continue;
+            }
             let Some(deleted) = self.trash.deleted.pop() else { return true };
             self.forget_stored(deleted.stored, now);
-            self.trash.channels.add(1, now);
+            let held = self.held_by_channel(&deleted.id);
+            self.trash.channels.add(1, held, now);
             self.emit(EventKind::ChannelDestroyed, &deleted.id, now);
         }
         false

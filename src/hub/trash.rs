@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use super::backlog::Backlog;
+use super::shared_memory::Taken;
 use crate::model::{ChannelId, Now};
 
 /// Seconds that something stays in the trash at least.
@@ -26,8 +28,10 @@ pub(super) struct Trash {
 /// What is left of a deleted channel until the next pass.
 pub(super) struct DeletedChannel {
     pub(super) id: ChannelId,
-    /// Messages it had stored; they stay in the zone's count until the pass.
+    /// Messages it had stored that stay in the zone's count until the pass.
     pub(super) stored: usize,
+    /// Its messages, where they are taken to hold memory until they leave the trash.
+    pub(super) kept: Backlog,
 }
 
 /// A queue in batches, so that no push moves what is in it.
@@ -44,6 +48,10 @@ impl DeletedChannels {
             Some(batch) if batch.len() < BATCH => batch.push_back(channel),
             _ => self.batches.push_back(VecDeque::from([channel])),
         }
+    }
+
+    pub(super) fn first_mut(&mut self) -> Option<&mut DeletedChannel> {
+        self.batches.front_mut()?.front_mut()
     }
 
     pub(super) fn pop(&mut self) -> Option<DeletedChannel> {
@@ -66,34 +74,40 @@ impl DeletedChannels {
     }
 }
 
-/// Counts by the second they came in.
+/// Counts by the second they came in, and the memory that is taken to be held so long.
 #[derive(Default)]
 pub(super) struct Heap {
-    by_second: VecDeque<(u32, u64)>,
+    by_second: VecDeque<(u32, u64, Taken)>,
     total: u64,
 }
 
 impl Heap {
-    pub(super) fn add(&mut self, count: usize, now: Now) {
-        if count == 0 {
+    pub(super) fn add(&mut self, count: usize, held: Taken, now: Now) {
+        if count == 0 && held == Taken::default() {
             return;
         }
         self.total += count as u64;
         match self.by_second.back_mut() {
-            Some((second, sum)) if *second == now.secs() => *sum += count as u64,
-            _ => self.by_second.push_back((now.secs(), count as u64)),
+            Some((second, sum, sum_held)) if *second == now.secs() => {
+                *sum += count as u64;
+                *sum_held += held;
+            }
+            _ => self.by_second.push_back((now.secs(), count as u64, held)),
         }
     }
 
-    /// Forgets what has been in it for more than the grace.
-    pub(super) fn free(&mut self, now: Now) {
-        while let Some(&(second, count)) = self.by_second.front() {
+    /// Forgets what has been in it for more than the grace; the memory it held.
+    pub(super) fn free(&mut self, now: Now) -> Taken {
+        let mut freed = Taken::default();
+        while let Some(&(second, count, held)) = self.by_second.front() {
             if second.saturating_add(GRACE) >= now.secs() {
-                return;
+                break;
             }
             self.total -= count;
+            freed += held;
             self.by_second.pop_front();
         }
+        freed
     }
 
     pub(super) fn total(&self) -> u64 {
@@ -108,10 +122,11 @@ mod tests {
     #[test]
     fn things_stay_for_more_than_ten_seconds() {
         let mut heap = Heap::default();
-        heap.add(2, Now(1_000));
-        heap.add(1, Now(1_900));
-        heap.add(5, Now(3_000));
-        heap.add(0, Now(9_000));
+        let none = Taken::default();
+        heap.add(2, none, Now(1_000));
+        heap.add(1, none, Now(1_900));
+        heap.add(5, none, Now(3_000));
+        heap.add(0, none, Now(9_000));
         heap.free(Now(11_999));
         assert_eq!(heap.total(), 8);
         heap.free(Now(12_000));
@@ -124,7 +139,7 @@ mod tests {
     fn deleted_channels_come_out_in_order() {
         let mut queue = DeletedChannels::default();
         for stored in 0..3000 {
-            queue.push(DeletedChannel { id: "a".into(), stored });
+            queue.push(DeletedChannel { id: "a".into(), stored, kept: Backlog::default() });
         }
         assert_eq!((queue.len(), queue.iter().count()), (3000, 3000));
         for stored in 0..3000 {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::HubOptions;
-use super::backlog::{Backlog, message_cost};
+use super::backlog::Backlog;
 use super::budget::Budget;
 use super::channel::Channel;
 use super::clock::Clock;
@@ -18,6 +18,7 @@ use super::journal::Journal;
 use super::notes::Notes;
 use super::registry::Registry;
 use super::restore::Restore;
+use super::shared_memory::{SharedMemory, Taken};
 use super::slab::Slot;
 use super::sweep::{BATCH, Janitor, take_one};
 use super::trash::{DeletedChannel, Trash};
@@ -32,6 +33,8 @@ pub(super) struct ZoneState {
     pub(super) registry: Registry,
     pub(super) due: DueIndex,
     pub(super) budget: Budget,
+    /// Memory as the module counts it, where full memory refuses.
+    pub(super) shared: Option<SharedMemory>,
     pub(super) clock: Clock,
     pub(super) counters: Counters,
     pub(super) trash: Trash,
@@ -76,6 +79,10 @@ pub(super) struct Garbage {
 }
 
 impl Garbage {
+    pub(super) fn add(&mut self, message: Arc<Message>) {
+        self.messages.push(message);
+    }
+
     /// Messages in it, about: what it takes to free it.
     pub(super) fn len(&self) -> usize {
         self.messages.len() + self.channels.iter().map(|channel| channel.backlog.len()).sum::<usize>()
@@ -88,6 +95,7 @@ impl ZoneState {
         let now = clock.tick(wall);
         let mut state = Self {
             budget: Budget::new(settings.memory),
+            shared: options.refuse_when_full.then(|| SharedMemory::new(settings.memory, &options.rendered)),
             settings,
             options,
             registry: Registry::new(),
@@ -152,7 +160,7 @@ impl ZoneState {
         if cap.is_some_and(|cap| *self.counters.of_kind(wildcard) >= cap) {
             return Err(Refusal::TooManyChannels);
         }
-        self.budget.admit_channel(id.as_bytes().len(), self.options.refuse_when_full)?;
+        self.admit_channel_memory(id)?;
         Ok(self.create(id, now))
     }
 
@@ -163,6 +171,7 @@ impl ZoneState {
         let key = self.registry.next_key();
         *self.counters.of_kind(wildcard) += 1;
         self.budget.add_channel(id.as_bytes().len());
+        self.hold_channel(id);
         let slot = self.registry.insert(Channel::new(id.clone(), key, wildcard, expires));
         if let Some(channel) = self.registry.get_mut(slot) {
             channel.skipped = self.journal.skipped(now);
@@ -215,7 +224,9 @@ impl ZoneState {
         if draft.store {
             self.store(slot, Arc::clone(&message));
         } else {
-            self.trash.messages.add(1, now);
+            let held = self.held_by(&message);
+            self.hold(held);
+            self.trash.messages.add(1, held, now);
         }
         let Some(channel) = self.registry.get(slot) else { return };
         if channel.subscriptions.total() > 0 {
@@ -229,6 +240,8 @@ impl ZoneState {
 
     /// Stores a message as the channel's newest one. [`ZoneState::trim`] must follow, which files the channel too.
     pub(super) fn store(&mut self, slot: Slot, message: Arc<Message>) {
+        let held = self.held_by(&message);
+        self.hold(held);
         let Some(channel) = self.registry.get_mut(slot) else { return };
         let before = channel.backlog.bytes();
         channel.backlog.push(message);
@@ -268,7 +281,9 @@ impl ZoneState {
         let Some(channel) = self.registry.get_mut(slot) else { return };
         let before = channel.backlog.bytes();
         let mut dropped = 0;
+        let mut held = Taken::default();
         while let Some(message) = next(&mut channel.backlog) {
+            held += SharedMemory::held_by(self.shared.as_ref(), &message);
             self.garbage.messages.push(message);
             dropped += 1;
         }
@@ -277,7 +292,7 @@ impl ZoneState {
         if !channel.for_events {
             self.counters.stored = self.counters.stored.saturating_sub(dropped as u64);
         }
-        self.trash.messages.add(dropped, now);
+        self.trash.messages.add(dropped, held, now);
         self.due.file(slot, channel);
     }
 
@@ -306,35 +321,17 @@ impl ZoneState {
         false
     }
 
-    /// Whether that many messages of a draft may be stored.
-    pub(super) fn admit_copies(&self, draft: &Draft, copies: usize) -> Result<(), Refusal> {
-        match copies_cost(draft, copies) {
-            0 => Ok(()),
-            bytes => self.budget.admit_messages(bytes, self.options.refuse_when_full),
-        }
-    }
-
-    /// Keeps memory for that many messages that were admitted and come later.
-    pub(super) fn reserve_copies(&mut self, draft: &Draft, copies: usize) {
-        self.budget.add_messages(copies_cost(draft, copies));
-    }
-
-    /// Gives back what was kept for messages that come now.
-    pub(super) fn unreserve_copies(&mut self, draft: &Draft, copies: usize) {
-        self.budget.remove_messages(copies_cost(draft, copies));
-    }
-
     /// Lets go of a channel that the janitor found idle.
     pub(super) fn destroy(&mut self, slot: Slot, now: Now) {
         let Some(channel) = self.take_out(slot) else { return };
-        self.trash.channels.add(1, now);
+        self.trash.channels.add(1, self.held_by_channel(&channel.id), now);
         self.emit(EventKind::ChannelDestroyed, &channel.id, now);
         self.garbage.channels.push(channel);
     }
 
     /// Deletes a channel: its subscribers are told and are subscribers no more.
     pub(super) fn delete_channel(&mut self, slot: Slot, text: &[u8], now: Now) {
-        let Some(channel) = self.take_out(slot) else { return };
+        let Some(mut channel) = self.take_out(slot) else { return };
         let subscriptions = channel.subscriptions.total();
         if subscriptions > 0 {
             let mut message = Message::pseudo(Message::DELETED, text);
@@ -350,7 +347,8 @@ impl ZoneState {
         let stored = channel.backlog.len();
         let waits = if self.options.deleted_stay_stored { stored } else { 0 };
         self.forget_stored(stored - waits, now);
-        self.trash.deleted.push(DeletedChannel { id: channel.id.clone(), stored: waits });
+        let kept = if self.shared.is_some() { std::mem::take(&mut channel.backlog) } else { Backlog::default() };
+        self.trash.deleted.push(DeletedChannel { id: channel.id.clone(), stored: waits, kept });
         if subscriptions > 0 && self.events.is_some() {
             self.untold.push_back((channel.id.clone(), subscriptions));
         }
@@ -366,19 +364,14 @@ impl ZoneState {
     /// Counts messages that are stored no longer as trash.
     pub(super) fn forget_stored(&mut self, count: usize, now: Now) {
         self.counters.stored = self.counters.stored.saturating_sub(count as u64);
-        self.trash.messages.add(count, now);
+        self.trash.messages.add(count, Taken::default(), now);
     }
 
     /// Undoes a creation, unless the channel is used meanwhile.
     pub(super) fn undo_create(&mut self, slot: Slot) {
         if self.registry.get(slot).is_some_and(|channel| channel.is_idle() && channel.published == 0) {
-            self.take_out(slot);
+            let held = self.take_out(slot).map(|channel| self.held_by_channel(&channel.id));
+            self.let_go(held.unwrap_or_default());
         }
     }
-}
-
-/// What storing that many messages of a draft takes; nothing if they are not to be stored.
-fn copies_cost(draft: &Draft, copies: usize) -> u64 {
-    let one = if draft.store { message_cost(draft.text.len(), draft.event.as_deref()) } else { 0 };
-    one.saturating_mul(copies as u64)
 }

@@ -20,6 +20,7 @@ mod origin;
 mod process;
 mod proxy_protocol;
 mod reload;
+mod rendered;
 mod service;
 mod signals;
 mod state;

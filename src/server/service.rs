@@ -20,6 +20,7 @@ use super::log_paths::{log_paths, make_logs};
 use super::now;
 use super::origin::Origin;
 use super::process::{self, PidFile};
+use super::rendered::rendered;
 use super::signals::{Held, Signals, Wish};
 use super::state;
 use super::status::Desk;
@@ -289,8 +290,12 @@ fn shared(settings: &Settings, workers: usize) -> Shared {
     );
     // The module begins anew in the second its last process ended in; a client of that one misses what the new one says.
     let floor = settings.compat.strict.then(Stamp::default);
+    let mut options = HubOptions::of(settings.compat);
+    if settings.compat.strict {
+        options.rendered = rendered(settings);
+    }
     Shared {
-        hub: Arc::new(Hub::new(settings.zone.clone(), HubOptions::of(settings.compat), workers, now(), floor)),
+        hub: Arc::new(Hub::new(settings.zone.clone(), options, workers, now(), floor)),
         views: Arc::default(),
         limiter: Arc::default(),
         tally: Arc::new(Tally::default()),

@@ -161,9 +161,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(text: Vec<u8>) {
-            let _ = compile(&text, &mut Namespace::default(), &place());
-            let _ = regex(&text, true, &mut Namespace::default(), &place());
+        fn text_and_variables_come_out_as_they_were_put_in(pieces in prop::collection::vec(("[a-z/ %]{1,4}", "[a-z]{1,4}"), 0..4)) {
+            let (mut written, mut parts) = (String::new(), Vec::new());
+            for (between, name) in pieces {
+                written = format!("{written}{between}${{arg_{name}}}");
+                parts.extend([text(&between), Part::Variable(Variable::Arg(name.into()))]);
+            }
+            prop_assert_eq!(compiled(&written), Ok(parts));
+        }
+
+        #[test]
+        fn bytes_without_a_variable_are_themselves(mut bytes: Vec<u8>) {
+            bytes.retain(|byte| *byte != b'$');
+            let parts = compile(&bytes, &mut Namespace::default(), &place()).unwrap().parts;
+            let expected: Vec<_> = if bytes.is_empty() { vec![] } else { vec![Part::Text(bytes.into())] };
+            prop_assert_eq!(parts, expected);
+        }
+
+        #[test]
+        fn a_pattern_that_is_refused_is_named(bytes in "\\PC{0,8}[(\\[*]\\PC{0,8}") {
+            if let Err(fault) = regex(bytes.as_bytes(), true, &mut Namespace::default(), &place()) {
+                prop_assert!(fault.notes[0].text.starts_with("pcre2_compile() failed: "), "{}", fault.notes[0].text);
+                prop_assert!(fault.notes[0].text.contains(&format!("in \"{bytes}\"")), "{}", fault.notes[0].text);
+            }
         }
     }
 }

@@ -129,10 +129,30 @@ mod tests {
         std::fs::remove_dir_all(&directory).unwrap();
     }
 
+    /// A piece of a pattern and something it stands for.
+    fn piece() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+        prop_oneof![
+            "[a-z.]{1,3}".prop_map(|text| (text.clone().into_bytes(), text.into_bytes())),
+            any::<u8>().prop_map(|byte| (b"?".to_vec(), vec![byte])),
+            prop::collection::vec(any::<u8>(), 0..5).prop_map(|some| (b"*".to_vec(), some)),
+            (b'b'..=b'y').prop_map(|byte| (vec![b'[', byte - 1, b'-', byte + 1, b']'], vec![byte])),
+            (b'A'..=b'Z').prop_map(|byte| (b"[!a-z]".to_vec(), vec![byte])),
+            prop::sample::select(&b"*?[\\"[..]).prop_map(|byte| (vec![b'\\', byte], vec![byte])),
+        ]
+    }
+
     proptest! {
         #[test]
-        fn no_pattern_panics(pattern: Vec<u8>, name: Vec<u8>) {
-            let _ = fits(&pattern, &name);
+        fn a_name_made_by_a_pattern_fits_it(pieces in prop::collection::vec(piece(), 0..6)) {
+            let (pattern, name): (Vec<_>, Vec<_>) = pieces.into_iter().unzip();
+            prop_assert!(fits(&pattern.concat(), &name.concat()));
+        }
+
+        #[test]
+        fn a_pattern_without_signs_fits_itself_alone(mut pattern: Vec<u8>, name: Vec<u8>) {
+            pattern.retain(|byte| !b"*?[\\".contains(byte));
+            prop_assert!(fits(&pattern, &pattern));
+            prop_assert_eq!(fits(&pattern, &name), pattern == name);
         }
     }
 }

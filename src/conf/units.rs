@@ -134,8 +134,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_a_unit_panic(text: Vec<u8>) {
-            let _ = (number(&text), size(&text), offset(&text), seconds(&text), milliseconds(&text));
+        fn a_number_is_its_digits_and_nothing_else_is_one(text in prop_oneof!["[0-9]{0,22}", "[0-9]{0,4}\\PC{0,2}[0-9]{0,4}"]) {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            let expected = text.parse::<u64>().ok().filter(|value| digits && *value <= LARGEST);
+            prop_assert_eq!(number(text.as_bytes()), expected);
+        }
+
+        #[test]
+        fn what_is_written_in_units_is_their_sum(
+            days in 0..9999u64, hours in 0..9999u64, minutes in 0..9999u64, rest in 0..9999u64, space in " {0,2}",
+        ) {
+            let text = format!("{days}d{space}{hours}h{space}{minutes}m{space}{rest}s");
+            let sum = days * DAY + hours * HOUR + minutes * MINUTE + rest;
+            prop_assert_eq!((seconds(text.as_bytes()), milliseconds(text.as_bytes())), (Some(sum), Some(sum * 1000)));
+            for (unit, scale) in [("k", 1 << 10), ("M", 1 << 20)] {
+                let text = format!("{days}{unit}");
+                prop_assert_eq!((size(text.as_bytes()), offset(text.as_bytes())), (Some(days * scale), Some(days * scale)));
+            }
+        }
+
+        #[test]
+        fn no_bytes_are_more_than_nginx_can_hold(text: Vec<u8>) {
+            let all = [number(&text), size(&text), offset(&text), seconds(&text), milliseconds(&text)];
+            prop_assert!(all.into_iter().flatten().all(|value| value <= LARGEST), "{:?}", all);
         }
     }
 }

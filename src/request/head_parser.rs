@@ -370,12 +370,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = told(parse(&bytes, &LIMITS));
-            let mut text = b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec();
-            text.extend(&bytes);
-            if let Ok(Some((head, _))) = parse(&text, &LIMITS) {
-                let _ = body_length(&head);
+        fn a_head_ends_with_a_line_and_is_the_same_whatever_follows(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300), known: bool,
+        ) {
+            let begin: &[u8] = if known { b"GET / HTTP/1.1\r\nHost: a\r\n" } else { b"" };
+            let text = [begin, &bytes, b"\r\n\r\n"].concat();
+            let read = told(parse(&text, &LIMITS));
+            if let Ok(Some((_, _, used))) = read {
+                prop_assert!(text[..used].ends_with(b"\n"));
+                prop_assert_eq!(told(parse(&text[..used], &LIMITS)), read.clone(), "without what follows");
+                prop_assert_eq!(told(parse(&text[..used - 1], &LIMITS)), Ok(None), "without its end");
             }
         }
 

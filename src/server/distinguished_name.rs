@@ -181,9 +181,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = subject(&bytes);
-            let _ = component(&bytes);
+        fn a_certificate_that_is_cut_has_no_subject(cut in any::<prop::sample::Index>(), more in proptest::collection::vec(any::<u8>(), 0..9)) {
+            let name = der(SEQUENCE, &attribute(&[0x55, 4, 3], "a name"));
+            let fields = [der(2, &[1]), der(SEQUENCE, b""), der(SEQUENCE, b""), der(SEQUENCE, b""), name];
+            let certificate = der(SEQUENCE, &der(SEQUENCE, &fields.concat()));
+            prop_assert_eq!(subject(&certificate[..cut.index(certificate.len())]), None);
+            let followed = subject(&[certificate, more].concat());
+            prop_assert_eq!(followed.as_deref(), Some("CN=a name"), "whatever follows it");
         }
     }
 }

@@ -193,9 +193,20 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..80), known in 0u8..3) {
-            let begin = [&b""[..], BEGIN_1, BEGIN_2][usize::from(known)];
-            let _ = read(&[begin, &bytes].concat());
+        fn what_does_not_begin_as_a_header_is_none(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let may_become_one = [BEGIN_1, BEGIN_2].iter().any(|begin| begins(&bytes, begin));
+            prop_assert_eq!(read(&bytes).is_ok(), may_become_one);
+        }
+
+        #[test]
+        fn what_follows_a_header_does_not_change_it(
+            bytes in proptest::collection::vec(any::<u8>(), 0..80), more in proptest::collection::vec(any::<u8>(), 1..9), first: bool,
+        ) {
+            let bytes = [if first { BEGIN_1 } else { BEGIN_2 }, &bytes].concat();
+            let alone = read(&bytes);
+            if alone != Ok(None) {
+                prop_assert_eq!(read(&[bytes, more].concat()).ok(), alone.ok());
+            }
         }
     }
 }

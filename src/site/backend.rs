@@ -343,9 +343,15 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_answer_breaks_the_reader(bytes: Vec<u8>) {
-            let _ = parse(&bytes);
-            let _ = parse(&[b"HTTP/1.1 200 OK\r\n", bytes.as_slice(), b"\r\n\r\n"].concat());
+        fn a_head_ends_with_a_line_and_is_the_same_whatever_follows(bytes: Vec<u8>, known: bool) {
+            let begin: &[u8] = if known { b"HTTP/1.1 200 OK\r\n" } else { b"" };
+            let text = [begin, bytes.as_slice(), b"\r\n\r\n"].concat();
+            if let Ok(Some((answer, length))) = parse(&text) {
+                proptest::prop_assert!(text[..length].ends_with(b"\n") && (100..=999).contains(&answer.status));
+                let alone = parse(&text[..length]).unwrap().unwrap();
+                proptest::prop_assert_eq!((alone.0.status, alone.1), (answer.status, length), "without what follows");
+                proptest::prop_assert!(parse(&text[..length - 1]).unwrap().is_none(), "without its end");
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod compression;
 pub mod context;
 pub(crate) mod engine;
 mod explanation;
+pub(crate) mod feed;
 pub(crate) mod fields;
 pub(crate) mod history;
 pub(crate) mod publish;

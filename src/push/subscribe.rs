@@ -8,12 +8,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::channels;
 use super::compression::Compression;
 use super::context::Context;
 use super::explanation;
+use super::feed::Feed;
 use super::fields as module;
 use super::history::{Compressed, MissedMessages, PollHistory, StreamHistory};
 use super::publish::cache_fields;
@@ -48,20 +47,10 @@ pub(crate) enum Plan {
 pub(crate) struct Stream {
     /// The head.
     pub head: Reply,
-    /// Header template and padding, framed.
-    pub header: Bytes,
-    /// Missed messages.
-    pub history: Option<Box<dyn Source>>,
-    /// How they become bytes of the subscriber.
-    pub manner: Manner,
     /// The head waits for the first message (the module's way where there is no header template; strict only).
     pub held: bool,
-    /// How its messages are rendered.
-    pub view: Arc<View>,
-    /// Where it is registered.
-    pub admission: Admission,
-    /// When it ends or wants a ping.
-    pub ending: Ending,
+    /// What follows it.
+    pub feed: Feed,
 }
 
 /// A long-poll that waits for one message.
@@ -192,7 +181,8 @@ fn stream(
         return whole(headed(Reply::header_only(500), exchange, location));
     };
     let ending = Ending { ttl: location.push.subscriber_connection_ttl, ping: location.push.ping_message_interval };
-    Plan::Stream(Box::new(Stream { head, header, history, manner, held, view, admission, ending }))
+    let feed = Feed { header, history, view, manner, admission, ending };
+    Plan::Stream(Box::new(Stream { head, held, feed }))
 }
 
 fn poll(

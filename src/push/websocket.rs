@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,15 +13,16 @@ use sha1::{Digest, Sha1};
 
 use super::context::Context;
 use super::explanation;
+use super::feed::Feed;
 use super::history::{MissedMessages, StreamHistory};
 use super::publish::cache_fields;
 use super::replay::replay;
 use super::{channels, fields};
 use crate::conf::settings::{Compat, Line, Location, Mode};
-use crate::delivery::{Admission, Connection, Ending, Flush, Source};
+use crate::delivery::{Admission, Connection, Ending, Flush, Manner, Source};
 use crate::hub::{Answer, Ask, AskKind};
 use crate::model::{Draft, Refusal};
-use crate::render::{Decoder, Farewell, Framing, Rules, View, permessage_deflate, websocket_frame};
+use crate::render::{Decoder, Farewell, Framing, Rules, permessage_deflate, websocket_frame};
 use crate::request::reply::Reply;
 use crate::site::exchange::Exchange;
 
@@ -71,16 +71,8 @@ impl Switching {
 pub(crate) struct Opening {
     /// The head.
     pub switching: Switching,
-    /// Header template, framed.
-    pub header: Bytes,
-    /// Missed messages.
-    pub history: Option<Box<dyn Source>>,
-    /// How its messages are rendered.
-    pub view: Arc<View>,
-    /// Where it is registered.
-    pub admission: Admission,
-    /// When it ends or wants a ping.
-    pub ending: Ending,
+    /// What follows it.
+    pub feed: Feed,
     /// What takes the frames of the client.
     pub session: Session,
 }
@@ -151,7 +143,8 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
         line: compat.line,
         strict: compat.strict,
     };
-    Begun::Open(Box::new(Opening { switching, header, history, view, admission, ending, session }))
+    let feed = Feed { header, history, view, manner: Manner::Stream, admission, ending };
+    Begun::Open(Box::new(Opening { switching, feed, session }))
 }
 
 /// The client's key, or why there is no websocket.

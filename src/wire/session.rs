@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::listener_place::ListenerPlace;
 use crate::conf::Settings;
 use crate::conf::settings::Listener;
-use crate::delivery::Activity;
+use crate::delivery::{Activity, Connection};
 use crate::model::Now;
 use crate::push::context::Context;
 use crate::request::peer::Peer;
@@ -43,7 +43,6 @@ struct Late {
     began: Now,
     /// Whether the client has been sent something; one that leaves a waiting long-poll is logged as 499.
     answered: bool,
-    status: u16,
 }
 
 impl Session {
@@ -97,12 +96,13 @@ impl Session {
         (!running).then_some(server.client_header_timeout)
     }
 
-    /// Notes what has to be counted off and logged when the subscription that begins now is over.
-    pub(super) fn begin_subscription(&mut self, exchange: &mut Exchange<'_>, status: u16, answered: bool) {
+    /// Notes what has to be counted off and logged when the subscription that begins now on the connection is over.
+    pub(super) fn begin_subscription(&mut self, exchange: &mut Exchange<'_>, connection: &Connection, answered: bool) {
+        connection.set_send_timeout(exchange.location.core.send_timeout);
         self.holds = std::mem::take(&mut exchange.holds);
         if !exchange.location.core.access_log.is_empty() {
             let lines = open_lines(exchange);
-            self.late = Some(Box::new(Late { lines, began: exchange.now, answered, status }));
+            self.late = Some(Box::new(Late { lines, began: exchange.now, answered }));
         }
     }
 
@@ -111,7 +111,7 @@ impl Session {
         self.holds.clear();
         let Some(late) = self.late.take() else { return };
         let now = context.worker.now();
-        let status = if complete || late.answered { late.status } else { 499 };
+        let status = if complete || late.answered { 200 } else { 499 };
         let request_time = now.0.saturating_sub(late.began.0);
         context.logs.write(&late.lines, &Outcome { status, request_time, now, complete, ..Outcome::default() });
     }

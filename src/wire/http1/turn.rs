@@ -145,24 +145,17 @@ impl<'s> Turn<'_, 's> {
         let location = self.exchange.location;
         let head = stream.head;
         let keep = write_head(&head, self.exchange, location, self.keeps(), &mut Spelled::new(self.out)).keep_alive;
-        self.connection.set_send_timeout(location.core.send_timeout);
         self.push_out();
-        self.connection.push(stream.header);
-        if let Some(history) = stream.history {
-            self.connection.push_source(history);
-        }
+        stream.feed.begin(&self.bench.context.worker, self.connection);
         if stream.held {
             self.connection.hold();
         }
-        let worker = &self.bench.context.worker;
-        worker.subscribe(self.connection, stream.view, stream.manner, stream.admission, &stream.ending);
         self.begin_subscription(true);
         Next::Subscribed { close: !keep }
     }
 
     fn wait(&mut self, wait: Wait) -> Next {
         let location = self.exchange.location;
-        self.connection.set_send_timeout(location.core.send_timeout);
         let view = wait.bodies.view.clone();
         let keep = self.keeps();
         let waiter = Waiter::new(self.bench, self.connection, self.exchange, location, &wait.heads, wait.bodies, keep);
@@ -174,15 +167,10 @@ impl<'s> Turn<'_, 's> {
     }
 
     fn websocket(&mut self, opening: Opening) -> Next {
-        let Opening { switching, header, history, view, admission, ending, session } = opening;
+        let Opening { switching, feed, session } = opening;
         websocket::write_head(&switching, self.out);
         self.push_out();
-        self.connection.push(header);
-        if let Some(history) = history {
-            self.connection.push_source(history);
-        }
-        self.connection.set_send_timeout(self.exchange.location.core.send_timeout);
-        self.bench.context.worker.subscribe(self.connection, view, Manner::Stream, admission, &ending);
+        feed.begin(&self.bench.context.worker, self.connection);
         self.begin_subscription(true);
         Next::WebSocket(Box::new(session))
     }
@@ -203,7 +191,7 @@ impl<'s> Turn<'_, 's> {
 
     /// Sends what the subscription starts with, in one write together with any answer before it.
     fn begin_subscription(&mut self, answered: bool) {
-        self.session.begin_subscription(self.exchange, 200, answered);
+        self.session.begin_subscription(self.exchange, self.connection, answered);
         if !self.out.is_empty() {
             self.push_out();
         }

@@ -216,41 +216,26 @@ fn whole_from(
 fn begin_stream(visit: &mut Visit, exchange: &mut Exchange<'_>, stream: Stream) -> Outcome {
     let location = exchange.location;
     let (head, _) = response::head(&stream.head, exchange, location);
-    let connection = Rc::clone(visit.connection());
-    connection.set_send_timeout(location.core.send_timeout);
-    connection.push(stream.header);
-    if let Some(history) = stream.history {
-        connection.push_source(history);
-    }
-    let worker = &visit.context().worker;
-    worker.subscribe(&connection, stream.view, stream.manner, stream.admission, &stream.ending);
-    visit.session.begin_subscription(exchange, 200, true);
+    stream.feed.begin(&visit.context().worker, visit.connection());
+    visit.begin_subscription(exchange, true);
     Outcome::Stream { head, held: stream.held }
 }
 
 fn begin_wait(visit: &mut Visit, exchange: &mut Exchange<'_>, wait: Wait) -> Outcome {
     let location = exchange.location;
-    let connection = Rc::clone(visit.connection());
-    connection.set_send_timeout(location.core.send_timeout);
     let view = wait.bodies.view.clone();
     let waiter = Waiter::new(exchange, location, &wait.heads, wait.bodies);
     let slot = waiter.slot();
     let manner = Manner::LongPoll(Box::new(waiter));
-    visit.context().worker.subscribe(&connection, view, manner, wait.admission, &wait.ending);
-    visit.session.begin_subscription(exchange, 200, false);
+    visit.context().worker.subscribe(visit.connection(), view, manner, wait.admission, &wait.ending);
+    visit.begin_subscription(exchange, false);
     Outcome::Wait(slot)
 }
 
 fn begin_websocket(visit: &mut Visit, exchange: &mut Exchange<'_>, opening: Opening) -> Outcome {
-    let Opening { switching, header, history, view, admission, ending, session } = opening;
-    let connection = Rc::clone(visit.connection());
-    connection.set_send_timeout(exchange.location.core.send_timeout);
-    connection.push(header);
-    if let Some(history) = history {
-        connection.push_source(history);
-    }
-    visit.context().worker.subscribe(&connection, view, Manner::Stream, admission, &ending);
-    visit.session.begin_subscription(exchange, 200, true);
+    let Opening { switching, feed, session } = opening;
+    feed.begin(&visit.context().worker, visit.connection());
+    visit.begin_subscription(exchange, true);
     Outcome::Tunnel { head: switching_head(&switching, exchange), session: Some(Box::new(session)) }
 }
 

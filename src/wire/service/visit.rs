@@ -8,6 +8,7 @@ use std::rc::Rc;
 use crate::delivery::{Activity, Connection, Stream};
 use crate::push::context::Context;
 use crate::request::peer::Peer;
+use crate::site::exchange::Exchange;
 use crate::wire::listener_place::ListenerPlace;
 use crate::wire::session::Session;
 use crate::wire::workbench::Workbench;
@@ -52,6 +53,11 @@ impl Visit {
     /// The connection whose outbox the answer comes from.
     pub(crate) fn connection(&self) -> &Rc<Connection> {
         &self.connection
+    }
+
+    /// Notes what has to be done when the subscription that begins now is over.
+    pub(super) fn begin_subscription(&mut self, exchange: &mut Exchange<'_>, answered: bool) {
+        self.session.begin_subscription(exchange, &self.connection, answered);
     }
 
     /// The answer has ended as it should.

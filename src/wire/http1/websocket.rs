@@ -35,7 +35,8 @@ pub(super) async fn serve(
     mut socket: Box<websocket::Session>,
 ) {
     let context = &bench.context;
-    let mut open = take(bench, connection, session, &mut socket).await;
+    // What is rare is kept out of what an idle websocket holds.
+    let mut open = session.ahead.is_empty() || Box::pin(take(bench, connection, session, &mut socket)).await;
     while open {
         // Who does not read what it asked for is not read either.
         let listen = connection.waiting() <= UNREAD;
@@ -59,7 +60,7 @@ pub(super) async fn serve(
                     Received::Over => false,
                     Received::Ahead => {
                         Box::pin(catch_up(context)).await;
-                        take(bench, connection, session, &mut socket).await
+                        Box::pin(take(bench, connection, session, &mut socket)).await
                     }
                 };
             }

@@ -63,7 +63,7 @@ pub struct Cli {
     #[arg(short = 'e', long, value_name = "FILE")]
     pub error_log: Option<PathBuf>,
 
-    /// Configuration file, relative to the prefix
+    /// Configuration file: below the prefix, else here
     #[arg(short = 'c', long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 

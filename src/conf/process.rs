@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use nix::unistd::{Group, User};
+
 use super::compiler::Compiler;
 use super::error::{Fault, shown};
 use super::logs;
@@ -72,8 +74,8 @@ fn user(main: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<(String,
     }
     let name = shown(node.arg(0)).into_owned();
     let group = node.args().get(1).map(|group| shown(group).into_owned());
-    let missing = if is_listed("/etc/passwd", &name) {
-        let group = group.as_deref().filter(|group| !is_listed("/etc/group", group));
+    let missing = if matches!(User::from_name(&name), Ok(Some(_))) {
+        let group = group.as_deref().filter(|group| !matches!(Group::from_name(group), Ok(Some(_))));
         group.map(|group| format!("getgrnam(\"{group}\") failed"))
     } else {
         Some(format!("getpwnam(\"{name}\") failed"))
@@ -86,12 +88,6 @@ fn user(main: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<(String,
             Ok(None)
         }
     }
-}
-
-/// Whether `name` begins a line of a file such as /etc/passwd. A file that cannot be read says nothing against a name.
-fn is_listed(file: &str, name: &str) -> bool {
-    std::fs::read_to_string(file)
-        .map_or(true, |text| text.lines().any(|line| line.split(':').next().is_some_and(|first| first == name)))
 }
 
 /// Whether the process has privileges.

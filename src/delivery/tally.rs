@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
+
 /// What happens at all workers; all but the first four are only ever counted up.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -33,7 +35,16 @@ pub struct Tally {
     pub deliveries: AtomicU64,
     /// Connections that ended by a panic below them: mistakes of ours.
     pub panics: AtomicU64,
+    /// Reloads.
+    pub reloads: AtomicU64,
+    /// Ids of the workers' threads.
+    threads: Mutex<Vec<u32>>,
 }
+
+/// No process or thread of Linux has an id as great as this.
+const BEYOND_IDS: u64 = 1 << 22;
+/// Reloads after which the numbers of workers begin anew: they stay below what 32 bits hold.
+const NUMBERED: u64 = 500;
 
 /// What a connection is doing, in the words of `stub_status`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +69,23 @@ impl Activity {
 }
 
 impl Tally {
+    /// Notes which thread worker `index` is.
+    pub fn note_thread(&self, index: usize, thread: u32) {
+        let mut threads = self.threads.lock();
+        let length = threads.len().max(index + 1);
+        threads.resize(length, 0);
+        if let Some(place) = threads.get_mut(index) {
+            *place = thread;
+        }
+    }
+
+    /// What stands for the process id of a worker, which nginx's workers have and ours do not: the id of its thread, and
+    /// after each reload, when nginx's are new ones, another number that no process can have.
+    pub fn worker_number(&self, index: usize) -> u64 {
+        let thread = self.threads.lock().get(index).copied().unwrap_or_else(std::process::id);
+        u64::from(thread) + self.reloads.load(Ordering::Relaxed) % NUMBERED * BEYOND_IDS
+    }
+
     /// Counts a connection that a panic has ended. What it was has been told by whoever hears of panics first.
     pub fn count_panic(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);

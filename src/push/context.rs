@@ -2,7 +2,7 @@
 //!
 //! One per worker thread. The configuration is swapped as a whole; a request keeps the one it began with.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,7 +24,8 @@ pub struct Context {
     /// The worker.
     pub worker: Rc<Worker>,
     settings: RefCell<Arc<Settings>>,
-    started: Instant,
+    /// When the worker, or the configuration in force, began.
+    started: Cell<Instant>,
     view_table: Arc<Mutex<ViewTable>>,
     views: RefCell<HashMap<ViewKey, Arc<View>>>,
     /// Counts of `limit_conn` and `limit_req`.
@@ -52,7 +53,7 @@ impl Context {
         Self {
             worker,
             settings: RefCell::new(settings),
-            started: Instant::now(),
+            started: Cell::new(Instant::now()),
             view_table,
             views: RefCell::default(),
             limiter,
@@ -68,6 +69,7 @@ impl Context {
     /// Puts another configuration in force for all requests that begin from now on.
     pub fn reconfigure(&self, settings: Arc<Settings>) {
         *self.settings.borrow_mut() = settings;
+        self.started.set(Instant::now());
         self.views.borrow_mut().clear();
     }
 
@@ -76,9 +78,9 @@ impl Context {
         self.logs.reopen();
     }
 
-    /// Seconds since the worker began.
+    /// Seconds since the worker began, or since the last reload, with which nginx's workers begin.
     pub fn uptime(&self) -> u64 {
-        self.started.elapsed().as_secs()
+        self.started.get().elapsed().as_secs()
     }
 
     /// How messages of a location are rendered for this request; `padded`: the mode knows padding.

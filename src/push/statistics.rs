@@ -192,7 +192,11 @@ fn summary(context: &Context, exchange: &Exchange<'_>) -> Reply {
         workers: census
             .by_worker
             .iter()
-            .map(|&subscribers| format::Worker { pid: std::process::id(), subscribers, uptime: context.uptime() })
+            .enumerate()
+            .map(|(index, &subscribers)| {
+                let pid = context.worker.tally().worker_number(index);
+                format::Worker { pid, subscribers, uptime: context.uptime() }
+            })
             .collect(),
     };
     Reply::full(200, format.content_type(), writer(exchange, format).summary(&summary))

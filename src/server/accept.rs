@@ -81,7 +81,9 @@ fn greet(door: &Rc<Door>, place: &Rc<ListenerPlace>, stream: Stream, peer: Peer)
     if is_full(&bench) {
         worker.tally().turned_away.fetch_add(1, Ordering::Relaxed);
         // Best effort: on a new socket there is room for so little. TLS clients have not been greeted and are just let go.
-        let _ = stream.try_write(&[io::IoSlice::new(wire::OVERLOADED)]);
+        if settings.listeners.get(place.index()).is_some_and(|listener| !listener.ssl) {
+            let _ = stream.try_write(&[io::IoSlice::new(wire::OVERLOADED)]);
+        }
         return;
     }
     let seat = worker.seat();

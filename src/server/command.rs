@@ -133,6 +133,10 @@ fn print_manual() -> u8 {
 
 fn load_options(cli: &Cli) -> anyhow::Result<LoadOptions> {
     let (file, text) = match &cli.config {
+        // Below the prefix, as nginx has it; else where the person is.
+        Some(file) if !cli.prefix.join(file).exists() && file.exists() => {
+            (std::path::absolute(file).unwrap_or_else(|_| file.clone()), None)
+        }
         Some(file) => (file.clone(), None),
         None if !cli.prefix.join(CONFIG).exists() => (PathBuf::from("default.conf"), Some(default_text(cli)?)),
         None if cli.ssl_certificate.is_some() => {

@@ -86,8 +86,8 @@ pub(super) fn bind_all(
 
 /// Whether a listener could be bound: nothing is kept, and a busy port is no mistake (`-t`).
 pub(super) fn probe(listener: &Listener) -> Result<(), BindError> {
-    let ListenAddress::Ip(_) = &listener.address else { return Ok(()) };
-    match bind_ip(listener, false) {
+    let ListenAddress::Ip(address) = &listener.address else { return Ok(()) };
+    match bind_ip(*address, &listener.into(), false) {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
             Err(BindError::Impossible(shown(&listener.address), errno_text(&error)))
         }
@@ -126,28 +126,48 @@ pub(super) fn shown(address: &ListenAddress) -> String {
     }
 }
 
+/// What a `listen` says of its sockets.
+struct Options {
+    backlog: Option<i32>,
+    ipv6only: Option<bool>,
+    rcvbuf: Option<usize>,
+    sndbuf: Option<usize>,
+    so_keepalive: Option<bool>,
+}
+
+impl From<&Listener> for Options {
+    fn from(listener: &Listener) -> Self {
+        let Listener { backlog, ipv6only, rcvbuf, sndbuf, so_keepalive, .. } = *listener;
+        Self { backlog, ipv6only, rcvbuf, sndbuf, so_keepalive }
+    }
+}
+
 fn bind_once(listener: &Listener, workers: usize) -> io::Result<Bound> {
-    let backlog = listener.backlog.unwrap_or(BACKLOG);
-    let sockets = match &listener.address {
+    let sockets = bind_address(&listener.address, &listener.into(), workers)?;
+    Ok(Bound { address: listener.address.clone(), sockets })
+}
+
+fn bind_address(address: &ListenAddress, options: &Options, workers: usize) -> io::Result<Vec<Socket>> {
+    let backlog = options.backlog.unwrap_or(BACKLOG);
+    Ok(match address {
         ListenAddress::Unix(path) => vec![bind_unix(path, backlog)?],
-        ListenAddress::Ip(_) => {
+        ListenAddress::Ip(address) => {
             // With SO_REUSEPORT from the beginning a stranger of the same user would share the port. The kernel lets one
             // socket alone bind and listen without it.
-            let first = bind_ip(listener, false)?;
+            let first = bind_ip(*address, options, false)?;
             first.listen(backlog)?;
             let mut sockets = vec![first];
             if workers > 1 {
                 sockets.iter().try_for_each(|first| first.set_reuse_port(true))?;
                 for _ in 1..workers {
-                    let more = bind_ip(listener, true)?;
+                    let more = bind_ip(*address, options, true)?;
                     more.listen(backlog)?;
                     sockets.push(more);
                 }
             }
             sockets
         }
-    };
-    Ok(Bound { address: listener.address.clone(), sockets })
+    })
 }
 
 /// Binds a socket of our own that nobody shares.
@@ -160,27 +180,26 @@ pub(super) fn bind_alone(address: SocketAddr, backlog: i32) -> io::Result<Socket
     Ok(socket)
 }
 
-fn bind_ip(listener: &Listener, share: bool) -> io::Result<Socket> {
-    let ListenAddress::Ip(ip) = &listener.address else { return Err(io::ErrorKind::InvalidInput.into()) };
-    let socket = Socket::new(Domain::for_address(*ip), Type::STREAM, Some(Protocol::TCP))?;
+fn bind_ip(address: SocketAddr, options: &Options, share: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
     if share {
         socket.set_reuse_port(true)?;
     }
-    if ip.is_ipv6() {
-        socket.set_only_v6(listener.ipv6only.unwrap_or(true))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(options.ipv6only.unwrap_or(true))?;
     }
-    if let Some(size) = listener.rcvbuf {
+    if let Some(size) = options.rcvbuf {
         socket.set_recv_buffer_size(size)?;
     }
-    if let Some(size) = listener.sndbuf {
+    if let Some(size) = options.sndbuf {
         socket.set_send_buffer_size(size)?;
     }
-    if listener.so_keepalive == Some(true) {
+    if options.so_keepalive == Some(true) {
         socket.set_tcp_keepalive(&TcpKeepalive::new())?;
     }
-    socket.bind(&SockAddr::from(*ip))?;
+    socket.bind(&SockAddr::from(address))?;
     Ok(socket)
 }
 
@@ -214,6 +233,35 @@ mod tests {
             address: ListenAddress::Ip(([127, 0, 0, 1], 1).into()),
             sockets: (0..count).map(|_| socket()).collect(),
         }
+    }
+
+    #[test]
+    fn of_two_that_bind_at_once_one_at_most_gets_a_port_or_a_unix_socket() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let path = std::env::temp_dir().join(format!("pushstreamd-bind-{}", std::process::id()));
+        for round in 0..100 {
+            // Left behind by a server that is gone, every other time.
+            if round % 2 == 0 {
+                let _ = std::fs::remove_file(&path);
+            }
+            for address in [ListenAddress::Ip(free), ListenAddress::Unix(path.clone())] {
+                let options = Options { backlog: None, ipv6only: None, rcvbuf: None, sndbuf: None, so_keepalive: None };
+                let start = std::sync::Barrier::new(2);
+                let bind = || {
+                    start.wait();
+                    let bound = bind_address(&address, &options, 2);
+                    // Neither lets go before both have tried.
+                    start.wait();
+                    bound
+                };
+                let got = std::thread::scope(|scope| {
+                    let (one, other) = (scope.spawn(bind), scope.spawn(bind));
+                    [one.join().unwrap(), other.join().unwrap()].iter().filter(|bound| bound.is_ok()).count()
+                });
+                assert_eq!(got, 1, "{address:?} in round {round}");
+            }
+        }
+        let _ = std::fs::remove_file(&path);
     }
 
     #[test]

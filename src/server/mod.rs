@@ -19,6 +19,7 @@ mod log_paths;
 mod origin;
 mod process;
 mod proxy_protocol;
+mod purpose;
 mod reload;
 mod rendered;
 mod service;

@@ -5,6 +5,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use nix::unistd::{AccessFlags, access};
+
 use super::tls::TlsSite;
 use crate::conf::settings::{ErrorLog, LogLevel, LogTarget, StateSync};
 use crate::conf::{self, ConfError, LoadOptions, Loaded, Note};
@@ -37,7 +39,26 @@ impl Origin {
             state.dir = (dir.as_os_str() != "off").then(|| self.options.prefix.join(dir));
         }
         state.sync = self.state_sync.unwrap_or(state.sync);
+        if self.options.text.is_some() {
+            self.do_without_prefix(&mut loaded);
+        }
         Ok(loaded)
+    }
+
+    /// The embedded layout is served from anywhere: where the prefix cannot be written there is no pid file, and messages do
+    /// not outlive the process.
+    fn do_without_prefix(&self, loaded: &mut Loaded) {
+        let prefix = &self.options.prefix;
+        if std::fs::create_dir_all(prefix).is_ok() && access(prefix, AccessFlags::W_OK | AccessFlags::X_OK).is_ok() {
+            return;
+        }
+        loaded.settings.process.pid = PathBuf::from("/dev/null");
+        let state = &mut loaded.settings.state;
+        let kept = state.dir.take_if(|dir| dir.starts_with(prefix)).is_some();
+        let lost = if kept { " and messages do not outlive the process" } else { "" };
+        let text =
+            format!("{} cannot be written: there is no pid file{lost}; -p names another directory", prefix.display());
+        loaded.notes.push(Note { level: LogLevel::Warn, text });
     }
 
     /// Loads the configuration and the certificates it names.

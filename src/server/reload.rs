@@ -4,6 +4,7 @@
 //! after keep their queue. Invariant: what can fail comes first, what changes something comes after.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::inherited::Inherited;
 use super::listen::{self, Bound, Share};
@@ -112,6 +113,7 @@ impl Server {
         }
         self.bound.extend(new);
         self.shared.hub.reconfigure(settings.zone.clone(), HubOptions::of(settings.compat), now());
+        self.shared.tally.reloads.fetch_add(1, Ordering::Relaxed);
         for worker in self.workers.iter().rev() {
             let order = Order::Reconfigure {
                 settings: Arc::clone(settings),

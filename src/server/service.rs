@@ -20,6 +20,7 @@ use super::log_paths::{log_paths, make_logs};
 use super::now;
 use super::origin::Origin;
 use super::process::{self, PidFile};
+use super::purpose;
 use super::rendered::rendered;
 use super::signals::{Held, Signals, Wish};
 use super::state;
@@ -279,7 +280,15 @@ fn bind(
         logs.announce(note.level, &note.text);
     }
     let mut report = |line: &str| logs.announce(LogLevel::Emerg, line);
-    Ok(listen::bind_all(&ports.own().collect::<Vec<_>>(), workers, inherited, &mut report)?)
+    let own: Vec<_> = ports.own().collect();
+    let bound = listen::bind_all(&own, workers, inherited, &mut report)?;
+    // nginx says nothing.
+    if !settings.compat.strict {
+        for listener in own {
+            logs.announce(LogLevel::Notice, &purpose::line(listener));
+        }
+    }
+    Ok(bound)
 }
 
 fn shared(settings: &Settings, workers: usize) -> Shared {

@@ -115,6 +115,7 @@ pub(super) fn start(
                 return;
             }
         };
+        shared.tally.note_thread(index, nix::unistd::gettid().as_raw().unsigned_abs());
         let local = LocalSet::new();
         local.block_on(&runtime, WorkerThread::new(index, shared, settings, tls).run(sockets, inbox));
     })?;

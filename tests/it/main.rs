@@ -32,6 +32,7 @@ mod reload;
 mod restart;
 mod restart_soak;
 mod server_ends;
+mod server_process;
 mod status;
 mod stress;
 mod support;

@@ -57,6 +57,16 @@ impl TlsServer {
         server
     }
 
+    /// The same with these words in `events`.
+    pub(crate) fn with_events(more: &str, events: &str) -> Self {
+        let mut server = Self::prepare(more);
+        let conf = server.prefix.read("nginx.conf").replace("events {}", &format!("events {{ {events} }}"));
+        server.write("nginx.conf", &conf);
+        server.process = Some(server.prefix.spawn(&[]));
+        within(PROMPTLY, "the server serves", || TcpStream::connect(server.prefix.address()).is_ok());
+        server
+    }
+
     /// What a server says that is spoilt before its start, and must not start.
     pub(crate) fn refused(spoil: impl FnOnce(&Self)) -> String {
         let server = Self::prepare("");

@@ -118,7 +118,7 @@ pub struct Summary<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Worker {
     /// Process id.
-    pub pid: u32,
+    pub pid: u64,
     /// Its subscriber connections.
     pub subscribers: u64,
     /// Seconds since it started.

@@ -30,6 +30,12 @@ pub(super) struct Restore {
 }
 
 impl Hub {
+    /// Begins a restore. `time` is the last one that the process before may have handed out: what expired by then is left out,
+    /// and pushes nothing out, whatever the wall clock shows.
+    pub fn restore_begins(&self, time: u32) {
+        self.state.lock().clock.raise(time, Stamp::default(), 0);
+    }
+
     /// Applies one entry of a log. [`Hub::restored`] must follow the last one.
     pub fn apply(&self, entry: Entry, wall: Now) {
         self.locked(wall, |state, now| state.apply(entry, now));

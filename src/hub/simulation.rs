@@ -8,6 +8,7 @@
 
 mod audit;
 mod client;
+mod log;
 mod random;
 mod threads;
 
@@ -16,6 +17,7 @@ pub(super) use audit::audit;
 use std::collections::HashMap;
 
 use client::{Client, Kind};
+use log::Log;
 use random::Random;
 
 use super::tests::{START, strict, zone};
@@ -43,6 +45,8 @@ struct World {
     seen: [Stamp; WORKERS],
     /// A publish whose body is on its way: its channels, whether it is stored, and what the clock showed when its head came.
     slow: Vec<(Vec<usize>, bool, u64)>,
+    /// Where messages outlive the process.
+    log: Option<Log>,
 }
 
 impl World {
@@ -70,8 +74,14 @@ impl World {
             (Kind::Stream, 1, vec![1]),
             (Kind::Stream, 1, vec![3, 0, 5, 1, 4, 2]),
         ];
+        let hub = Hub::new(settings.clone(), options.clone(), WORKERS, Now(wall), None);
+        let mut log = random.one_in(2).then(Log::default);
+        if let Some(log) = &mut log {
+            log.begin(&hub, false, Now(wall));
+        }
         Self {
-            hub: Hub::new(settings.clone(), options.clone(), WORKERS, Now(wall), None),
+            hub,
+            log,
             random,
             settings,
             options,
@@ -100,8 +110,10 @@ impl World {
             49..51 => self.deliver(client % WORKERS),
             51..55 => self.pass_time(),
             55..57 => self.step_clock(),
-            57 => self.delete(),
-            58 => self.reload(),
+            57 if self.random.one_in(2) => self.delete(),
+            57 => self.write(),
+            58 if self.random.one_in(2) => self.reload(),
+            58 => self.renew(),
             _ => self.restart(),
         }
         self.look_at_the_hub();
@@ -172,12 +184,33 @@ impl World {
         let most = [30, 400, 1_500, 6_000][self.random.up_to(3) as usize];
         self.wall += u64::from(self.random.up_to(most));
         while self.hub.sweep(self.now()) {}
+        // The writer does not sleep as long.
+        self.write();
+    }
+
+    fn write(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.write(&self.hub);
+        }
+    }
+
+    fn renew(&mut self) {
+        let (count, from) = (self.random.up_to(40) as usize, u64::from(self.random.up_to(60)));
+        if let Some(log) = &mut self.log {
+            if self.random.one_in(3) {
+                log.walk(&self.hub, from);
+            } else {
+                log.renew(&self.hub, count);
+            }
+        }
     }
 
     fn step_clock(&mut self) {
         let most = [900, 3_000, 3_000, 5_000_000][self.random.up_to(3) as usize];
         let step = i64::from(self.random.up_to(2 * most)) - i64::from(most);
         self.wall = self.wall.saturating_add_signed(step);
+        self.hub.census(self.now());
+        self.write();
     }
 
     fn reload(&mut self) {
@@ -189,6 +222,9 @@ impl World {
     /// A new process, which knows where the old one has stopped or (if nothing makes that impossible) does not.
     fn restart(&mut self) {
         let told = self.hub.state.lock().clock.seen();
+        if self.log.is_some() {
+            return self.restart_from_log(told);
+        }
         let unknown = told.time <= self.now().secs() && self.random.one_in(2);
         let floor = (!unknown).then_some(told);
         self.hub = Hub::new(self.settings.clone(), self.options.clone(), WORKERS, self.now(), floor);
@@ -197,6 +233,37 @@ impl World {
         self.last = told;
         self.slow.clear();
         self.clients.iter_mut().for_each(Client::process_ended);
+    }
+
+    /// A new process, which has the log of the old one: clients miss nothing but what a crash has cost.
+    fn restart_from_log(&mut self, told: Stamp) {
+        let crash = self.random.one_in(2);
+        for at in 0..self.clients.len() {
+            self.break_off(at);
+        }
+        let Some(mut log) = self.log.take() else { return };
+        let lost = log.end(&self.hub, crash);
+        self.wall += u64::from(self.random.up_to(3_000));
+        self.hub = Hub::new(self.settings.clone(), self.options.clone(), WORKERS, self.now(), Some(Stamp::default()));
+        log.begin(&self.hub, crash, self.now());
+        self.log = Some(log);
+        for seq in lost {
+            self.stored.iter_mut().for_each(|stored| stored.retain(|other| *other != seq));
+            self.clients.iter_mut().for_each(|client| client.is_lost(seq));
+        }
+        // What had been pushed out by a message that is lost, or by a cap that was another one then.
+        for (name, stored) in NAMES.iter().zip(&self.stored) {
+            let state = self.hub.state.lock();
+            let Some(channel) = state.registry.find(&(*name).into()).and_then(|slot| state.registry.get(slot)) else {
+                continue;
+            };
+            for message in channel.backlog.starting_at(0).filter(|message| !stored.contains(&message.seq)) {
+                self.lives_until.insert(message.seq, message.expires);
+                self.clients.iter_mut().for_each(|client| client.is_back(message.seq));
+            }
+        }
+        self.last = told;
+        self.slow.clear();
     }
 
     /// Takes from the model what the hub has dropped, which must have had a reason.

@@ -41,7 +41,7 @@ pub struct HealthView {
     pub written: u64,
     /// Syncs done.
     pub syncs: u64,
-    /// Milliseconds the longest write or sync took.
+    /// Milliseconds the longest step of the writer took, writes and sync together.
     pub slowest: u64,
     /// Damaged places found, at the start or later.
     pub damaged: u64,

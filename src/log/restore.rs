@@ -57,6 +57,27 @@ pub(super) fn restore(segments: &mut Segments, after: u64, apply: &mut dyn FnMut
     Ok(restored)
 }
 
+/// The time of the last marks; 0 if there are none.
+pub(super) fn last_time(segments: &Segments) -> u32 {
+    for number in segments.numbers().into_iter().rev() {
+        let Ok(bytes) = segments.read(number) else { continue };
+        let Read::Header(Header { seed, .. }, _) = Header::read(&bytes) else { continue };
+        let mut frames = Frames::new(&bytes, header::LENGTH, seed);
+        let mut time = None;
+        loop {
+            match frames.next() {
+                Found::Entry(Entry::Marks(marks)) => time = Some(marks.time),
+                Found::Entry(_) | Found::Damage { .. } => {}
+                Found::End { .. } => break,
+            }
+        }
+        if let Some(time) = time {
+            return time;
+        }
+    }
+    0
+}
+
 fn read_one(segments: &mut Segments, number: u64, last: bool, restored: &mut Restored, apply: &mut dyn FnMut(Entry)) {
     let path = segments.path(number);
     let name = path.display();

@@ -39,6 +39,11 @@ impl OpenLog {
         Ok(Self { segments, health: Health::default(), restored: Restored::default() })
     }
 
+    /// The last time that the process before may have handed out; 0 if nothing was written.
+    pub fn last_time(&self) -> u32 {
+        restore::last_time(&self.segments)
+    }
+
     /// Reads all entries, in order.
     pub fn restore(&mut self, apply: &mut dyn FnMut(Entry)) -> Result<Restored, LogError> {
         self.restore_after(0, apply)
@@ -55,7 +60,7 @@ impl OpenLog {
     /// Begins to write what `memory` queues from now on.
     pub fn start(self, memory: Arc<dyn Memory>, sync: Sync) -> io::Result<Log> {
         let bell = Arc::new(Bell::default());
-        let health = self.health.clone();
+        let (health, slowest) = (self.health.clone(), self.health.clone());
         // The process may have changed since it was opened: a daemon is a child of whoever opened it.
         self.segments.disk().claim();
         let mut writer = Writer::new(self.segments, memory, self.health, sync, &self.restored);
@@ -67,7 +72,10 @@ impl OpenLog {
             let now = || start.elapsed().as_millis() as u64;
             let mut pause = 0;
             while !rung.wait(Duration::from_millis(pause)) {
-                pause = writer.step(now());
+                let began = now();
+                pause = writer.step(began);
+                let took = now() - began;
+                slowest.update(|view| view.slowest = view.slowest.max(took));
             }
             if let Err(error) = writer.finish(now()) {
                 tracing::error!(target: "alert", "the log could not be written to its end: {error}");

@@ -41,6 +41,7 @@ pub(super) fn restore(log: Opened, after: u64, hub: &Arc<Hub>, state: &State) ->
         }
     };
     let began = Instant::now();
+    hub.restore_begins(log.last_time());
     let restored = log.restore_after(after, &mut |entry| hub.apply(entry, now()))?;
     hub.restored(restored.is_clean(), now());
     tell(&restored, state.dir.as_deref().unwrap_or(Path::new("")), hub, began);

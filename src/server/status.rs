@@ -23,6 +23,7 @@ use super::worker_thread::Shared;
 use crate::conf::settings::ListenAddress;
 use crate::delivery::Tally;
 use crate::hub::Hub;
+use crate::log::HealthView;
 
 /// Most channels of one listing, and how many there are where nothing is said.
 const MOST: usize = 10_000;
@@ -58,6 +59,39 @@ struct Status {
     disconnected_send_timeout: u64,
     /// Connections ended by a mistake of the server.
     disconnected_by_panic: u64,
+    /// The log, where there is one.
+    log: Option<LogStatus>,
+}
+
+/// The log in `/status`.
+#[derive(Serialize)]
+struct LogStatus {
+    /// Why what is published now would not survive; nothing while all is well.
+    gap: Option<String>,
+    gaps: u64,
+    bytes: u64,
+    files: u64,
+    entries_written: u64,
+    bytes_written: u64,
+    syncs: u64,
+    slowest_milliseconds: u64,
+    damaged: u64,
+}
+
+impl From<HealthView> for LogStatus {
+    fn from(view: HealthView) -> Self {
+        Self {
+            gap: view.gap,
+            gaps: view.gaps,
+            bytes: view.bytes,
+            files: view.files,
+            entries_written: view.entries,
+            bytes_written: view.written,
+            syncs: view.syncs,
+            slowest_milliseconds: view.slowest,
+            damaged: view.damaged,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -129,14 +163,22 @@ impl Desk {
 
 async fn serve(listener: std::net::TcpListener, sources: Sources) -> io::Result<()> {
     let router = Router::new()
-        .route("/health", get(|| async { "ok\n" }))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/health", get(health))
+        .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/status", get(status))
         .route("/channels", get(channels))
         .layer(CatchPanicLayer::new())
         .with_state(sources);
     axum::serve(tokio::net::TcpListener::from_std(listener)?, router).await
+}
+
+/// That the process serves, and what is wrong with it all the same.
+async fn health(State(sources): State<Sources>) -> String {
+    match sources.hub.log_health().and_then(|log| log.gap) {
+        None => "ok\n".to_owned(),
+        Some(gap) => format!("ok\nthe log has a gap: {gap}\n"),
+    }
 }
 
 /// Whether balancers may send more.
@@ -167,6 +209,7 @@ async fn status(State(sources): State<Sources>) -> Json<Status> {
         disconnected_not_reading: tally.too_slow.load(Ordering::Relaxed),
         disconnected_send_timeout: tally.send_timeouts.load(Ordering::Relaxed),
         disconnected_by_panic: tally.panics.load(Ordering::Relaxed),
+        log: sources.hub.log_health().map(LogStatus::from),
     })
 }
 

@@ -4,9 +4,12 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-use crate::support::{Client, Frame, PATIENCE, Prefix, Running, Socket, eventually, percent_encoded, said};
+use crate::support::{
+    Client, Frame, PATIENCE, Prefix, Running, Socket, eventually, exchange, free_port, percent_encoded, said,
+};
 
 const LOCATIONS: &str = "
     location /pub { push_stream_publisher admin; push_stream_channels_path $arg_id; push_stream_store_messages on; }
@@ -268,6 +271,80 @@ fn a_file_that_is_damaged_or_of_the_future_is_told() {
     end(server, Signal::SIGTERM);
 }
 
+/// A server that is no child of the test; killed in the end.
+struct Stranger(i32);
+
+impl Stranger {
+    fn kill(&self) {
+        kill(Pid::from_raw(self.0), Signal::SIGKILL).unwrap();
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        // It may be gone.
+        let _ = kill(Pid::from_raw(self.0), Signal::SIGKILL);
+    }
+}
+
+/// USR2; returns once the successor serves.
+fn succeed(prefix: &Prefix, server: &Running) -> Stranger {
+    let told = || prefix.read("logs/error.log").matches("serves from now on").count();
+    let before = told();
+    server.signal(Signal::SIGUSR2);
+    eventually("a successor serves", || told() > before);
+    Stranger(prefix.pid().unwrap())
+}
+
+#[test]
+fn a_new_binary_goes_on_with_the_messages_of_the_old_one() {
+    let prefix = usual();
+    let old = start(&prefix);
+    prefix.publish("a", "one");
+    prefix.publish("a", "two");
+    let (_, position) = poll(&prefix, "a", None);
+    prefix.publish("a", "missed");
+    let new = succeed(&prefix, &old);
+    let (seen, position) = poll(&prefix, "a", Some(&position));
+    assert_eq!(seen, ["3 missed"]);
+    prefix.publish("a", "to the new one");
+    assert_eq!(poll(&prefix, "a", Some(&position)).0, ["4 to the new one"]);
+    end(old, Signal::SIGQUIT);
+    prefix.publish("a", "alone");
+    assert_eq!(stored(&prefix, "a").len(), 5);
+    // The last of a line is an ordinary server: what it has is there after it.
+    std::thread::sleep(Duration::from_millis(400));
+    new.kill();
+    eventually("the new one is gone", || std::net::TcpStream::connect(prefix.address()).is_err());
+    let _again = start(&prefix);
+    assert_eq!(stored(&prefix, "a").len(), 5);
+}
+
+#[test]
+fn an_old_server_that_serves_again_has_what_its_successor_was_given() {
+    let prefix = usual();
+    let old = start(&prefix);
+    let old_pid = prefix.pid();
+    prefix.publish("a", "to the old one");
+    for round in 0..2 {
+        let new = succeed(&prefix, &old);
+        prefix.publish("a", &format!("to successor {round}"));
+        std::thread::sleep(Duration::from_millis(400));
+        new.kill();
+        eventually("the old name", || prefix.pid() == old_pid);
+        let texts = || -> Vec<String> {
+            let text = |line: String| line.split_once(' ').unwrap().1.to_owned();
+            stored(&prefix, "a").into_iter().map(text).collect()
+        };
+        eventually("the old one has the message", || texts().len() == 2 + 2 * round);
+        prefix.publish("a", &format!("to the old one after {round}"));
+        assert_eq!(texts().last().unwrap(), &format!("to the old one after {round}"));
+    }
+    end(old, Signal::SIGTERM);
+    let _again = start(&prefix);
+    assert_eq!(stored(&prefix, "a").len(), 5);
+}
+
 /// A mount of its own on a directory, for as long as this lives.
 struct Mount {
     holder: Running,
@@ -289,9 +366,9 @@ impl Mount {
     }
 
     /// Starts the server of a prefix where the mount is seen.
-    fn start(&self, prefix: &Prefix) -> Running {
+    fn start(&self, prefix: &Prefix, words: &[&str]) -> Running {
         let mut command = Command::new("nsenter");
-        let server = prefix.command(&[]);
+        let server = prefix.command(words);
         command.args(["--user", "--mount", "--preserve-credentials", "--target", &self.holder.0.id().to_string()]);
         command.arg(server.get_program()).args(server.get_args()).stdin(Stdio::null()).stdout(Stdio::null());
         let running = Running(command.spawn().expect("this test needs `nsenter`"));
@@ -312,20 +389,28 @@ fn a_full_disk_is_told_and_the_log_is_whole_when_there_is_room_again() {
     let mount = Mount::tmpfs(&dir, "26m");
     // Ten megabytes are left.
     std::fs::write(mount.path(&dir.join("filler")), vec![1; 16 << 20]).unwrap();
-    let server = mount.start(&prefix);
+    let port = free_port();
+    let server = mount.start(&prefix, &["--status", &format!("127.0.0.1:{port}")]);
+    let health = || exchange(port, "GET", "/health", "").unwrap();
+    assert!(health().ends_with("\r\n\r\nok\n"));
     let text = "x".repeat(100_000);
     for n in 0..120 {
         prefix.publish("a", &format!("{n} {text}"));
     }
     prefix.error_log_has("has a gap: it cannot be written: No space left on device");
     assert_eq!(prefix.read("logs/error.log").matches("has a gap").count(), 1);
+    let said = health();
+    assert!(said.starts_with("HTTP/1.1 200") && said.contains("ok\nthe log has a gap: it cannot be written"), "{said}");
     // It serves on.
     prefix.publish("b", "while the disk is full");
     assert_eq!(stored(&prefix, "b"), ["1 while the disk is full"]);
     std::fs::remove_file(mount.path(&dir.join("filler"))).unwrap();
     prefix.error_log_has("the log is whole again");
+    let status = exchange(port, "GET", "/status", "").unwrap();
+    let status: serde_json::Value = serde_json::from_str(status.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!((&status["log"]["gap"], &status["log"]["gaps"]), (&serde_json::Value::Null, &1.into()), "{status}");
     end(server, Signal::SIGKILL);
-    let server = mount.start(&prefix);
+    let server = mount.start(&prefix, &[]);
     assert_eq!(stored(&prefix, "a").len(), 120);
     assert_eq!(stored(&prefix, "b").len(), 1);
     end(server, Signal::SIGTERM);

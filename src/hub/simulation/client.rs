@@ -34,6 +34,9 @@ pub(super) struct Client {
     /// News of a stream that is still taking what it missed.
     later: Vec<(u64, Stamp)>,
     pending: VecDeque<Pending>,
+    seen: HashSet<u64>,
+    /// Messages that a cap had pushed out, and a restart with another cap has brought back: they may come, once.
+    back: HashSet<u64>,
 }
 
 impl Client {
@@ -47,6 +50,8 @@ impl Client {
             history: History::default(),
             later: Vec::new(),
             pending: VecDeque::new(),
+            seen: HashSet::new(),
+            back: HashSet::new(),
         }
     }
 
@@ -68,13 +73,29 @@ impl Client {
         self.history = History::default();
         self.later.clear();
         self.pending.clear();
+        self.seen.clear();
+        self.back.clear();
+    }
+
+    /// A message went with the process: another one may get its number.
+    pub(super) fn is_lost(&mut self, seq: u64) {
+        self.is_dropped(seq);
+        self.seen.remove(&seq);
+    }
+
+    pub(super) fn is_back(&mut self, seq: u64) {
+        self.back.insert(seq);
     }
 
     /// The client receives a message: the next it has to, of this channel or (if history is in order of publish) of all. What
     /// the hub has dropped by now need not come.
     fn sees(&mut self, seq: u64, merged: bool, there: &HashSet<u64>) {
         self.pending.retain(|pending| pending.sure || pending.seq == seq || there.contains(&pending.seq));
+        assert!(self.seen.insert(seq), "{:?} of {:?} sees {seq} twice", self.kind, self.path);
         let place = self.pending.iter().position(|pending| pending.seq == seq);
+        if place.is_none() && self.back.contains(&seq) {
+            return;
+        }
         let place = place.unwrap_or_else(|| panic!("{:?} of {:?} sees {seq} again", self.kind, self.path));
         let channel = self.pending[place].channel;
         let passed: Vec<u64> =
@@ -252,6 +273,14 @@ impl World {
         if self.clients[at].registration.is_some() {
             self.leave_now(at);
         }
+    }
+
+    /// The process at the other end goes.
+    pub(super) fn break_off(&mut self, at: usize) {
+        if !self.options.merge_replay {
+            self.read_all(at);
+        }
+        self.leave_now(at);
     }
 
     fn read_all(&mut self, at: usize) {

@@ -90,6 +90,8 @@ impl World {
         self.log.truncate(self.written);
         self.now = self.now.saturating_add_signed(away);
         self.hub = Hub::new(self.settings.clone(), HubOptions::default(), 1, Now(self.now), FLOOR);
+        let time = |entry: &Entry| if let Entry::Marks(marks) = entry { Some(marks.time) } else { None };
+        self.hub.restore_begins(self.log.iter().rev().find_map(time).unwrap_or(0));
         for entry in &self.log {
             self.hub.apply(entry.clone(), Now(self.now));
         }

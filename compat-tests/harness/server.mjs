@@ -85,12 +85,15 @@ export class Server {
 
 function withStatistics(text, port) {
   const end = text.lastIndexOf('}');
+  // A word of a later version would choose the wire.
+  const old = /set\s+\$push_stream_channel/.test(text);
+  const ids = old ? 'set $push_stream_channel_id $arg_id;' : 'push_stream_channels_path $arg_id;';
   return `${text.slice(0, end)}
     server {
         listen 127.0.0.1:${port};
         location = /statistics {
             push_stream_channels_statistics;
-            push_stream_channels_path $arg_id;
+            ${ids}
         }
     }
 ${text.slice(end)}`;

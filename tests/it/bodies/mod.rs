@@ -312,13 +312,16 @@ fn a_refused_head_has_no_body() {
 }
 
 #[test]
-#[ignore = "100 Continue is said before publishing only, and not when the body has come with the head"]
 fn an_expectation_is_met_where_nginx_meets_it() {
     let site = Site::start();
     if !site.has_nginx() {
         return;
     }
-    assert_none(side_by_side(&every(&NGINX_TARGETS, &METHODS), |key, request| {
+    // Either is right, and nobody waits for it: nothing to send, a directory without its slash, a page of an error.
+    let mut requests = every(&NGINX_TARGETS, &METHODS);
+    requests
+        .retain(|request| request.form.name != "Expect and no body" && !["/named/x", "/sub"].contains(&request.target));
+    assert_none(side_by_side(&requests, |key, request| {
         let (bytes, methods) = pipeline(std::slice::from_ref(request), key);
         let head = request.bytes(key).len() - request.form.body.len();
         let pieces = cut(&bytes, &[head]);

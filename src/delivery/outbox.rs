@@ -170,6 +170,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::delivery::Connection;
 
     /// Makes its pieces one by one, whatever room there is.
     struct Pieces(VecDeque<Vec<u8>>);
@@ -248,6 +249,7 @@ mod tests {
     fn a_place_in_the_queue_costs_no_more_than_a_piece() {
         assert_eq!(size_of::<Entry>(), size_of::<Bytes>());
         assert_eq!(size_of::<Outbox>(), 48);
+        assert!(size_of::<Connection>() <= 280, "every idle subscriber has one");
     }
 
     #[test]

@@ -421,6 +421,8 @@ mod tests {
         }
         let broken = masked(0xC1, &[0xFF, 0xFF]);
         assert_eq!(coded(&events_in_pieces(Decoder::new(Rules::Rfc, 9).with_deflate(), &broken, 9)), Some(1007));
+        let cut = masked(0xC1, &[0xF2, 0x48, 0xCD]);
+        assert_eq!(coded(&events_in_pieces(Decoder::new(Rules::Rfc, 9).with_deflate(), &cut, 9)), Some(1007));
         let continued = [masked(0x01, b"a"), masked(0xC0, b"b")].concat();
         assert_eq!(coded(&events_in_pieces(Decoder::new(Rules::Rfc, 9).with_deflate(), &continued, 9)), Some(1002));
     }

@@ -7,12 +7,12 @@
 use std::path::PathBuf;
 
 use divan::{Bencher, black_box};
-use pushstreamd::conf::settings::Line;
-use pushstreamd::conf::{self, LoadOptions};
-use pushstreamd::model::{Message, Stamp, parse_channel_path, percent_decode};
-use pushstreamd::render::{Decoder, Framing, Kind, Rules, View, ViewSpec};
-use pushstreamd::request::head::HeadLimits;
-use pushstreamd::request::head_parser::parse;
+use pushstreamd::internals::conf::settings::Line;
+use pushstreamd::internals::conf::{self, LoadOptions};
+use pushstreamd::internals::model::{Message, Stamp, parse_channel_path, percent_decode};
+use pushstreamd::internals::render::{Decoder, Framing, Kind, Rules, View, ViewSpec};
+use pushstreamd::internals::request::head::HeadLimits;
+use pushstreamd::internals::request::head_parser::parse;
 
 const TEMPLATE: &[u8] = br#"#!NGINXNMS!#{"id":~id~,"channel":"~channel~","tag":"~tag~","time":"~time~","eventid":"~event-id~","text":~text~}#!NGINXNME!#"#;
 const CHANNEL: &[u8] = b"0a1b2c3d4e5f60718293a4b5c6d7e8f9";

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pushstreamd::conf::settings::Zone;
-use pushstreamd::hub::{Ask, AskKind, Hub, HubOptions};
-use pushstreamd::model::{ChannelId, Draft, Now, Replay, Stamp, parse_channel_path};
+use pushstreamd::internals::conf::settings::Zone;
+use pushstreamd::internals::hub::{Ask, AskKind, Hub, HubOptions};
+use pushstreamd::internals::model::{ChannelId, Draft, Now, Replay, Stamp, parse_channel_path};
 
 const START: Now = Now(1_700_000_000_000);
 const MILLION: usize = 1_000_000;
@@ -49,7 +49,7 @@ fn id(n: usize) -> ChannelId {
     format!("{n:032x}").as_str().into()
 }
 
-fn subscribe(hub: &Hub, path: &str, worker: usize, kind: AskKind) -> pushstreamd::hub::Answer {
+fn subscribe(hub: &Hub, path: &str, worker: usize, kind: AskKind) -> pushstreamd::internals::hub::Answer {
     let replay = Replay::default();
     let path = parse_channel_path(path.as_bytes());
     let ask = Ask {

@@ -5,13 +5,13 @@
 
 use std::path::Path;
 
-use pushstreamd::conf::settings::Line;
-use pushstreamd::conf::{self, LoadOptions};
-use pushstreamd::model::{self, Message};
-use pushstreamd::render::{Decoder, Event, Framing, Kind, Rules, Template, Values, View, ViewSpec};
-use pushstreamd::request::head::{self, HeadLimits};
-use pushstreamd::request::head_parser;
-use pushstreamd::wire::http1::chunked_body::ChunkedBody;
+use pushstreamd::internals::conf::settings::Line;
+use pushstreamd::internals::conf::{self, LoadOptions};
+use pushstreamd::internals::model::{self, Message};
+use pushstreamd::internals::render::{Decoder, Event, Framing, Kind, Rules, Template, Values, View, ViewSpec};
+use pushstreamd::internals::request::head::{self, HeadLimits};
+use pushstreamd::internals::request::head_parser;
+use pushstreamd::internals::wire::ChunkedBody;
 
 /// A configuration, from the lexer to the settings: every mistake has a text of one line. `directory` is for inputs that
 /// are no UTF-8, which come from a file as a real configuration does.

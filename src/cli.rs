@@ -155,7 +155,6 @@ pub enum Part {
 
 /// Shells with completions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "names of shells")]
 pub enum Shell {
     Bash,
     Zsh,

@@ -1,21 +1,52 @@
 //! `pushstreamd`: a push server that reads the nginx.conf of nginx-push-stream-module and answers as the module does.
 //!
-//! The rooms stand on one another, each importing only from those below it; docs/ARCHITECTURE.md has the map:
+//! As a library it is [`PushStream`], a push server inside an application of axum; docs/EMBEDDING.md is its guide. Everything else
+//! is the house of the program, whose rooms stand on one another; docs/ARCHITECTURE.md has the map:
 //! `server` > `wire` > `push` > `site`, `delivery` > `request`, `hub`, `render` > `conf`, `model`.
 
-pub mod cli;
-pub mod conf;
-pub mod delivery;
+mod cli;
+mod conf;
+mod delivery;
 mod embed;
-pub mod hub;
-pub mod log;
-pub mod migrate;
-pub mod model;
-pub mod push;
-pub mod render;
-pub mod request;
-pub mod server;
-pub mod site;
-pub mod wire;
+mod hub;
+mod log;
+mod migrate;
+mod model;
+mod push;
+mod render;
+mod request;
+mod server;
+mod site;
+mod wire;
 
 pub use embed::{Channel, Error, Message, Options, PushStream, Start, Statistics, Subscription};
+
+/// What the program itself, its benches, its fuzz targets and its tests from outside need of the house: no promise to anybody
+/// else, and no more than they use, so that the compiler finds what nobody uses.
+#[doc(hidden)]
+pub mod internals {
+    pub mod cli {
+        pub use crate::cli::{Cli, complaint};
+    }
+    pub mod conf {
+        pub use crate::conf::{LoadOptions, Loaded, Note, directives, load, ports, settings, variable};
+    }
+    pub mod hub {
+        pub use crate::hub::{Answer, Ask, AskKind, Hub, HubOptions};
+    }
+    pub mod model {
+        pub use crate::model::{ChannelId, Draft, Message, Now, Replay, Stamp, parse_channel_path, percent_decode};
+    }
+    pub mod render {
+        pub use crate::render::{Decoder, Event, Framing, Kind, Rules, Template, Values, View, ViewSpec};
+    }
+    pub mod request {
+        pub use crate::request::{head, head_parser};
+    }
+    pub mod server {
+        pub use crate::server::run;
+    }
+    pub mod wire {
+        pub use crate::wire::http1::chunked_body::ChunkedBody;
+    }
+}

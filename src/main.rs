@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use pushstreamd::cli::{self, Cli};
-use pushstreamd::server;
+use pushstreamd::internals::cli::{self, Cli};
+use pushstreamd::internals::server;
 
 /// Chosen by measurement (docs/adr/0003-allocator.md).
 #[global_allocator]

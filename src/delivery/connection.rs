@@ -255,28 +255,18 @@ impl Connection {
     /// Takes some of what waits, for whoever sends it in our place and comes back when there is room for more. Until then
     /// it counts as waiting.
     pub fn fetch(&self) -> Option<Bytes> {
-        let piece = self.take(FETCH);
+        let piece = self.take();
         let fetched = if piece.is_some() { FETCHED } else { 0 };
         self.signs.set(self.signs.get() & !FETCHED | fetched);
         self.progress.set(if piece.is_some() { clock() } else { 0 });
         piece
     }
 
-    /// Takes the next piece of what waits.
-    pub fn take_piece(&self) -> Option<Bytes> {
-        self.take(usize::MAX)
-    }
-
-    fn take(&self, most: usize) -> Option<Bytes> {
+    fn take(&self) -> Option<Bytes> {
         let mut piece = self.front();
-        piece.truncate(most);
+        piece.truncate(FETCH);
         self.sent(piece.len());
         Some(piece).filter(|piece| !piece.is_empty())
-    }
-
-    /// Puts bytes back before everything that waits.
-    pub fn put_back(&self, piece: Bytes) {
-        self.outbox.borrow_mut().push_front(piece);
     }
 
     /// Waits for the next event. `read`: whether the task wants to know that there is something to read; `drain`: whether

@@ -25,7 +25,7 @@ pub use connection::{Connection, Event, Flush};
 pub use departure::Departure;
 pub use source::{SharedEncoding, Source, encoded};
 pub use stream::Stream;
-pub use subscribers::{Encoding, Ending, Manner, Subscriber, Waiting};
+pub use subscribers::{Encoding, Ending, Manner, Waiting};
 pub use tally::{Activity, Seat, Tally};
 pub use tls_stream::TlsStream;
 pub use worker::Worker;

@@ -75,18 +75,6 @@ impl Outbox {
         }
     }
 
-    /// Adds a piece before all others.
-    pub(super) fn push_front(&mut self, piece: Bytes) {
-        if piece.is_empty() {
-            return;
-        }
-        self.len += piece.len();
-        let first = std::mem::replace(&mut self.first, piece);
-        if !first.is_empty() {
-            self.more.get_or_insert_default().entries.push_front(Entry::Piece(first));
-        }
-    }
-
     /// Adds a source behind everything else.
     pub(super) fn push_source(&mut self, source: Box<dyn Source>) {
         self.len += source.held();
@@ -188,7 +176,6 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Push(Vec<u8>),
-        PushFront(Vec<u8>),
         PushSource(Vec<Vec<u8>>),
         Send(usize),
     }
@@ -197,7 +184,6 @@ mod tests {
         let bytes = || prop::collection::vec(any::<u8>(), 0..5);
         prop_oneof![
             bytes().prop_map(Step::Push),
-            bytes().prop_map(Step::PushFront),
             prop::collection::vec(bytes(), 0..4).prop_map(Step::PushSource),
             (0usize..12).prop_map(Step::Send),
         ]
@@ -215,10 +201,6 @@ mod tests {
                     Step::Push(piece) => {
                         expected.extend(piece.iter().copied());
                         outbox.push(piece.into());
-                    }
-                    Step::PushFront(piece) => {
-                        piece.iter().rev().for_each(|&byte| expected.push_front(byte));
-                        outbox.push_front(piece.into());
                     }
                     Step::PushSource(pieces) => {
                         expected.extend(pieces.iter().flatten().copied());

@@ -94,11 +94,13 @@ impl Worker {
     }
 
     /// Wall-clock time.
+    #[expect(clippy::unused_self, reason = "time is asked of the worker, as all that is not an argument")]
     pub fn now(&self) -> Now {
         Now(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64))
     }
 
     /// Monotonic milliseconds.
+    #[expect(clippy::unused_self, reason = "as above")]
     pub fn clock(&self) -> u64 {
         clock()
     }

@@ -46,7 +46,7 @@ pub use census::{Census, ChannelInfo};
 pub use fanout::{Fanout, Note};
 pub use history::{History, Missed};
 pub use registry::ChannelKey;
-pub use subscriber::{Answer, Ask, AskKind, Registration, Resume};
+pub use subscriber::{Answer, Ask, AskKind, Registration};
 
 use parts::CHANNELS;
 use publisher::Created;

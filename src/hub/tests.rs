@@ -13,6 +13,7 @@ mod upkeep;
 use std::collections::HashMap;
 use std::fmt::Write;
 
+use super::subscriber::Resume;
 use super::*;
 use crate::model::{EventTags, Replay, Requested, parse_channel_path};
 

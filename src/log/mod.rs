@@ -24,9 +24,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-pub use codec::{CodecError, FORMAT, decode, encode};
+pub use codec::FORMAT;
 pub use entry::{ChannelMark, Entry, Marks, Published};
-pub use health::{Health, HealthView};
+pub use health::HealthView;
 pub use queue::{Memory, Queue, Taken, WalkPlace};
 pub use restore::Restored;
 pub use thread::{Log, OpenLog};

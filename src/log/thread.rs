@@ -44,12 +44,7 @@ impl OpenLog {
         restore::last_time(&self.segments)
     }
 
-    /// Reads all entries, in order.
-    pub fn restore(&mut self, apply: &mut dyn FnMut(Entry)) -> Result<Restored, LogError> {
-        self.restore_after(0, apply)
-    }
-
-    /// Reads the entries that were written after [`Log::close`] has returned `end`, in order.
+    /// Reads the entries that were written after [`Log::close`] has returned `end`, in order; 0: all.
     pub fn restore_after(&mut self, end: u64, apply: &mut dyn FnMut(Entry)) -> Result<Restored, LogError> {
         let restored = restore::restore(&mut self.segments, end, apply)?;
         self.restored = restored.clone();

@@ -14,7 +14,7 @@ mod paths;
 #[cfg(test)]
 mod tests;
 
-pub use division::{Division, Kept, Moved};
+pub use division::Division;
 pub use nginx_part::nginx_part;
 pub use own_part::own_part;
 pub use paths::Paths;

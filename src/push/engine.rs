@@ -188,7 +188,7 @@ fn proceed<'s>(context: &Context, exchange: &mut Exchange<'s>, routed: Routed<'s
         Routed::Reply(reply) => Verdict::Reply(reply),
         Routed::Drop => Verdict::Drop,
         Routed::Wait(milliseconds) => Verdict::Patience(Patience::Pause(milliseconds)),
-        Routed::Authorize { uri, .. } => Verdict::Patience(Patience::Ask(uri)),
+        Routed::Authorize { uri } => Verdict::Patience(Patience::Ask(uri)),
         Routed::Serve(location) => {
             let subscribes = matches!(location.handler, Handler::Subscriber(_));
             let has_body = !matches!(exchange.body, BodyLength::None | BodyLength::Exact(0));

@@ -67,7 +67,7 @@ impl PollWriter {
     }
 
     /// Appends what stands behind the last message.
-    pub fn close(&self, view: &View, out: &mut Vec<u8>) {
+    pub fn close(self, view: &View, out: &mut Vec<u8>) {
         if self.in_callback {
             view.write_body(b"]);", out);
         }

@@ -35,8 +35,6 @@ pub enum Routed<'b> {
     Authorize {
         /// URI of the subrequest.
         uri: Vec<u8>,
-        /// The location that asks.
-        location: &'b Arc<Location>,
     },
 }
 
@@ -205,7 +203,7 @@ fn after_access<'b>(exchange: &mut Exchange<'b>, access: Access) -> Step<'b> {
     match access {
         Access::Granted => Step::Enter(Phase::Handler),
         Access::Refused(status) => fail(exchange, status),
-        Access::Ask(uri) => Step::Done(Routed::Authorize { uri, location: exchange.location }),
+        Access::Ask(uri) => Step::Done(Routed::Authorize { uri }),
     }
 }
 

@@ -47,6 +47,7 @@ struct Late {
 
 impl Session {
     /// What a new connection carries; `ahead`: bytes of its first request that have been read already.
+    #[expect(clippy::unnecessary_box_returns, reason = "it lives in a box from the beginning to the end")]
     pub fn new(peer: Rc<Peer>, place: Rc<ListenerPlace>, ahead: Vec<u8>) -> Box<Self> {
         Box::new(Self {
             peer,

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pushstreamd::conf::{self, LoadOptions, directives};
+use pushstreamd::internals::conf::{self, LoadOptions, directives};
 
 /// The floors of docs/ARCHITECTURE.md: a room may import from the rooms named with it, and from itself.
 const ROOMS: [(&str, &[&str]); 14] = [
@@ -115,6 +115,14 @@ fn a_room_imports_only_from_the_rooms_below_it() {
             let fine = used == room || allowed.contains(&used.as_str());
             assert!(fine, "{file} uses `crate::{used}`, which is not below {room}");
         }
+    }
+}
+
+#[test]
+fn rooms_are_the_crates_own() {
+    let text = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    for (room, _) in ROOMS {
+        assert!(text.contains(&format!("\nmod {room};\n")), "src/lib.rs: {room} is not private");
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use pushstreamd::conf::settings::{
+use pushstreamd::internals::conf::settings::{
     Condition, Expires, Handler, Line, ListenAddress, Location, LogTarget, Match, Mode, Operation, RewriteFlag, Server,
     Settings, Who,
 };
-use pushstreamd::conf::variable::{Builtin, Complex, Part, Source, Variable};
-use pushstreamd::conf::{LoadOptions, Loaded, load};
+use pushstreamd::internals::conf::variable::{Builtin, Complex, Part, Source, Variable};
+use pushstreamd::internals::conf::{LoadOptions, Loaded, load};
 
 #[track_caller]
 fn loaded_as(text: &str, compat: Option<Line>, strict: bool) -> Loaded {

@@ -1,8 +1,8 @@
 //! What a configuration is refused for, and with which words: nginx's and the module's.
 
 use proptest::prelude::*;
-use pushstreamd::conf::settings::Line;
-use pushstreamd::conf::{LoadOptions, directives, load};
+use pushstreamd::internals::conf::settings::Line;
+use pushstreamd::internals::conf::{LoadOptions, directives, load};
 
 /// Loads a text as the main file; the notes of a refusal, place cut off, or what it was accepted with.
 fn judge(text: &str, compat: Option<Line>, strict: bool) -> Result<Vec<String>, Vec<String>> {
@@ -14,8 +14,8 @@ fn judge(text: &str, compat: Option<Line>, strict: bool) -> Result<Vec<String>, 
         strict,
         ..LoadOptions::default()
     };
-    let shown = |notes: &[pushstreamd::conf::Note]| {
-        let line = |note: &pushstreamd::conf::Note| {
+    let shown = |notes: &[pushstreamd::internals::conf::Note]| {
+        let line = |note: &pushstreamd::internals::conf::Note| {
             let text = note.text.rsplit_once(" in /nowhere/nginx.conf:").map_or(&*note.text, |(text, _)| text);
             format!("[{}] {text}", format!("{:?}", note.level).to_lowercase())
         };

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use pushstreamd::conf::directives::{
+use pushstreamd::internals::conf::directives::{
     self, Contents, Directive, EVENTS, HTTP, Kind, LOCATION, LOCATION_IF, MAIN, SERVER,
 };
-use pushstreamd::conf::settings::Line;
-use pushstreamd::conf::{LoadOptions, load};
+use pushstreamd::internals::conf::settings::Line;
+use pushstreamd::internals::conf::{LoadOptions, load};
 
 /// Defaults that cannot be compared by words: what they are seen from.
 const ELSEWHERE: [(&str, &str); 6] = [

@@ -1,8 +1,8 @@
 //! Guards that pushstreamd cannot apply: a push location that one of them protects is not served.
 
-use pushstreamd::conf::directives::{Effect, FAMILIES};
-use pushstreamd::conf::settings::LogLevel;
-use pushstreamd::conf::{LoadOptions, Loaded, load};
+use pushstreamd::internals::conf::directives::{Effect, FAMILIES};
+use pushstreamd::internals::conf::settings::LogLevel;
+use pushstreamd::internals::conf::{LoadOptions, Loaded, load};
 
 /// Loads a text; the emergencies of a refusal.
 fn judged(text: &str, change: impl Fn(&mut LoadOptions)) -> Result<Loaded, Vec<String>> {

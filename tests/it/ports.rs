@@ -2,8 +2,8 @@
 
 use std::net::TcpStream;
 
-use pushstreamd::conf::ports::Ports;
-use pushstreamd::conf::{LoadOptions, load};
+use pushstreamd::internals::conf::ports::Ports;
+use pushstreamd::internals::conf::{LoadOptions, load};
 
 use crate::support::{Prefix, eventually, free_port, said};
 
@@ -18,8 +18,8 @@ fn served(servers: &str) -> (Vec<u16>, Result<Vec<String>, String>) {
     let settings = load(&options).unwrap_or_else(|error| panic!("{error}: {servers}")).settings;
     let ports = Ports::of(&settings, false);
     let own = ports.own().map(|listener| match listener.address {
-        pushstreamd::conf::settings::ListenAddress::Ip(address) => address.port(),
-        pushstreamd::conf::settings::ListenAddress::Unix(_) => 0,
+        pushstreamd::internals::conf::settings::ListenAddress::Ip(address) => address.port(),
+        pushstreamd::internals::conf::settings::ListenAddress::Unix(_) => 0,
     });
     let own = own.collect();
     let table = ports.table();

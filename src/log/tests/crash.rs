@@ -11,7 +11,7 @@ use crate::log::writer::Writer;
 fn open(dir: &Path) -> (Model, Restored, OpenLog) {
     let mut log = OpenLog::open(dir).unwrap();
     let mut model = Model::default();
-    let restored = log.restore(&mut |entry| model.apply(&entry)).unwrap();
+    let restored = log.restore_after(0, &mut |entry| model.apply(&entry)).unwrap();
     (model, restored, log)
 }
 
@@ -152,7 +152,7 @@ fn a_later_format_is_refused_and_left_as_it_is() {
         copy[24..28].copy_from_slice(&sum.to_le_bytes());
     }
     fs::write(file(&dir, 2), &newer).unwrap();
-    let error = OpenLog::open(&dir).unwrap().restore(&mut |_| {}).unwrap_err().to_string();
+    let error = OpenLog::open(&dir).unwrap().restore_after(0, &mut |_| {}).unwrap_err().to_string();
     let expected = format!(
         "{} was written in format 2 by a newer version; this one reads formats up to 1",
         file(&dir, 2).display()

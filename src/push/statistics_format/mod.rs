@@ -12,7 +12,6 @@ pub use writer::{Group, Writer};
 
 /// A format of the answer, as chosen by `Accept`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the module's subtypes")]
 pub enum Format {
     Plain,
     Json,

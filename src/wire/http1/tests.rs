@@ -372,7 +372,7 @@ fn auth_request_is_left_to_the_caller_and_goes_on_afterwards() {
     let settings = site(vec![made]);
     for (status, expected) in [(204, "serve"), (401, "401"), (403, "403"), (404, "500")] {
         with_exchange(&settings, "GET /asked", &[], |exchange| {
-            let Routed::Authorize { uri, .. } = route(exchange) else { panic!("asks") };
+            let Routed::Authorize { uri } = route(exchange) else { panic!("asks") };
             assert_eq!(uri, b"/auth/asked");
             let told = match authorized(exchange, status) {
                 Routed::Serve(_) => "serve".to_owned(),

@@ -206,6 +206,37 @@ fn million() {
     longest("delete", MILLION, |n| hub.delete(std::slice::from_ref(&ids[n]), None, later) == 1);
 }
 
+/// A million messages on one channel, and on a thousand: asking for all of them, page by page.
+fn full_history() {
+    for channels in [1, 200, 1000] {
+        let hub = Hub::new(
+            Zone { max_messages_per_channel: None, ..zone() },
+            HubOptions::default(),
+            2,
+            START,
+            Some(Stamp::default()),
+        );
+        let ids: Vec<ChannelId> = (0..channels).map(id).collect();
+        for n in 0..MILLION {
+            hub.publish(&ids[n % channels..][..1], &draft(true), START).unwrap();
+        }
+        let path: Vec<String> = (0..channels).map(|n| format!("{n:032x}.b1000000")).collect();
+        let mut history = None;
+        longest(&format!("ask for a million messages on {channels} channels"), 20, |_| {
+            history = Some(subscribe(&hub, &path.join("/"), 0, AskKind::Poll).history);
+            true
+        });
+        let mut history = history.unwrap();
+        let mut seen = 0;
+        longest("a page of them", usize::MAX, |_| {
+            let page = hub.history_page(&mut history).len();
+            seen += page;
+            page > 0
+        });
+        assert_eq!(seen, MILLION);
+    }
+}
+
 fn main() {
     // A short run only shows that it works (`cargo test --benches`).
     if !std::env::args().any(|argument| argument == "--bench") {
@@ -214,5 +245,6 @@ fn main() {
     footprint();
     costs();
     contended();
+    full_history();
     million();
 }

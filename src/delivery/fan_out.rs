@@ -35,7 +35,7 @@ impl Worker {
 
     fn deliver(&self, fanout: &Fanout) {
         let (clock, now) = (self.clock(), self.now());
-        let mut answered = Vec::new();
+        let (mut answered, mut broken) = (Vec::new(), Vec::new());
         let mut rendered = Rendered::default();
         let listeners = self.listeners.borrow();
         let list = listeners.of(fanout.channel);
@@ -43,6 +43,10 @@ impl Worker {
         self.for_each(list, |connection| {
             #[cfg(test)]
             crate::model::provoked::reach("delivery");
+            if connection.is_broken() {
+                broken.push(Rc::clone(connection));
+                return;
+            }
             let mut subscriber = connection.subscriber.borrow_mut();
             let Some(subscriber) = subscriber.as_mut().filter(|subscriber| fanout.message.seq > subscriber.seq) else {
                 return;
@@ -68,6 +72,10 @@ impl Worker {
         drop(listeners);
         for connection in answered {
             self.end(&connection);
+        }
+        // Who was given up leaves the lists at once: it may stand in one thousands of times, and its task has yet to learn of it.
+        for connection in broken {
+            self.unsubscribe(&connection);
         }
     }
 

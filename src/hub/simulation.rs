@@ -317,6 +317,6 @@ fn number(name: &str) -> Option<u64> {
 fn clients_that_follow_the_protocol_see_each_message_once_in_order() {
     match number("SIMULATION_SEED") {
         Some(seed) => run(seed),
-        None => (0..number("SIMULATION_SEEDS").unwrap_or(1_500)).for_each(run),
+        None => (0..number("SIMULATION_SEEDS").unwrap_or(1_000)).for_each(run),
     }
 }

@@ -112,6 +112,38 @@ for (const form of FORMS) {
   });
 }
 
+describe('b24jssdk over restarts, with the log of the embedded default', { concurrency: 2 }, () => {
+  for (const transport of ['long-polling', 'websocket']) {
+    for (const end of ['SIGTERM', 'SIGKILL']) {
+      test(`${transport}, ${end}: nothing is missed and nobody is sent to PHP`, async () => {
+        const server = await Server.start({ config: 'default.conf', edit: oneWorker });
+        const pub = server.ports[8895];
+        const { client, list } = await connected(`127.0.0.1:${server.ports[8893]}`, pub, transport, 2);
+        try {
+          await server.subscribers(1);
+          const texts = numbered(6);
+          for (let round = 0; round < 3; round += 1) {
+            await php('curl', pub, [{ ids: [list[0]], body: body(texts[2 * round]) }]);
+            await client.received(2 * round + 1);
+            // A kill may cost what came within the last moment.
+            if (end === 'SIGKILL') await sleep(400);
+            await (end === 'SIGKILL' ? server.kill() : server.stop({ leftovers: false }));
+            await server.launch();
+            // Nobody opens the channels anew: they are there.
+            await php('curl', pub, [{ ids: [list[1]], body: body(texts[2 * round + 1]) }]);
+            await client.received(2 * round + 2, 25000);
+          }
+          assertOnceInOrder(await client.received(6), texts, transport);
+          assert.ok(!client.answers.some((answer) => answer.status === 403), 'a channel was unknown');
+        } finally {
+          await client.stop();
+          await server.stop();
+        }
+      });
+    }
+  }
+});
+
 describe('b24jssdk through the site\'s nginx', () => {
   let server;
   let proxy;

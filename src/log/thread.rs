@@ -63,6 +63,7 @@ impl OpenLog {
         writer.step(0);
         let rung = Arc::clone(&bell);
         let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
+            let _told = Unexpected(slowest.clone());
             let start = Instant::now();
             let now = || start.elapsed().as_millis() as u64;
             let mut pause = 0;
@@ -120,6 +121,17 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// Tells of an end of the thread by a mistake: whoever waits for it would wait for ever.
+struct Unexpected(Health);
+
+impl Drop for Unexpected {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.gap_began("its writer has ended by a mistake of the server");
+        }
     }
 }
 

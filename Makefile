@@ -48,7 +48,7 @@ churn: build ## memory under storms of connections
 	$(LOAD) churn --write docs/PERFORMANCE.md
 
 siege: build ## ten minutes (SECONDS=600) of everything hostile at every door, with 1,000 well-behaved clients checked
-	$(LOAD) siege --seconds $(or $(SECONDS),600) $(if $(WRITE),--write docs/RELIABILITY.md)
+	$(LOAD) siege --seconds $(or $(SECONDS),600) $(if $(WRITE),--write docs/SECURITY.md)
 
 million: build ## pauses with a million channels
 	$(LOAD) million --write docs/PERFORMANCE.md

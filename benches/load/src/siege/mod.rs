@@ -168,6 +168,6 @@ fn judge(
         row(&format!("waves: {}", assault.name), waves.to_string());
     }
     let _ = writeln!(text, "\nThe server then says: `{}`", status.trim());
-    let _ = writeln!(text, "\nSeed {}; {}", siege.seed, crate::table::origin(1));
+    let _ = writeln!(text, "\nSeed {}; {}", siege.seed, crate::table::origin(1).replace("; medians of 1", ""));
     Outcome { text, harm: wrong }
 }

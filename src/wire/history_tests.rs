@@ -12,6 +12,7 @@ use crate::render::{Decoder, Event, Rules};
 
 const LOCATIONS: &str = "
     location ~ ^/sub/(.*)$ { push_stream_subscriber; push_stream_channels_path $1; push_stream_message_template '<~text~>'; }
+    location = /pub { push_stream_publisher; push_stream_channels_path $arg_id; push_stream_store_messages on; client_max_body_size 0; }
     location ~ ^/ev/(.*)$ { push_stream_subscriber eventsource; push_stream_channels_path $1; push_stream_message_template '<~text~>'; }
     location ~ ^/zip/(.*)$ { push_stream_subscriber; push_stream_channels_path $1; push_stream_message_template '<~text~>';
         default_type text/plain; gzip on; gzip_types *; gzip_min_length 0; }
@@ -281,6 +282,37 @@ fn who_sends_too_much_ahead_is_seen_to_leave() {
             drop(client);
             trial.until("it is gone", |trial| trial.worker.connections() == 0).await;
             assert_eq!(trial.census().subscribers, 0);
+        }
+    });
+}
+
+#[test]
+fn a_large_body_loses_nothing_of_itself_nor_of_what_follows_it() {
+    with_trial(LOCATIONS, async |trial| {
+        let body: Vec<u8> = (0..600_000u32).flat_map(u32::to_le_bytes).collect();
+        let exact = [format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes(), &body].concat();
+        let mut chunked = b"Transfer-Encoding: chunked\r\n\r\n".to_vec();
+        for chunk in body.chunks(70_001) {
+            chunked.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            chunked.extend_from_slice(chunk);
+            chunked.extend_from_slice(b"\r\n");
+        }
+        chunked.extend_from_slice(b"0\r\n\r\n");
+        for (id, sent) in [("exact", exact), ("chunked", chunked)] {
+            let mut client = trial.client();
+            let mut wire = format!("POST /pub?id={id} HTTP/1.1\r\nHost: h\r\n").into_bytes();
+            wire.extend_from_slice(&sent);
+            wire.extend_from_slice(
+                format!("POST /pub?id={id} HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx").as_bytes(),
+            );
+            client.send(&wire).await;
+            client.see(b"200 OK").await;
+            client.see(b"200 OK").await;
+            assert_eq!(trial.published(id), 2, "{id}");
+            let mut reader = trial.client();
+            ask(&mut reader, &format!("/sub/{id}")).await;
+            let seen = reader.see(b"\r\n3\r\n<x>\r\n").await;
+            assert!(memchr::memmem::find(&seen, &[b"<", &body[..], b">"].concat()).is_some(), "{id}");
         }
     });
 }

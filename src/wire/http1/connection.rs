@@ -371,12 +371,17 @@ pub(super) enum Ahead {
 /// but answered no more.
 pub(super) fn read_ahead(bench: &Workbench, connection: &Connection, session: &mut Session) -> Ahead {
     let mut input = bench.lend_input();
-    let done = match connection.try_read(&mut input) {
+    // As long as there is room no more is read than can be kept.
+    let room = AHEAD.saturating_sub(session.ahead.len());
+    let space = if room > 0 { room.min(input.len()) } else { input.len() };
+    let done = match connection.try_read(input.get_mut(..space).unwrap_or_default()) {
         Ok(0) => Ahead::Ended,
+        Ok(_) if room == 0 => {
+            session.overrun = true;
+            Ahead::Open
+        }
         Ok(read) => {
-            let kept = read.min(AHEAD.saturating_sub(session.ahead.len()));
-            session.overrun |= kept < read;
-            session.ahead.extend_from_slice(input.get(..kept).unwrap_or_default());
+            session.ahead.extend_from_slice(input.get(..read).unwrap_or_default());
             Ahead::Open
         }
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ahead::Open,

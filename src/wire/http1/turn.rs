@@ -111,9 +111,14 @@ impl<'s> Turn<'_, 's> {
         if !failed && !self.body.is_complete() {
             self.expect_no_less();
         }
-        self.body.forget(UNWANTED);
         let before = input.len();
-        let taken = self.body.take(input);
+        // A body that has been read to its end was not unwanted, however long it is.
+        let taken = if self.body.is_complete() {
+            Ok(true)
+        } else {
+            self.body.forget(UNWANTED);
+            self.body.take(input)
+        };
         self.exchange.request_length += (before - input.len()) as u64;
         let mut reply = reply;
         if let Err(bad) = taken {

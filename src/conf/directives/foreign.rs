@@ -83,7 +83,7 @@ pub const FAMILIES: &[Family] = &[
         Touches,
         "tuning of those, which does nothing alone",
         "modsecurity_* ModSecurityConfig ModSecurityPass SecRulesDisabled MainRule BasicRule CheckRule DeniedUrl \
-         LearningMode LibInjection* naxsi_*_log waf_*_log wallarm_* app_protect_* coraza_transaction_id testcookie_* \
+         LearningMode LibInjection* naxsi_*_log waf_*_log wallarm_* app_protect_* coraza_transaction_id testcookie_* oidc_provider \
          access_log_*",
     ),
     family(Guards, "limits of other modules", "limit_* dynamic_limit_* sysguard*"),
@@ -209,6 +209,7 @@ mod tests {
             "vhost_traffic_status_zone",
             "limit_rate",
             "set_cookie_flag",
+            "oidc_provider",
         ] {
             assert_eq!(effect(name), Some(Touches), "{name}");
         }

@@ -22,6 +22,7 @@ use crate::request::head::{BadHead, BodyLength};
 use crate::request::reply::Reply;
 use crate::site::exchange::Exchange;
 use crate::site::phases::{self, Routed};
+use crate::site::slow_password::SlowPassword;
 use crate::site::{authorization, error_page};
 
 /// Bytes of an unwanted body that are read away to save the connection; a longer one costs it.
@@ -55,6 +56,8 @@ pub(crate) enum Patience {
     Pause(u64),
     /// `auth_request`: the answer to a subrequest for this URI.
     Ask(Vec<u8>),
+    /// `auth_basic`: whether a password is right whose hash is made to be slow.
+    Verify(SlowPassword),
     /// What was published has to be safe before it is answered; what it is answered with.
     Durability(Reply, oneshot::Receiver<bool>),
     /// A statistics answer so long that others get their turn while it is made.
@@ -145,7 +148,9 @@ pub(crate) fn fail<'s>(
         },
         Routed::Reply(reply) => Verdict::Reply(reply),
         Routed::Drop => Verdict::Drop,
-        Routed::Wait(_) | Routed::Authorize { .. } => Verdict::Reply(error_page::plain(exchange, status)),
+        Routed::Wait(_) | Routed::Authorize { .. } | Routed::Verify(_) => {
+            Verdict::Reply(error_page::plain(exchange, status))
+        }
     }
 }
 
@@ -157,6 +162,11 @@ pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, p
             Patience::Pause(milliseconds) => {
                 tokio::time::sleep(Duration::from_millis(milliseconds)).await;
                 let routed = phases::waited(exchange);
+                proceed(context, exchange, routed)
+            }
+            Patience::Verify(password) => {
+                let outcome = password.verify().await;
+                let routed = phases::verified(exchange, outcome);
                 proceed(context, exchange, routed)
             }
             Patience::Ask(uri) => {
@@ -189,6 +199,7 @@ fn proceed<'s>(context: &Context, exchange: &mut Exchange<'s>, routed: Routed<'s
         Routed::Drop => Verdict::Drop,
         Routed::Wait(milliseconds) => Verdict::Patience(Patience::Pause(milliseconds)),
         Routed::Authorize { uri } => Verdict::Patience(Patience::Ask(uri)),
+        Routed::Verify(password) => Verdict::Patience(Patience::Verify(password)),
         Routed::Serve(location) => {
             let subscribes = matches!(location.handler, Handler::Subscriber(_));
             let has_body = !matches!(exchange.body, BodyLength::None | BodyLength::Exact(0));

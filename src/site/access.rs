@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::exchange::Exchange;
 use super::log_context::About;
 use super::network::contains;
-use super::password;
+use super::password::{self, Checked};
+use super::slow_password::SlowPassword;
 use crate::conf::settings::{AccessRule, AuthBasic, LimitExcept, RealIp, Who};
 use crate::conf::variable::Complex;
 use crate::request::peer::PeerAddress;
@@ -21,6 +22,8 @@ pub(crate) enum Access {
     Refused(u16),
     /// `auth_request`: the caller asks this URI and comes back with its status.
     Ask(Vec<u8>),
+    /// `auth_basic`: the caller has the password verified and comes back.
+    Verify(SlowPassword),
 }
 
 /// Replaces the client's address by the one a trusted peer names. Once per request.
@@ -111,6 +114,7 @@ pub(crate) fn check(exchange: &mut Exchange<'_>) -> Access {
         }
     }
     match basic.map_or(Password::NotAsked, |basic| ask_password(exchange, basic)) {
+        Password::Slow(password) => return Access::Verify(password),
         Password::Right if core.satisfy_any => return Access::Granted,
         Password::Right | Password::NotAsked => {}
         Password::Wrong(status @ 401) if core.satisfy_any => exchange.route.refused = Some(status),
@@ -169,6 +173,7 @@ fn is_limited(except: &Arc<LimitExcept>, method: &[u8]) -> bool {
 enum Password {
     NotAsked,
     Right,
+    Slow(SlowPassword),
     Wrong(u16),
 }
 
@@ -177,15 +182,18 @@ fn ask_password(exchange: &mut Exchange<'_>, basic: &AuthBasic) -> Password {
     if realm == b"off" {
         return Password::NotAsked;
     }
-    let verdict = match exchange.credentials() {
-        None => Err(401),
-        Some((user, word)) => {
+    let verified = exchange.route.password.take();
+    let verdict = match (verified, exchange.credentials()) {
+        (Some(true), _) => Ok(Checked::Right),
+        (Some(false), _) | (None, None) => Err(401),
+        (None, Some((user, word))) => {
             let file = exchange.value(&basic.user_file);
             password::check(&file, &user, &word)
         }
     };
     match verdict {
-        Ok(()) => Password::Right,
+        Ok(Checked::Right) => Password::Right,
+        Ok(Checked::Slow(password)) => Password::Slow(password),
         Err(status) => {
             if status == 401 {
                 let mut challenge = b"Basic realm=\"".to_vec();

@@ -27,7 +27,7 @@ pub(crate) async fn ask(exchange: &mut Exchange<'_>, uri: &[u8]) -> u16 {
             // A handler pushstreamd does not have, or one that answers no questions.
             None => (500, None),
         },
-        Routed::Drop | Routed::Wait(_) | Routed::Authorize { .. } => (500, None),
+        Routed::Drop | Routed::Wait(_) | Routed::Authorize { .. } | Routed::Verify(_) => (500, None),
     };
     if asked.answer.is_none() {
         asked.answer = Some(Answer { status, fields: Vec::new() });

@@ -100,6 +100,8 @@ pub(crate) struct RouteState {
     pub(crate) error_page_used: bool,
     /// The body of the request is of no interest any more; its size is not judged again.
     pub(crate) body_discarded: bool,
+    /// Whether the password that took long is right, once that is known.
+    pub(crate) password: Option<bool>,
     /// The connection cannot be kept after this request.
     pub(crate) close: bool,
     /// `real_ip` has been applied.
@@ -226,6 +228,7 @@ impl<'s> Exchange<'s> {
                 changes_left: MAX_URI_CHANGES,
                 error_page_used: false,
                 body_discarded: false,
+                password: None,
                 close: false,
                 real_ip_known: false,
                 pace_known: false,

@@ -307,6 +307,7 @@ pub(crate) fn routed(settings: &Settings, line: &str, headers: &[&str]) -> Strin
         }
         Routed::Drop => "drop".to_owned(),
         Routed::Wait(milliseconds) => format!("wait {milliseconds}"),
+        Routed::Verify(_) => "verify".to_owned(),
         Routed::Authorize { uri } => format!("ask {}", String::from_utf8_lossy(&uri)),
     })
 }

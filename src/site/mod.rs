@@ -28,5 +28,6 @@ mod referer;
 mod rewrite;
 mod secure_link;
 pub(crate) mod server_name;
+pub(crate) mod slow_password;
 mod static_file;
 mod vars;

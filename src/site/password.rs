@@ -11,8 +11,18 @@ use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use sha1::Sha1;
 
+use super::slow_password::{SlowPassword, is_slow};
+
+/// What the file says of a user and a password.
+pub(crate) enum Checked {
+    /// They belong together.
+    Right,
+    /// Computing it takes too long for a worker.
+    Slow(SlowPassword),
+}
+
 /// Whether the file knows the user with this password. `Err`: 401, or 403 and 500 where the file cannot be read.
-pub(crate) fn check(file: &[u8], user: &[u8], password: &[u8]) -> Result<(), u16> {
+pub(crate) fn check(file: &[u8], user: &[u8], password: &[u8]) -> Result<Checked, u16> {
     let path = OsStr::from_bytes(file);
     let text = std::fs::read(path).map_err(|error| {
         tracing::error!("open() {path:?} failed ({error})");
@@ -20,7 +30,11 @@ pub(crate) fn check(file: &[u8], user: &[u8], password: &[u8]) -> Result<(), u16
     })?;
     let hash = text.split(|&byte| byte == b'\n').find_map(|line| entry(line, user));
     match hash {
-        Some(hash) if verify(hash, password) => Ok(()),
+        Some(hash) if is_slow(hash) => {
+            let slow = SlowPassword::new(hash, password);
+            Ok(if slow.is_remembered() { Checked::Right } else { Checked::Slow(slow) })
+        }
+        Some(hash) if verify(hash, password) => Ok(Checked::Right),
         _ => Err(401),
     }
 }
@@ -35,7 +49,8 @@ fn entry<'t>(line: &'t [u8], user: &[u8]) -> Option<&'t [u8]> {
     rest.split(|&byte| byte == b':').next()
 }
 
-fn verify(hash: &[u8], password: &[u8]) -> bool {
+/// Whether the hash is that of the password, however long it takes.
+pub(super) fn verify(hash: &[u8], password: &[u8]) -> bool {
     let Ok(hash) = std::str::from_utf8(hash) else { return false };
     if let Some(plain) = hash.strip_prefix("{PLAIN}") {
         return same(plain.as_bytes(), password);
@@ -167,6 +182,6 @@ mod tests {
         assert_eq!(entry(b"bob:hash:comment\r", b"bob"), Some(&b"hash"[..]));
         assert_eq!(entry(b"bobby:hash", b"bob"), None);
         assert_eq!(entry(b"#bob:hash", b"#bob"), None);
-        assert_eq!(check(b"/does/not/exist", b"a", b"b"), Err(403));
+        assert!(matches!(check(b"/does/not/exist", b"a", b"b"), Err(403)));
     }
 }

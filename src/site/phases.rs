@@ -14,6 +14,7 @@ use super::limits::{self, Limited};
 use super::location::find_location;
 use super::log_context::About;
 use super::rewrite::{self, Rewritten, redirect_inside};
+use super::slow_password::{Busy, SlowPassword};
 use super::static_file::{self, Found, Tried};
 use crate::conf::settings::{Handler, Location};
 use crate::request::head::BodyLength;
@@ -36,6 +37,8 @@ pub enum Routed<'b> {
         /// URI of the subrequest.
         uri: Vec<u8>,
     },
+    /// `auth_basic`: this password is to be verified; go on with [`verified`].
+    Verify(SlowPassword),
 }
 
 /// The phases a request may be sent to.
@@ -85,12 +88,23 @@ pub fn authorized<'b>(exchange: &mut Exchange<'b>, status: u16) -> Routed<'b> {
     }
 }
 
+/// Goes on after [`Routed::Verify`].
+pub fn verified<'b>(exchange: &mut Exchange<'b>, outcome: Result<bool, Busy>) -> Routed<'b> {
+    match outcome {
+        Ok(right) => {
+            exchange.route.password = Some(right);
+            walk(exchange, Phase::Access)
+        }
+        Err(Busy) => failed(exchange, exchange.location, 503),
+    }
+}
+
 /// An error of nginx itself with the values of `location`: through `error_page` where one is set, else the HTML page. A page
 /// that only a handler of the caller could give is replaced by the HTML page.
 pub fn error_reply<'b>(exchange: &mut Exchange<'b>, location: &'b Arc<Location>, status: u16) -> Reply {
     match failed(exchange, location, status) {
         Routed::Reply(reply) => reply,
-        Routed::Serve(_) | Routed::Drop | Routed::Wait(_) | Routed::Authorize { .. } => {
+        Routed::Serve(_) | Routed::Drop | Routed::Wait(_) | Routed::Authorize { .. } | Routed::Verify(_) => {
             error_page::plain(exchange, status)
         }
     }
@@ -203,6 +217,7 @@ fn after_access<'b>(exchange: &mut Exchange<'b>, access: Access) -> Step<'b> {
     match access {
         Access::Granted => Step::Enter(Phase::Handler),
         Access::Refused(status) => fail(exchange, status),
+        Access::Verify(password) => Step::Done(Routed::Verify(password)),
         Access::Ask(uri) => Step::Done(Routed::Authorize { uri }),
     }
 }

@@ -9,7 +9,7 @@ use h2::client;
 use http::Request;
 use nix::sys::signal::Signal;
 
-use crate::support::{PATIENCE, Prefix, Running, Server, eventually, exchange, free_port, request, said};
+use crate::support::{Client, PATIENCE, Prefix, Running, Server, eventually, exchange, free_port, request, said};
 use crate::tls_server::TlsServer;
 
 const SUB: &str = "location /sub { push_stream_subscriber; push_stream_channels_path $arg_id; }
@@ -236,4 +236,34 @@ fn a_busy_port_of_operators_is_an_error() {
     let output = prefix.run(&["-g", "daemon off;", "--status", &format!("127.0.0.1:{port}")]);
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains(&format!("bind() to 127.0.0.1:{port} failed (98: Address already in use)")));
+}
+
+#[test]
+fn slow_passwords_keep_no_other_client_waiting() {
+    let prefix = Prefix::new("bcrypt");
+    prefix.write("users", &format!("bob:{}\n", bcrypt::hash("secret", 9).unwrap()));
+    std::fs::set_permissions(prefix.path("users"), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let locations = "location /in { auth_basic in; auth_basic_user_file users; push_stream_channels_statistics; push_stream_channels_path $arg_id; } location /ok { return 204; }";
+    prefix.configure(&format!(
+        "pid logs/nginx.pid; error_log logs/error.log info; worker_processes 1; events {{ }}
+        http {{ access_log off; push_stream_shared_memory_size 8m;
+            server {{ listen 127.0.0.1:@PORT@; {locations}
+                location /pub {{ push_stream_publisher; push_stream_channels_path $arg_id; }} }} }}"
+    ));
+    let _server = prefix.start(&[]);
+    // "bob:wrong" and "bob:secret".
+    let ask = |credentials: &str| {
+        let mut client = Client::open(prefix.address(), PATIENCE);
+        client.send(request("GET", "/in", &format!("Authorization: Basic {credentials}\r\n")));
+        client
+    };
+    let mut wrong: Vec<Client> = (0..8).map(|_| ask("Ym9iOndyb25n")).collect();
+    assert_eq!(Client::open(prefix.address(), PATIENCE).get("/ok", "").status, 204);
+    assert!(wrong[7].is_silent_for(Duration::from_millis(1)), "its hash is still being computed");
+    for client in &mut wrong {
+        assert_eq!(client.reply().status, 401);
+    }
+    for _ in 0..3 {
+        assert_eq!(ask("Ym9iOnNlY3JldA==").reply().status, 200);
+    }
 }

@@ -65,7 +65,8 @@ impl PushStream {
         Self::options().from_file(path)
     }
 
-    /// A push server with this configuration: a whole `nginx.conf`, or the directives of one `server` block.
+    /// A push server with this configuration: a whole `nginx.conf`, or the directives of one `server` block, which then
+    /// has one thread, 64 MB for messages, and no access log unless they name one.
     pub fn from_text(text: &str) -> Result<Self, Error> {
         Self::options().from_text(text)
     }
@@ -86,7 +87,7 @@ impl PushStream {
     /// under. Of several servers in the configuration the first one answers that has a location for a path.
     ///
     /// `allow`, `deny` and the like know the client's address where the application is served with
-    /// `into_make_service_with_connect_info::<SocketAddr>()`; otherwise no address matches them.
+    /// `into_make_service_with_connect_info::<SocketAddr>()`; otherwise a client is taken for whoever is refused.
     pub fn router(&self) -> Router {
         let site = Site::all(&self.pool);
         if self.bitrix { bitrix::router(site) } else { site.router() }

@@ -12,6 +12,9 @@ use crate::conf::settings::LogLevel;
 use crate::conf::{self, LoadOptions, Note, Settings, default_layout};
 use crate::model::ALERT;
 
+/// What stands around the directives of one server.
+const AROUND: &str = "access_log off; push_stream_shared_memory_size 64m;";
+
 /// How a configuration is to be read; made by [`PushStream::options`].
 ///
 /// ```no_run
@@ -49,7 +52,8 @@ impl Options {
         self.load(LoadOptions { file, prefix: beside, ..LoadOptions::default() }, false)
     }
 
-    /// A push server with this configuration: a whole `nginx.conf`, or the directives of one `server` block.
+    /// A push server with this configuration: a whole `nginx.conf`, or the directives of one `server` block, which then
+    /// has one thread, 64 MB for messages, and no access log unless they name one.
     pub fn from_text(&self, text: &str) -> Result<PushStream, Error> {
         let prefix = std::env::current_dir()?;
         let options = |text: String| LoadOptions {
@@ -61,9 +65,7 @@ impl Options {
         match self.load(options(text.to_owned()), false) {
             // Directives that may not stand at the top level stand in a server.
             Err(error) if error.is_about_context() => {
-                let whole = format!(
-                    "events {{}} http {{ push_stream_shared_memory_size 64m; server {{ listen 127.0.0.1:80; {text} }} }}"
-                );
+                let whole = format!("events {{}} http {{ {AROUND} server {{ listen 127.0.0.1:80; {text} }} }}");
                 self.load(options(whole), false)
             }
             loaded => loaded,

@@ -62,7 +62,7 @@ impl Site {
         let info = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let (remote, local) = match info {
             Some(ConnectInfo(address)) => (PeerAddress::Ip(*address), PeerAddress::Ip(self.local())),
-            None => (PeerAddress::Unix, PeerAddress::Unix),
+            None => (PeerAddress::Untold, PeerAddress::Untold),
         };
         Peer { remote, local, tls: None, proxy: None, connection: 0 }
     }

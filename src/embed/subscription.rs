@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use tokio::sync::mpsc::Receiver;
@@ -15,26 +16,28 @@ use crate::hub::History;
 /// The messages of some channels: first those that were missed, then each one as it is published.
 ///
 /// It ends when its last channel has been deleted, and when its reader is so slow that more messages wait for it than are kept
-/// (1,024); whoever goes on then from the last message it has seen ([`super::Start::After`]) misses nothing that is stored.
+/// (1,024, or 8 MiB); whoever goes on then from the last message it has seen ([`super::Start::After`]) misses nothing that is stored.
 /// Dropping it ends the subscription.
 pub struct Subscription {
     subscriptions: Arc<Subscriptions>,
     number: u64,
     history: History,
     page: VecDeque<Message>,
-    /// Whether all of the history has been read.
-    live: bool,
-    messages: Receiver<Message>,
+    /// Whether the history is over.
+    over: bool,
+    live: Live,
+}
+
+/// What comes live.
+pub(super) struct Live {
+    pub messages: Receiver<Message>,
+    /// Bytes of text that wait.
+    pub waiting: Arc<AtomicUsize>,
 }
 
 impl Subscription {
-    pub(super) fn new(
-        subscriptions: Arc<Subscriptions>,
-        number: u64,
-        history: History,
-        messages: Receiver<Message>,
-    ) -> Self {
-        Self { subscriptions, number, history, page: VecDeque::new(), live: false, messages }
+    pub(super) fn new(subscriptions: Arc<Subscriptions>, number: u64, history: History, live: Live) -> Self {
+        Self { subscriptions, number, history, page: VecDeque::new(), over: false, live }
     }
 
     /// The next message; `None` when the subscription has ended.
@@ -43,15 +46,18 @@ impl Subscription {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        while !self.live {
+        while !self.over {
             if let Some(message) = self.page.pop_front() {
                 return Poll::Ready(Some(message));
             }
             let page = self.subscriptions.hub().history_page(&mut self.history);
-            self.live = page.is_empty();
+            self.over = page.is_empty();
             self.page = page.iter().map(Message::missed).collect();
         }
-        self.messages.poll_recv(cx)
+        let message = ready!(self.live.messages.poll_recv(cx));
+        let size = message.as_ref().map_or(0, |message| message.text.len());
+        self.live.waiting.fetch_sub(size, Ordering::Relaxed);
+        Poll::Ready(message)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -13,12 +14,14 @@ use tokio::sync::mpsc::{Sender, channel};
 use super::failure::Error;
 use super::message::{Message, Start};
 use super::now;
-use super::subscription::Subscription;
+use super::subscription::{Live, Subscription};
 use crate::hub::{Ask, AskKind, ChannelKey, Fanout, Hub, Note};
 use crate::model::parse_channel_path;
 
 /// Messages that may wait for a subscriber.
 const WAITING: usize = 1024;
+/// Bytes of text that may wait for a subscriber when one more message is added to them.
+const WAITING_BYTES: usize = 8 * 1024 * 1024;
 
 /// The subscribers.
 pub(super) struct Subscriptions {
@@ -42,6 +45,22 @@ struct Subscriber {
     /// Messages up to this one are its history's business.
     seq: u64,
     messages: Sender<Message>,
+    /// Bytes of text that wait.
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Subscriber {
+    /// Hands a message over; false if there is no room for it.
+    fn hand_over(&self, message: &Message) -> bool {
+        let size = message.text.len();
+        // Only the reader makes it less.
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        if waiting > 0 && waiting + size > WAITING_BYTES {
+            return false;
+        }
+        self.waiting.fetch_add(size, Ordering::Relaxed);
+        self.messages.try_send(message.clone()).is_ok()
+    }
 }
 
 impl Subscriptions {
@@ -68,6 +87,7 @@ impl Subscriptions {
         let mut table = self.table.lock();
         let answer = self.hub.subscribe(&ask, now())?;
         let (messages, live) = channel(WAITING);
+        let waiting = Arc::default();
         let number = table.next;
         table.next += 1;
         if let Some(registration) = answer.subscription {
@@ -75,10 +95,11 @@ impl Subscriptions {
             for key in &keys {
                 table.channels.entry(*key).or_default().push(number);
             }
-            table.subscribers.insert(number, Subscriber { keys, seq: registration.seq, messages });
+            let waiting = Arc::clone(&waiting);
+            table.subscribers.insert(number, Subscriber { keys, seq: registration.seq, messages, waiting });
         }
         drop(table);
-        Ok(Subscription::new(Arc::clone(self), number, answer.history, live))
+        Ok(Subscription::new(Arc::clone(self), number, answer.history, Live { messages: live, waiting }))
     }
 
     pub(super) fn hub(&self) -> &Hub {
@@ -122,7 +143,7 @@ impl Table {
         let message = Message::of(fanout.id.as_bytes(), &fanout.message);
         for number in listeners {
             let Some(subscriber) = self.subscribers.get(number) else { continue };
-            if fanout.message.seq > subscriber.seq && subscriber.messages.try_send(message.clone()).is_err() {
+            if fanout.message.seq > subscriber.seq && !subscriber.hand_over(&message) {
                 tracing::warn!("push stream module: subscriber does not read, disconnected");
                 slow.push(*number);
             }

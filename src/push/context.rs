@@ -105,7 +105,8 @@ impl Context {
                 message_min: rule.message_min,
                 largest: settings.largest_padding,
             }),
-            capabilities: &settings.capabilities,
+            line: settings.compat.line,
+            strict: settings.compat.strict,
         });
         if current {
             self.views.borrow_mut().insert(key, Arc::clone(&view));

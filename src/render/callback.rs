@@ -2,11 +2,13 @@
 //!
 //! The callback's name is written as it is given; whether it may be used (and its decoding) is decided by the caller.
 
+use crate::conf::settings::Line;
 use crate::model::{ChannelId, Message};
 
 use super::view::View;
 
-/// Where the messages of a body come from, which a callback can show.
+/// Where the messages of a body come from. Up to 0.4.0 a callback shows it: all but live messages are
+/// each followed by a comma.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Stored messages, and the message of a deletion.
@@ -48,7 +50,7 @@ impl PollWriter {
             view.write_body(name, &mut out);
             view.write_bare(b"([", &mut out);
         }
-        let trailing_comma = view.capabilities().callback_trails_comma && origin == Origin::Backlog;
+        let trailing_comma = view.line() <= Line::V040 && origin == Origin::Backlog;
         (Self { in_callback: callback.is_some(), trailing_comma, first: true }, out)
     }
 
@@ -77,7 +79,6 @@ impl PollWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Capabilities, Compat, Line};
     use crate::render::{Framing, Kind, ViewSpec};
 
     fn body(line: Line, callback: Option<&str>, origin: Origin, texts: &[&str], framing: Framing) -> String {
@@ -89,7 +90,8 @@ mod tests {
             kind: Kind::Text,
             framing,
             padding: None,
-            capabilities: &Capabilities::of(Compat { line, strict: true }),
+            line,
+            strict: false,
         });
         let channel = ChannelId::from("a");
         let messages: Vec<Message> =

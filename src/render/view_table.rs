@@ -8,7 +8,6 @@ use std::sync::{Arc, Weak};
 use super::PaddingRule;
 use super::view::View;
 use super::view_spec::{Framing, Kind, ViewSpec};
-use crate::model::Capabilities;
 
 /// A [`ViewSpec`] that owns its bytes.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -17,7 +16,8 @@ struct Key {
     kind: Kind,
     framing: Framing,
     padding: Option<PaddingRule>,
-    capabilities: Capabilities,
+    line: u8,
+    strict: bool,
 }
 
 impl Key {
@@ -27,7 +27,8 @@ impl Key {
             kind: spec.kind,
             framing: spec.framing,
             padding: spec.padding,
-            capabilities: *spec.capabilities,
+            line: spec.line as u8,
+            strict: spec.strict,
         }
     }
 }
@@ -56,6 +57,7 @@ impl ViewTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conf::settings::Line;
 
     #[test]
     fn equal_specifications_share_a_view_and_others_do_not() {
@@ -68,7 +70,8 @@ mod tests {
             kind: Kind::Text,
             framing: Framing::Chunked,
             padding: None,
-            capabilities: &Capabilities::default(),
+            line: Line::V05,
+            strict: false,
         };
         let first = table.view(&spec);
         assert!(Arc::ptr_eq(&first, &table.view(&spec.clone())));
@@ -90,7 +93,8 @@ mod tests {
             kind: Kind::Text,
             framing: Framing::Plain,
             padding: None,
-            capabilities: &Capabilities::default(),
+            line: Line::V05,
+            strict: false,
         };
         let old = table.view(&spec);
         let used = table.view(&ViewSpec { message: b"used", ..spec.clone() });

@@ -12,6 +12,8 @@ pub enum PeerAddress {
     Ip(SocketAddr),
     /// A unix socket.
     Unix,
+    /// Whoever brought the request does not say.
+    Untold,
 }
 
 impl PeerAddress {
@@ -19,7 +21,7 @@ impl PeerAddress {
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Ip(address) => Some(address.ip().to_canonical()),
-            Self::Unix => None,
+            Self::Unix | Self::Untold => None,
         }
     }
 
@@ -27,7 +29,7 @@ impl PeerAddress {
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Ip(address) => Some(address.port()),
-            Self::Unix => None,
+            Self::Unix | Self::Untold => None,
         }
     }
 }

@@ -83,10 +83,10 @@ fn is_named(whom: &[Who], address: &PeerAddress) -> bool {
 }
 
 fn names(who: Who, address: &PeerAddress) -> bool {
-    match (who, address.ip()) {
-        (Who::All, _) | (Who::Unix, None) => true,
-        (Who::Network(network), Some(ip)) => contains(&network, ip),
-        (Who::Unix, Some(_)) | (Who::Network(_), None) => false,
+    match who {
+        Who::All => true,
+        Who::Unix => *address == PeerAddress::Unix,
+        Who::Network(network) => address.ip().is_some_and(|ip| contains(&network, ip)),
     }
 }
 
@@ -159,9 +159,10 @@ fn asked_uri(exchange: &Exchange<'_>, uri: &Complex) -> Vec<u8> {
     exchange.value(uri).into_owned()
 }
 
-/// The first rule that names the address decides.
+/// The first rule that names the address decides. A client nobody tells of could be anybody who is denied.
 fn verdict(rules: &[AccessRule], address: &PeerAddress) -> Option<bool> {
-    rules.iter().find(|rule| names(rule.who, address)).map(|rule| rule.allow)
+    let untold = *address == PeerAddress::Untold;
+    rules.iter().find(|rule| names(rule.who, address) || untold && !rule.allow).map(|rule| rule.allow)
 }
 
 /// Whether `limit_except` applies to a method; GET stands for HEAD as well.
@@ -229,6 +230,18 @@ mod tests {
         assert_eq!(verdict(&rules, &PeerAddress::Unix), Some(false));
         assert_eq!(verdict(&[], &client("127.0.0.1")), None);
         assert_eq!(verdict(&[AccessRule { allow: true, who: Who::Unix }], &PeerAddress::Unix), Some(true));
+    }
+
+    #[test]
+    fn a_client_nobody_tells_of_is_whoever_is_denied_and_nobody_who_is_allowed() {
+        let rule = |allow, who| AccessRule { allow, who };
+        let denying = [rule(false, network("10.0.0.1", 32)), rule(true, Who::All)];
+        assert_eq!(verdict(&denying, &PeerAddress::Untold), Some(false));
+        for who in [Who::Unix, network("0.0.0.0", 0), network("::", 0)] {
+            assert_eq!(verdict(&[rule(true, who), rule(false, Who::All)], &PeerAddress::Untold), Some(false));
+            assert!(!is_named(&[who], &PeerAddress::Untold), "it is no proxy whose word counts");
+        }
+        assert_eq!(verdict(&[rule(true, Who::All)], &PeerAddress::Untold), Some(true));
     }
 
     #[test]

@@ -16,6 +16,7 @@ impl fmt::Display for About<'_, '_> {
         match exchange.remote {
             PeerAddress::Ip(address) => write!(f, ", client: {}", address.ip().to_canonical())?,
             PeerAddress::Unix => f.write_str(", client: unix:")?,
+            PeerAddress::Untold => {}
         }
         write!(f, ", server: {}", exchange.server.name)?;
         if !exchange.head.line().is_empty() {

@@ -24,8 +24,9 @@ const SERVER: &str = "
     location ~ ^/ev/(.*)$ { push_stream_subscriber eventsource; push_stream_channels_path $1; }
     location ~ ^/lp/(.*)$ { push_stream_subscriber long-polling; push_stream_channels_path $1; push_stream_longpolling_connection_ttl 1s; }
     location ~ ^/ws/(.*)$ { push_stream_subscriber websocket; push_stream_channels_path $1; push_stream_websocket_allow_publish on; }
-    location /own { allow 127.0.0.1; deny all; return 200 yours; }
-    location /drop { return 444; }";
+    location /own { allow 127.0.0.1; deny all; push_stream_channels_statistics; push_stream_channels_path $arg_id; }
+    location /drop { return 444; }
+    location ~ ^/brief/(.*)$ { push_stream_subscriber; push_stream_channels_path $1; send_timeout 300ms; }";
 
 /// An application that is being served; its threads end with it.
 struct Application {
@@ -74,7 +75,7 @@ fn the_routes_answer_as_the_module_does() {
     assert_eq!(client.ask("POST /pub?id=a", &[], &[b'x'; 2000]).status, 413);
     let mut client = app.connect();
     assert_eq!(client.ask("DELETE /pub?id=a", &[], b"").field("X-Nginx-PushStream-Explain"), Some("Channel deleted."));
-    assert_eq!(client.get("/own", "").text(), "yours");
+    assert_eq!(client.get("/own", "").status, 200);
     assert_eq!(client.get("/elsewhere", "").status, 404);
     assert_eq!(client.get("/drop", "").status, 500);
 }
@@ -102,6 +103,26 @@ fn every_mode_brings_each_message_once_and_leaves_nothing_behind() {
     app.await_subscribers(3);
     drop((stream, events, socket));
     app.await_subscribers(0);
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_let_go_and_can_tell_that_its_body_is_not_whole() {
+    let app = Application::usual();
+    let mut client = app.connect();
+    client.send("GET /brief/a HTTP/1.1\r\nHost: h\r\n\r\n");
+    app.await_subscribers(1);
+    // More than sockets hold, less than is kept for a subscriber beside them.
+    let text = "x".repeat(100_000);
+    let mut published = 0;
+    eventually("it is let go", || {
+        if published < 120 {
+            app.push.publish("a", text.as_str()).unwrap();
+            published += 1;
+        }
+        app.push.statistics().subscribers == 0
+    });
+    let got = client.end();
+    assert!(got.len() > 100_000 && !got.ends_with("0\r\n\r\n"), "{} bytes, and the end of the body", got.len());
 }
 
 #[test]
@@ -160,9 +181,19 @@ fn an_application_that_does_not_tell_addresses_gets_what_is_guarded_by_them_refu
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
-    let app = PushStream::bitrix().unwrap().router();
+    let guarded = "set_real_ip_from unix:; set_real_ip_from 0.0.0.0/0; real_ip_header X-Real-IP;
+        location /unix { allow unix:; deny all; push_stream_channels_statistics; push_stream_channels_path $arg_id; }
+        location /named { allow 192.0.2.1; deny all; push_stream_channels_statistics; push_stream_channels_path $arg_id; }
+        location /others { deny 192.0.2.1; allow all; push_stream_channels_statistics; push_stream_channels_path $arg_id; }
+        location /all { push_stream_channels_statistics; push_stream_channels_path $arg_id; }";
+    let guarded = PushStream::from_text(guarded).unwrap().router();
+    let app = PushStream::bitrix().unwrap().router().nest("/guarded", guarded);
     runtime.spawn(async move { axum::serve(listener, app).await });
-    assert_eq!(Client::open(address, PATIENCE).ask("POST /bitrix/pub/?CHANNEL_ID=a", &[], b"x").status, 403);
+    let mut client = Client::open(address, PATIENCE);
+    assert_eq!(client.ask("POST /bitrix/pub/?CHANNEL_ID=a", &[], b"x").status, 403);
+    for (path, status) in [("unix", 403), ("named", 403), ("others", 403), ("all", 200)] {
+        assert_eq!(client.get(&format!("/guarded/{path}"), "X-Real-IP: 192.0.2.1\r\n").status, status, "{path}");
+    }
 }
 
 #[test]
@@ -289,6 +320,23 @@ impl io::Write for Lines {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+#[test]
+fn a_subscriber_that_does_not_read_is_let_go_for_bytes_too() {
+    let push = PushStream::from_text(SERVER).unwrap();
+    let (slow, mut witness) = (push.subscribe("a", Start::Now).unwrap(), push.subscribe("a", Start::Now).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let text = "x".repeat(1_000_000);
+    let mut publish = || {
+        push.publish("a", text.as_str()).unwrap();
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, witness.next()).await.unwrap().unwrap() });
+    };
+    (0..8).for_each(|_| publish());
+    assert_eq!(push.statistics().subscribers, 2);
+    publish();
+    eventually("it is let go", || push.statistics().subscribers == 1);
+    drop(slow);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::ops::BitOr;
 
-use crate::model::Line;
+use super::super::settings::Line;
 
 /// A directive.
 #[derive(Clone, Copy, Debug)]

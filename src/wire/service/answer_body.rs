@@ -1,5 +1,6 @@
 //! The body of a response: piece by piece out of an outbox.
 
+use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,6 +18,18 @@ pub(crate) enum AnswerBody {
     /// What the outbox holds, and what the subscription brings; `over`: there is none (any more), and what is in the outbox
     /// is the rest.
     Outbox { visit: Visit, over: bool },
+}
+
+impl AnswerBody {
+    /// Waits until the worker gives the connection up, for whoever does not ask for a frame meanwhile.
+    pub(crate) async fn given_up(&self) {
+        let Self::Outbox { visit, .. } = self else { return pending().await };
+        poll_fn(|cx| {
+            visit.connection().listen(cx);
+            if visit.connection().is_broken() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
 }
 
 impl Body for AnswerBody {

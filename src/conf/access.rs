@@ -3,15 +3,17 @@
 //!
 //! Compiles rules; judging a request by them is the HTTP room's business.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use super::compiler::{Compiler, rooted};
 use super::complex;
 use super::error::{Fault, shown};
 use super::namespace::dollar_name;
 use super::scope::{Entry, Level, Scope, Value, invalid_parameter};
-use super::settings::{AccessRule, AuthBasic, Cidr, LimitExcept, RealIp, SecureLink, Who};
+use super::settings::{AccessRule, AuthBasic, LimitExcept, RealIp, SecureLink, Who};
 use super::tree::Node;
 use super::variable::Complex;
 
@@ -59,38 +61,33 @@ fn peer(node: &Node, word: &[u8], compiler: &mut Compiler) -> Result<Who, Fault>
 }
 
 /// `ADDRESS[/PREFIX]`, and whether the bits below the prefix are zero as they should be.
-pub(super) fn cidr(word: &[u8]) -> Option<(Cidr, bool)> {
+pub(super) fn cidr(word: &[u8]) -> Option<(IpNet, bool)> {
     let text = std::str::from_utf8(word).ok()?;
     let (address, prefix) = match text.split_once('/') {
-        Some((address, prefix)) => (address, Some(prefix)),
-        None => (text, None),
+        Some((address, prefix)) => (address.parse().ok()?, Some(prefix)),
+        None => (text.parse().ok()?, None),
     };
-    let address: IpAddr = address.parse().ok()?;
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = match prefix {
-        None => longest,
-        Some(prefix) => match (prefix.parse::<u8>(), prefix.parse::<Ipv4Addr>()) {
-            (Ok(prefix), _) if prefix <= longest => prefix,
+    let network = match (prefix, address) {
+        (None, address) => IpNet::from(address),
+        (Some(prefix), address) => match (prefix.parse(), prefix.parse::<IpAddr>()) {
+            (Ok(prefix), _) => IpNet::new(address, prefix).ok()?,
             // A mask may be written as an address.
-            (_, Ok(mask))
-                if address.is_ipv4() && mask.to_bits().leading_ones() + mask.to_bits().trailing_zeros() >= 32 =>
-            {
-                mask.to_bits().leading_ones() as u8
-            }
+            (_, Ok(mask @ IpAddr::V4(_))) if address.is_ipv4() => IpNet::with_netmask(address, mask).ok()?,
             _ => return None,
         },
     };
-    let masked = match address {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-            IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & mask))
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
-        }
-    };
-    Some((Cidr { address: masked, prefix }, masked == address))
+    let masked = network.trunc();
+    Some((canonical(masked), masked == network))
+}
+
+/// A network of IPv4 addresses that are mapped into IPv6 as the network of those addresses.
+pub(super) fn canonical(network: IpNet) -> IpNet {
+    let mapped =
+        network.prefix_len().checked_sub(96).map(|prefix| IpNet::new(network.network().to_canonical(), prefix));
+    match mapped {
+        Some(Ok(mapped @ IpNet::V4(_))) if matches!(network, IpNet::V6(_)) => mapped,
+        _ => network,
+    }
 }
 
 /// The `limit_except` of the location; an `if` block in it is limited as the location is.
@@ -197,14 +194,33 @@ mod tests {
 
     #[test]
     fn networks_are_read_with_prefix_mask_or_alone() {
-        let network =
-            |text: &str| cidr(text.as_bytes()).map(|(cidr, exact)| (cidr.address.to_string(), cidr.prefix, exact));
-        assert_eq!(network("127.0.0.0/8"), Some(("127.0.0.0".into(), 8, true)));
-        assert_eq!(network("10.1.2.3/8"), Some(("10.0.0.0".into(), 8, false)));
-        assert_eq!(network("192.168.0.0/255.255.0.0"), Some(("192.168.0.0".into(), 16, true)));
-        assert_eq!(network("::1"), Some(("::1".into(), 128, true)));
-        assert_eq!(network("0.0.0.0/0"), Some(("0.0.0.0".into(), 0, true)));
-        assert_eq!(network("10.0.0.0/33"), None);
-        assert_eq!(network("localhost"), None);
+        let network = |text: &str| cidr(text.as_bytes()).map(|(network, exact)| (network.to_string(), exact));
+        assert_eq!(network("127.0.0.0/8"), Some(("127.0.0.0/8".into(), true)));
+        assert_eq!(network("10.1.2.3/8"), Some(("10.0.0.0/8".into(), false)));
+        assert_eq!(network("192.168.0.0/255.255.0.0"), Some(("192.168.0.0/16".into(), true)));
+        assert_eq!(network("::1"), Some(("::1/128".into(), true)));
+        assert_eq!(network("0.0.0.0/0"), Some(("0.0.0.0/0".into(), true)));
+        for odd in ["10.0.0.0/33", "10.0.0.0/255.0.255.0", "fe80::/255.0.0.0", "10.0.0/8", "10.0.0.0/", "localhost"] {
+            assert_eq!(network(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn networks_hold_their_addresses_however_these_are_written() {
+        for (network, address, holds) in [
+            ("127.0.0.0/8", "127.1.2.3", true),
+            ("127.0.0.0/8", "::ffff:127.1.2.3", true),
+            ("::ffff:127.0.0.0/104", "127.1.2.3", true),
+            ("10.0.0.0/8", "127.0.0.1", false),
+            ("0.0.0.0/0", "1.2.3.4", true),
+            ("0.0.0.0/0", "::1", false),
+            ("::/0", "1.2.3.4", false),
+            ("fe80::/10", "fe80::1", true),
+            ("10.0.0.1", "10.0.0.1", true),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            let (read, _) = cidr(network.as_bytes()).unwrap();
+            assert_eq!(read.contains(&address.to_canonical()), holds, "{network} {address}");
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! File name patterns of `include`: `*`, `?` and `[...]`, component by component, sorted.
 //!
-//! Knows only names: what the files hold is not its business. A name that begins with a dot is matched only by a dot.
+//! Knows only names: what the files hold is not its business. A name that begins with a dot is matched only by a dot. Ours and not
+//! the crate `glob`, because nginx asks glob(3): there `\` takes the next byte as it is, `[^a]` is `[!a]`, `**` is `*`, an unclosed
+//! `[` is itself, and names that are no UTF-8 match; the crate has all five otherwise.
 
 use std::path::{Path, PathBuf};
 

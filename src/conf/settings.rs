@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use access::{AccessRule, AuthBasic, Cidr, LimitExcept, RealIp, Referers, SecureLink, Who};
+pub use access::{AccessRule, AuthBasic, LimitExcept, RealIp, Referers, SecureLink, Who};
 pub use backend::{Backend, UpstreamServer};
 pub use state::{State, StateSync};
 

@@ -3,8 +3,10 @@
 //! Compiles the tables in the order and with the precedence of nginx; looking up is done per request.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
 
 use super::access;
 use super::compiler::{Compiler, of_variable};
@@ -12,7 +14,6 @@ use super::complex;
 use super::error::{Fault, shown};
 use super::namespace::dollar_name;
 use super::scope::Scope;
-use super::settings::Cidr;
 use super::tree::Node;
 use super::units;
 use super::variable::{Builtin, Complex, Geo, HostMask, Map, Source, Split, Variable};
@@ -140,46 +141,28 @@ fn geo(node: &Node, compiler: &mut Compiler) -> Result<Geo, Fault> {
             }
         }
     }
-    geo.networks.sort_by_key(|(network, _)| std::cmp::Reverse(network.prefix));
+    geo.networks.sort_by_key(|(network, _)| std::cmp::Reverse(network.prefix_len()));
     Ok(geo)
 }
 
 /// A network, or a range of addresses as the networks that make it up.
-fn networks(row: &Node, word: &[u8]) -> Result<Vec<Cidr>, Fault> {
+fn networks(row: &Node, word: &[u8]) -> Result<Vec<IpNet>, Fault> {
     let invalid = || Fault::emerg(format_args!("invalid network \"{}\"", shown(word)), &row.place);
     if let Some((network, _)) = access::cidr(word) {
         return Ok(vec![network]);
     }
-    let text = shown(word);
-    let (first, last) = text.split_once('-').ok_or_else(invalid)?;
-    let range = match (first.parse().map_err(|_| invalid())?, last.parse().map_err(|_| invalid())?) {
-        (IpAddr::V4(first), IpAddr::V4(last)) => {
-            cover(u128::from(first.to_bits()), u128::from(last.to_bits()), 32, |bits| {
-                IpAddr::V4(Ipv4Addr::from_bits(bits as u32))
-            })
-        }
-        (IpAddr::V6(first), IpAddr::V6(last)) => {
-            cover(first.to_bits(), last.to_bits(), 128, |bits| IpAddr::V6(Ipv6Addr::from_bits(bits)))
-        }
-        _ => return Err(invalid()),
-    };
-    if range.is_empty() { Err(invalid()) } else { Ok(range) }
+    range(&shown(word)).ok_or_else(invalid)
 }
 
-/// The fewest networks that hold exactly the addresses from `first` to `last`.
-fn cover(first: u128, last: u128, width: u32, address: impl Fn(u128) -> IpAddr) -> Vec<Cidr> {
-    let mut networks = Vec::new();
-    let mut next = Some(first);
-    while let Some(at) = next.filter(|at| *at <= last) {
-        let mut bits = at.trailing_zeros().min(width);
-        let end = |bits: u32| at | 1u128.checked_shl(bits).map_or(u128::MAX, |size| size - 1);
-        while end(bits) > last {
-            bits -= 1;
-        }
-        networks.push(Cidr { address: address(at), prefix: (width - bits) as u8 });
-        next = end(bits).checked_add(1);
-    }
-    networks
+/// The fewest networks that hold exactly the addresses of `FIRST-LAST`.
+fn range(text: &str) -> Option<Vec<IpNet>> {
+    let (first, last) = text.split_once('-')?;
+    let networks = match (first.parse().ok()?, last.parse().ok()?) {
+        (IpAddr::V4(first), IpAddr::V4(last)) if first <= last => IpSubnets::from(Ipv4Subnets::new(first, last, 0)),
+        (IpAddr::V6(first), IpAddr::V6(last)) if first <= last => IpSubnets::from(Ipv6Subnets::new(first, last, 0)),
+        _ => return None,
+    };
+    Some(networks.map(access::canonical).collect())
 }
 
 fn split(node: &Node, compiler: &mut Compiler) -> Result<Split, Fault> {
@@ -237,16 +220,14 @@ mod tests {
 
     #[test]
     fn ranges_become_networks() {
-        let address = |bits: u128| IpAddr::V4(Ipv4Addr::from_bits(bits as u32));
-        let range = |first: [u8; 4], last: [u8; 4]| {
-            let bits = |bytes| u128::from(Ipv4Addr::from(bytes).to_bits());
-            cover(bits(first), bits(last), 32, address)
-                .iter()
-                .map(|network| format!("{}/{}", network.address, network.prefix))
-                .collect::<Vec<_>>()
+        let range = |text: &str| {
+            range(text).map(|networks| networks.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap_or_default()
         };
-        assert_eq!(range([10, 0, 0, 0], [10, 0, 0, 255]), ["10.0.0.0/24"]);
-        assert_eq!(range([10, 0, 0, 1], [10, 0, 0, 4]), ["10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/32"]);
-        assert_eq!(range([0; 4], [255; 4]), ["0.0.0.0/0"]);
+        assert_eq!(range("10.0.0.0-10.0.0.255"), ["10.0.0.0/24"]);
+        assert_eq!(range("10.0.0.1-10.0.0.4"), ["10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/32"]);
+        assert_eq!(range("0.0.0.0-255.255.255.255"), ["0.0.0.0/0"]);
+        assert_eq!(range("fe80::-fe80::1"), ["fe80::/127"]);
+        assert_eq!(range("::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), ["::/0"]);
+        assert!(range("10.0.0.2-10.0.0.1").is_empty() && range("10.0.0.1-::1").is_empty());
     }
 }

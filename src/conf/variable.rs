@@ -157,7 +157,7 @@ pub struct Geo {
     /// The address that is looked up (default `$remote_addr`).
     pub key: Complex,
     /// Networks, longest prefix first.
-    pub networks: Vec<(super::settings::Cidr, Box<[u8]>)>,
+    pub networks: Vec<(ipnet::IpNet, Box<[u8]>)>,
     /// `default`.
     pub default: Box<[u8]>,
 }

@@ -14,7 +14,7 @@ use crate::hub::{Census, ChannelInfo, ChannelKey, Hub};
 use crate::model::{ChannelId, Refusal};
 use crate::request::reply::{Body, Fields, Reply};
 use crate::site::exchange::Exchange;
-use crate::site::hostname;
+use crate::site::vars::hostname;
 
 /// Channels written before others get their turn.
 const BATCH: usize = 256;
@@ -204,7 +204,7 @@ fn summary(context: &Context, exchange: &Exchange<'_>) -> Reply {
 
 fn heading(census: &Census) -> Heading<'static> {
     Heading {
-        hostname: hostname::hostname(),
+        hostname: hostname(),
         time: u64::from(census.time),
         channels: u64::from(census.channels),
         wildcard_channels: u64::from(census.wildcard_channels),

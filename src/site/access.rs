@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::exchange::Exchange;
 use super::log_context::About;
-use super::network::contains;
 use super::password::{self, Checked};
 use super::slow_password::SlowPassword;
 use crate::conf::settings::{AccessRule, AuthBasic, LimitExcept, RealIp, Who};
@@ -86,7 +85,7 @@ fn names(who: Who, address: &PeerAddress) -> bool {
     match who {
         Who::All => true,
         Who::Unix => *address == PeerAddress::Unix,
-        Who::Network(network) => address.ip().is_some_and(|ip| contains(&network, ip)),
+        Who::Network(network) => address.ip().is_some_and(|ip| network.contains(&ip.to_canonical())),
     }
 }
 
@@ -211,10 +210,9 @@ fn ask_password(exchange: &mut Exchange<'_>, basic: &AuthBasic) -> Password {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conf::settings::Cidr;
 
     fn network(text: &str, prefix: u8) -> Who {
-        Who::Network(Cidr { address: text.parse().unwrap(), prefix })
+        Who::Network(ipnet::IpNet::new(text.parse().unwrap(), prefix).unwrap())
     }
 
     fn client(text: &str) -> PeerAddress {

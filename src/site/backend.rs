@@ -20,6 +20,8 @@ use crate::conf::variable::Part;
 
 /// Longest head of an answer, bytes.
 const LONGEST_HEAD: usize = 64 * 1024;
+/// Most fields of an answer.
+const MOST_FIELDS: usize = 256;
 /// Fields of the client's request that are between it and this server.
 const NOT_PASSED: [&[u8]; 9] = [
     b"host",
@@ -271,34 +273,17 @@ async fn within<T>(limit: u64, step: impl Future<Output = std::io::Result<T>>) -
 
 /// Reads the head of an answer; `None` while it is incomplete. Also its length.
 fn parse(bytes: &[u8]) -> Result<Option<(Answer, usize)>, Failure> {
-    let mut at = 0;
-    let mut lines = Vec::new();
-    let end = loop {
-        let rest = bytes.get(at..).unwrap_or_default();
-        let Some(length) = memchr::memchr(b'\n', rest) else { return Ok(None) };
-        let line = rest.get(..length).unwrap_or_default();
-        at += length + 1;
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() {
-            break at;
-        }
-        lines.push(line);
+    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
+    let mut read = httparse::Response::new(&mut fields);
+    let used = match read.parse(bytes) {
+        Ok(httparse::Status::Complete(used)) => used,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(Failure::TooLong),
+        Err(_) => return Err(Failure::NotHttp),
     };
-    let (first, fields) = lines.split_first().ok_or(Failure::NotHttp)?;
-    let mut answer = Answer { status: status(first).ok_or(Failure::NotHttp)?, fields: Vec::new() };
-    for line in fields {
-        let colon = memchr::memchr(b':', line).ok_or(Failure::NotHttp)?;
-        let (name, value) = line.split_at(colon);
-        answer.fields.push((name.into(), value.get(1..).unwrap_or_default().trim_ascii().into()));
-    }
-    Ok(Some((answer, end)))
-}
-
-/// `HTTP/1.1 200 OK` -> 200
-fn status(line: &[u8]) -> Option<u16> {
-    let rest = line.strip_prefix(b"HTTP/1.")?;
-    let code = rest.split(|byte| *byte == b' ').nth(1)?;
-    std::str::from_utf8(code).ok()?.parse().ok().filter(|status| (100..=999).contains(status))
+    let status = read.code.filter(|status| (100..=999).contains(status)).ok_or(Failure::NotHttp)?;
+    let fields = read.headers.iter().map(|field| (field.name.as_bytes().into(), field.value.trim_ascii().into()));
+    Ok(Some((Answer { status, fields: fields.collect() }, used)))
 }
 
 #[cfg(test)]
@@ -320,7 +305,7 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_refused() {
-        for text in ["\r\n\r\n", "SSH-2.0\r\n\r\n", "HTTP/1.1 x\r\n\r\n", "HTTP/1.1 200 OK\r\nnothing\r\n\r\n"] {
+        for text in ["SSH-2.0\r\n\r\n", "HTTP/1.1 x\r\n\r\n", "HTTP/1.1 200 OK\r\nnothing\r\n\r\n"] {
             assert!(parse(text.as_bytes()).is_err(), "{text:?}");
         }
     }

@@ -8,7 +8,6 @@ use std::net::IpAddr;
 
 use super::captures::Captures;
 use super::exchange::Exchange;
-use super::network::contains;
 use super::server_name::matches_mask;
 use crate::conf::settings::Regex;
 use crate::conf::variable::{Complex, Geo, Map, Part, Source, Split, Variable};
@@ -94,7 +93,8 @@ impl Exchange<'_> {
     fn geo<'g>(&self, geo: &'g Geo) -> &'g [u8] {
         let key = self.value(&geo.key);
         let address = std::str::from_utf8(&key).ok().and_then(|text| text.parse::<IpAddr>().ok());
-        let network = address.and_then(|address| geo.networks.iter().find(|(net, _)| contains(net, address)));
+        let network =
+            address.and_then(|address| geo.networks.iter().find(|(net, _)| net.contains(&address.to_canonical())));
         network.map_or(&geo.default, |(_, value)| value)
     }
 

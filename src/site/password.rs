@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use sha1::Sha1;
+use subtle::ConstantTimeEq;
 
 use super::slow_password::{SlowPassword, is_slow};
 
@@ -86,7 +87,7 @@ fn verify_salted(encoded: &str, password: &[u8]) -> bool {
 
 /// Compares in a time that tells nothing about where the difference is.
 fn same(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).fold(0, |seen, (a, b)| seen | (a ^ b)) == 0
+    left.ct_eq(right).into()
 }
 
 /// The md5-crypt scheme of FreeBSD (`$1$`) and Apache (`$apr1$`); the whole hash.

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use md5::{Digest, Md5};
+use subtle::ConstantTimeEq;
 
 use super::exchange::Exchange;
 use crate::conf::settings::SecureLink;
@@ -30,7 +31,8 @@ pub(crate) fn verdict<'a>(exchange: &'a Exchange<'_>) -> &'a [u8] {
         Some(Some(expires)) => Some(expires),
         Some(None) => return b"",
     };
-    if HASHES.decode(hash).ok().as_deref() != Some(&Md5::digest(exchange.value(hashed))[..]) {
+    let right = Md5::digest(exchange.value(hashed));
+    if !HASHES.decode(hash).is_ok_and(|hash| hash.ct_eq(&right).into()) {
         return b"";
     }
     if expires.is_some_and(|expires| expires < u64::from(exchange.now.secs())) { b"0" } else { b"1" }
@@ -49,11 +51,7 @@ fn protected<'u>(uri: &'u [u8], word: &[u8]) -> Option<&'u [u8]> {
     let mut parts = uri.strip_prefix(b"/")?.splitn(3, |byte| *byte == b'/').skip(1);
     let (hash, link) = (parts.next()?, parts.next()?);
     let digest = Md5::new().chain_update(link).chain_update(word).finalize();
-    let right = hash.len() == 2 * digest.len()
-        && hash.chunks(2).zip(digest).all(|(pair, byte)| {
-            std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()) == Some(byte)
-        });
-    right.then_some(link)
+    bool::from(format!("{digest:x}").as_bytes().ct_eq(&hash.to_ascii_lowercase())).then_some(link)
 }
 
 /// `hash[,expires]`

@@ -7,12 +7,12 @@
 use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::exchange::Exchange;
-use super::hostname::hostname;
 use super::{referer, secure_link};
 use crate::conf::variable::{Builtin, Complex, Part, Variable};
 use crate::request::date;
@@ -283,6 +283,16 @@ fn is_variable_of(name: &[u8], variable: &[u8]) -> bool {
             let sent = if sent == b'-' { b'_' } else { sent.to_ascii_lowercase() };
             sent == wanted
         })
+}
+
+/// The name of this machine, lower-cased, as `$hostname` and the statistics tell it; `localhost` where the system tells none. Read
+/// once.
+pub(crate) fn hostname() -> &'static str {
+    static NAME: LazyLock<String> = LazyLock::new(|| {
+        let name = nix::unistd::gethostname().map(|name| name.to_string_lossy().to_ascii_lowercase());
+        name.ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
+    });
+    &NAME
 }
 
 #[cfg(test)]

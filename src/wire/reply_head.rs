@@ -77,7 +77,7 @@ pub(super) fn write_head(
         }
     }
     if let Some(length) = content_length(reply, streamed || status == 204) {
-        sink.field("Content-Length", decimal(length, &mut [0; 20]));
+        sink.field("Content-Length", itoa::Buffer::new().format(length).as_bytes());
     }
     if let Some(seconds) = reply.last_modified
         && matches!(status, 200 | 206 | 304)
@@ -232,21 +232,6 @@ fn absolute(target: &[u8], exchange: &Exchange<'_>, core: &Core) -> Vec<u8> {
 
 fn without_line_ends(value: &[u8]) -> Vec<u8> {
     value.iter().copied().filter(|byte| !is_line_end(*byte)).collect()
-}
-
-/// The digits of a number.
-pub(super) fn decimal(number: u64, digits: &mut [u8; 20]) -> &[u8] {
-    let mut rest = number;
-    let mut used = 0;
-    for slot in digits.iter_mut().rev() {
-        *slot = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        used += 1;
-        if rest == 0 {
-            break;
-        }
-    }
-    digits.get(20 - used..).unwrap_or_default()
 }
 
 /// Whether the connection may serve another request after this one: what the client asks for, within the bounds of the

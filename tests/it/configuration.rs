@@ -229,7 +229,7 @@ fn tables_define_variables_that_may_be_used_before() {
     assert_eq!((&map.key, &map.default), (&of(Variable::Http("upgrade".into())), &text("up")));
     let Source::Geo(geo) = &find("b").source else { panic!() };
     assert_eq!(geo.key, of(Variable::Builtin(Builtin::RemoteAddr)));
-    let prefixes: Vec<u8> = geo.networks.iter().map(|(network, _)| network.prefix).collect();
+    let prefixes: Vec<u8> = geo.networks.iter().map(|(network, _)| network.prefix_len()).collect();
     assert_eq!(prefixes, [32, 32, 16, 8]);
     let Source::Split(split) = &find("c").source else { panic!() };
     assert_eq!(split.ranges[1].0, 1 << 32);

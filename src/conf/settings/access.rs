@@ -3,8 +3,9 @@
 //! Values only; `conf::access` and `conf::referers` compile them, the room of the site judges by them.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use super::super::variable::{Complex, HostMask};
 use super::Regex;
@@ -26,16 +27,7 @@ pub enum Who {
     /// `unix:`
     Unix,
     /// An address or network.
-    Network(Cidr),
-}
-
-/// A network: address and prefix length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr {
-    /// First address.
-    pub address: IpAddr,
-    /// Prefix length in bits.
-    pub prefix: u8,
+    Network(IpNet),
 }
 
 /// `limit_except`.

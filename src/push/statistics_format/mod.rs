@@ -3,7 +3,6 @@
 //! Pure templates of bytes: where the numbers come from and what status goes with them is not known here. A group is
 //! written row by row, because a listing can be a million channels long. Ids that need no escaping give the module's bytes.
 
-mod calendar;
 mod escape;
 mod summary;
 mod writer;

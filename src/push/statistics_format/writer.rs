@@ -4,7 +4,6 @@
 
 use std::io::Write;
 
-use super::calendar::iso_time;
 use super::{Format, Heading, Layout, Row, escape};
 use crate::conf::settings::Line;
 
@@ -215,6 +214,12 @@ pub(super) fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
+/// `YYYY-MM-DDThh:mm:ss`, UTC.
+fn iso_time(secs: u64) -> String {
+    let time = jiff::Timestamp::from_second(i64::try_from(secs).unwrap_or(i64::MAX)).unwrap_or(jiff::Timestamp::MAX);
+    time.strftime("%Y-%m-%dT%H:%M:%S").to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,5 +321,18 @@ mod tests {
         let strict = Writer::new(Format::Json, Line::V05, false);
         assert!(strict.one(&row(b"a\"b\0c")).starts_with(b"{\"channel\": \"a\"b\", "));
         assert_eq!(strict.one(&ALPHA), writer(Format::XJson, Line::V05).one(&ALPHA));
+    }
+
+    #[test]
+    fn times_are_dates_of_the_calendar() {
+        for (secs, expected) in [
+            (0, "1970-01-01T00:00:00"),
+            (951_782_399, "2000-02-28T23:59:59"),
+            (951_782_400, "2000-02-29T00:00:00"),
+            (4_107_542_400, "2100-03-01T00:00:00"),
+            (u64::MAX, "9999-12-30T22:00:00"),
+        ] {
+            assert_eq!(iso_time(secs), expected);
+        }
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::request::date;
 use crate::request::status::reason;
-use crate::wire::reply_head::{HeadSink, decimal};
+use crate::wire::reply_head::HeadSink;
 
 /// Where values stand in a head; `u32::MAX`: the head has none.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,7 @@ impl HeadSink for Spelled<'_> {
         if status == 200 {
             return self.out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
         }
-        self.put([b"HTTP/1.1 ", decimal(u64::from(status), &mut [0; 20]), b" "]);
+        self.put([b"HTTP/1.1 ", itoa::Buffer::new().format(status).as_bytes(), b" "]);
         self.put([reason(status).as_bytes(), b"\r\n", b""]);
     }
 
@@ -74,8 +74,8 @@ impl HeadSink for Spelled<'_> {
     fn etag(&mut self, prefix: &str, tag: i64) {
         self.put([b"Etag: ", prefix.as_bytes(), b""]);
         self.marks.tag = self.here();
-        let mut digits = [0; 20];
-        let digits = decimal(tag.unsigned_abs(), &mut digits);
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(tag.unsigned_abs()).as_bytes();
         self.marks.tag_digits = digits.len() as u32;
         self.put([digits, b"\r\n", b""]);
     }
@@ -92,7 +92,7 @@ impl HeadSink for Spelled<'_> {
         }
         self.out.extend_from_slice(b"keep-alive\r\n");
         if let Some(seconds) = timeout {
-            self.put([b"Keep-Alive: timeout=", decimal(seconds, &mut [0; 20]), b"\r\n"]);
+            self.put([b"Keep-Alive: timeout=", itoa::Buffer::new().format(seconds).as_bytes(), b"\r\n"]);
         }
     }
 

@@ -387,7 +387,7 @@ fn auth_request_is_left_to_the_caller_and_goes_on_afterwards() {
 #[test]
 fn a_trusted_proxy_names_the_client() {
     let mut root = location(0, "root");
-    let trusted = Who::Network(Cidr { address: "127.0.0.0".parse().unwrap(), prefix: 8 });
+    let trusted = Who::Network("127.0.0.0/8".parse().unwrap());
     root.core.realip =
         Some(Arc::new(RealIp { from: vec![trusted], header: "x-forwarded-for".into(), recursive: true }));
     let core = root.core.clone();
@@ -423,7 +423,7 @@ fn variables_have_the_values_of_the_request() {
         name: "v3".into(),
         source: Source::Geo(Arc::new(Geo {
             key: complex("$remote_addr"),
-            networks: vec![(Cidr { address: "127.0.0.0".parse().unwrap(), prefix: 8 }, b"local".as_slice().into())],
+            networks: vec![("127.0.0.0/8".parse().unwrap(), b"local".as_slice().into())],
             default: b"far".as_slice().into(),
         })),
     });

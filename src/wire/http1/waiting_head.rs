@@ -9,7 +9,7 @@ use crate::model::{Now, Stamp};
 use crate::request::date;
 use crate::request::reply::Reply;
 use crate::site::exchange::Exchange;
-use crate::wire::reply_head::{Framing, decimal, write_head};
+use crate::wire::reply_head::{Framing, write_head};
 
 /// What the head says of a connection that stays open.
 const KEPT: &[u8] = b"keep-alive";
@@ -45,7 +45,7 @@ impl WaitingHead {
         match self.bytes.split_at_checked(self.marks.tag as usize) {
             Some((before, after)) => {
                 out.extend_from_slice(before);
-                out.extend_from_slice(decimal(u64::from(stamp.tag), &mut [0; 20]));
+                out.extend_from_slice(itoa::Buffer::new().format(stamp.tag).as_bytes());
                 out.extend_from_slice(after.get(self.marks.tag_digits as usize..).unwrap_or_default());
             }
             None => out.extend_from_slice(&self.bytes),

@@ -7,10 +7,9 @@
 use std::path::PathBuf;
 
 use divan::{Bencher, black_box};
-use pushstreamd::internals::conf::settings::Line;
 use pushstreamd::internals::conf::{self, LoadOptions};
-use pushstreamd::internals::model::{Message, Stamp, parse_channel_path, percent_decode};
-use pushstreamd::internals::render::{Decoder, Framing, Kind, Rules, View, ViewSpec};
+use pushstreamd::internals::model::{Capabilities, FrameRules, Message, Stamp, parse_channel_path, percent_decode};
+use pushstreamd::internals::render::{Decoder, Framing, Kind, View, ViewSpec};
 use pushstreamd::internals::request::head::HeadLimits;
 use pushstreamd::internals::request::head_parser::parse;
 
@@ -35,15 +34,14 @@ fn render_a_message(bencher: Bencher<'_, '_>, (kind, framing): (Kind, Framing)) 
         kind,
         framing,
         padding: None,
-        line: Line::V05,
-        strict: false,
+        capabilities: &Capabilities::default(),
     });
     let message = message();
     bencher.bench_local(|| view.message(black_box(CHANNEL), black_box(&message)));
 }
 
-#[divan::bench(args = [Rules::Rfc, Rules::Module])]
-fn decode_a_frame_of_200_bytes(bencher: Bencher<'_, '_>, rules: Rules) {
+#[divan::bench(args = [FrameRules::Rfc, FrameRules::Module])]
+fn decode_a_frame_of_200_bytes(bencher: Bencher<'_, '_>, rules: FrameRules) {
     let frame: Vec<u8> =
         [&[0x81, 0xFE, 0, 200, 1, 2, 3, 4][..], &[b'y' ^ 1, b'y' ^ 2, b'y' ^ 3, b'y' ^ 4].repeat(50)].concat();
     bencher.bench_local(|| {

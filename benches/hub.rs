@@ -10,9 +10,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pushstreamd::internals::conf::settings::Zone;
-use pushstreamd::internals::hub::{Ask, AskKind, Hub, HubOptions};
-use pushstreamd::internals::model::{ChannelId, Draft, Now, Replay, Stamp, parse_channel_path};
+use pushstreamd::internals::hub::{Ask, AskKind, Hub};
+use pushstreamd::internals::model::{Capabilities, ChannelId, Draft, Now, Replay, Stamp, Zone, parse_channel_path};
 
 const START: Now = Now(1_700_000_000_000);
 const MILLION: usize = 1_000_000;
@@ -37,7 +36,7 @@ fn zone() -> Zone {
 }
 
 fn hub() -> Hub {
-    Hub::new(zone(), HubOptions::default(), 2, START, Some(Stamp::default()))
+    Hub::new(zone(), Capabilities::default(), 2, START, Some(Stamp::default()))
 }
 
 fn draft(store: bool) -> Draft {
@@ -211,7 +210,7 @@ fn full_history() {
     for channels in [1, 200, 1000] {
         let hub = Hub::new(
             Zone { max_messages_per_channel: None, ..zone() },
-            HubOptions::default(),
+            Capabilities::default(),
             2,
             START,
             Some(Stamp::default()),

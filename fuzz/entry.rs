@@ -5,10 +5,9 @@
 
 use std::path::Path;
 
-use pushstreamd::internals::conf::settings::Line;
 use pushstreamd::internals::conf::{self, LoadOptions};
-use pushstreamd::internals::model::{self, Message};
-use pushstreamd::internals::render::{Decoder, Event, Framing, Kind, Rules, Template, Values, View, ViewSpec};
+use pushstreamd::internals::model::{self, Capabilities, Compat, FrameRules, Line, Message};
+use pushstreamd::internals::render::{Decoder, Event, Framing, Kind, Template, Values, View, ViewSpec};
 use pushstreamd::internals::request::head::{self, HeadLimits};
 use pushstreamd::internals::request::head_parser;
 use pushstreamd::internals::wire::ChunkedBody;
@@ -61,7 +60,8 @@ pub(crate) fn template(input: &[u8]) {
     for line in [Line::V034, Line::V040, Line::V05] {
         let mut out = Vec::new();
         let message = Message::pseudo(1, text);
-        Template::new(source, line).render(&Values::new(b"channel", &message), &mut out);
+        Template::new(source, &Capabilities::of(Compat { line, strict: false }))
+            .render(&Values::new(b"channel", &message), &mut out);
         if !source.contains(&b'~') {
             assert_eq!(out, source, "only tokens are replaced");
         }
@@ -85,8 +85,7 @@ fn view(source: &[u8], kind: Kind, framing: Framing, line: Line) -> View {
         kind,
         framing,
         padding: None,
-        line,
-        strict: false,
+        capabilities: &Capabilities::of(Compat { line, strict: false }),
     })
 }
 
@@ -128,7 +127,7 @@ fn assert_one_frame(framed: &[u8], payload: &[u8]) {
 pub(crate) fn websocket_frames(input: &[u8]) {
     const LARGEST: usize = 4096;
     let Some((&step, bytes)) = input.split_first() else { return };
-    for rules in [Rules::Module, Rules::Rfc] {
+    for rules in [FrameRules::Module, FrameRules::Rfc] {
         for deflate in [false, true] {
             let decoder = || {
                 let decoder = Decoder::new(rules, LARGEST);

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
-use crate::conf::settings::{Line, StateSync};
+use crate::conf::settings::StateSync;
+use crate::model::Line;
 
 /// Where relative paths begin if nobody says so.
 pub const PREFIX: &str = "/etc/pushstreamd/";

@@ -2,7 +2,7 @@
 //!
 //! As a library it is [`PushStream`], a push server inside an application of axum; docs/EMBEDDING.md is its guide. Everything else
 //! is the house of the program, whose rooms stand on one another; docs/ARCHITECTURE.md has the map:
-//! `server` > `wire` > `push` > `site`, `delivery` > `request`, `hub`, `render` > `conf`, `model`.
+//! `server` > `wire` > `push` > `site`, `delivery` > `request`, `hub`, `render` > `model`, and `conf` beside them.
 
 mod cli;
 mod conf;
@@ -37,13 +37,16 @@ pub mod internals {
         pub use crate::conf::{LoadOptions, Loaded, Note, directives, load, ports, settings, variable};
     }
     pub mod hub {
-        pub use crate::hub::{Answer, Ask, AskKind, Hub, HubOptions};
+        pub use crate::hub::{Answer, Ask, AskKind, Hub};
     }
     pub mod model {
-        pub use crate::model::{ChannelId, Draft, Message, Now, Replay, Stamp, parse_channel_path, percent_decode};
+        pub use crate::model::{
+            Capabilities, ChannelId, Compat, Draft, FrameRules, Line, Message, Now, Replay, Stamp, Zone,
+            parse_channel_path, percent_decode,
+        };
     }
     pub mod render {
-        pub use crate::render::{Decoder, Event, Framing, Kind, Rules, Template, Values, View, ViewSpec};
+        pub use crate::render::{Decoder, Event, Framing, Kind, Template, Values, View, ViewSpec};
     }
     pub mod request {
         pub use crate::request::{head, head_parser};

@@ -10,9 +10,10 @@ use super::directives::{self, Directive, OURS};
 use super::error::{Note, Place, shown};
 use super::guard::{Guards, Unguarded};
 use super::namespace::Namespace;
-use super::settings::{Compat, LimitZone, Line, LogFormat, LogLevel, UpstreamServer, Zone};
+use super::settings::{LimitZone, LogFormat, LogLevel, UpstreamServer};
 use super::tree::{Dialect, Node};
 use super::variable::{Complex, Part, Variable};
+use crate::model::{Compat, Line, Zone};
 
 /// Content types by extension.
 pub(super) type Types = Arc<HashMap<Box<str>, Box<str>>>;

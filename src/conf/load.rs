@@ -12,10 +12,11 @@ use super::guard::Unguarded;
 use super::namespace::dollar_name;
 use super::push::OLD_VARIABLES;
 use super::scope::{Level, Scope};
-use super::settings::{Compat, Line, LogLevel, Settings, State};
+use super::settings::{LogLevel, Settings, State};
 use super::tree::{Dialect, Node, Reader};
 use super::written::Written;
 use super::{backend, guard, limits, listen, logs, process, server, tables, tls, zone};
+use crate::model::{Capabilities, Compat, Line};
 
 /// What to load, and how.
 #[derive(Clone, Debug, Default)]
@@ -252,6 +253,7 @@ fn compile(nodes: &[Node], accept_unguarded: bool, compiler: &mut Compiler) -> R
         state,
         zone_name: std::mem::take(&mut compiler.zone_name),
         compat: compiler.compat,
+        capabilities: Capabilities::of(compiler.compat),
         listeners,
         variables: std::mem::take(&mut compiler.namespace).into_definitions(),
         log_formats: std::mem::take(&mut compiler.log_formats),

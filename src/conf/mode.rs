@@ -6,8 +6,9 @@ use super::compiler::Compiler;
 use super::directives::Directive;
 use super::error::{Fault, shown};
 use super::scope::{Level, duplicate};
-use super::settings::{Handler, Line, Mode};
+use super::settings::{Handler, Mode};
 use super::tree::Node;
+use crate::model::Line;
 
 /// Applies a directive that says what answers a location: the last one wins, but a publisher or subscriber never replaces
 /// another mode.

@@ -13,6 +13,7 @@ pub use backend::{Backend, UpstreamServer};
 pub use state::{State, StateSync};
 
 use super::variable::{Complex, Definition};
+use crate::model::{Capabilities, Compat, Zone};
 
 mod access;
 mod backend;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub zone_name: Box<str>,
     /// Whose wire is spoken.
     pub compat: Compat,
+    /// What that wire has that others have not.
+    pub capabilities: Capabilities,
     /// Sockets, each with the servers behind it.
     pub listeners: Vec<Listener>,
     /// Variables the configuration defines; `Variable::Defined` is an index into it.
@@ -49,40 +52,6 @@ pub struct Settings {
     pub drain_time: u64,
     /// `push_stream_drain_delay`: how many milliseconds the server serves on after it was told to end.
     pub drain_delay: u64,
-}
-
-/// Whose wire is spoken, and whether the module's defects are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Compat {
-    /// The version line.
-    pub line: Line,
-    /// Exactly the module: no improvement that a test suite or monitor could see.
-    pub strict: bool,
-}
-
-/// The lines of the module whose wires differ. Ordered: older is less.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Line {
-    /// 0.3.4
-    V034,
-    /// 0.3.5
-    V035,
-    /// 0.4.0
-    V040,
-    /// 0.5.0 to 0.6.0
-    V05,
-}
-
-impl Line {
-    /// Its versions, for readers.
-    pub fn shown(self) -> &'static str {
-        match self {
-            Self::V034 => "0.3.4",
-            Self::V035 => "0.3.5",
-            Self::V040 => "0.4.0",
-            Self::V05 => "0.5 and 0.6",
-        }
-    }
 }
 
 /// Values of the main context and of `events`.
@@ -132,39 +101,6 @@ pub enum LogLevel {
     Crit,
     Alert,
     Emerg,
-}
-
-/// The zone-wide directives. `None` = unlimited / feature off.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Zone {
-    /// `push_stream_shared_memory_size` in bytes.
-    pub memory: u64,
-    /// `push_stream_channel_deleted_message_text`
-    pub deleted_text: Box<[u8]>,
-    /// `push_stream_channel_inactivity_time`, seconds.
-    pub inactivity: u32,
-    /// `push_stream_ping_message_text`
-    pub ping_text: Box<[u8]>,
-    /// `push_stream_timeout_with_body`
-    pub timeout_with_body: bool,
-    /// `push_stream_message_ttl`, seconds.
-    pub message_ttl: u32,
-    /// `push_stream_max_subscribers_per_channel`
-    pub max_subscribers_per_channel: Option<u32>,
-    /// `push_stream_max_messages_stored_per_channel`
-    pub max_messages_per_channel: Option<u32>,
-    /// `push_stream_max_channel_id_length`, bytes.
-    pub max_channel_id_length: Option<usize>,
-    /// `push_stream_max_number_of_channels`
-    pub max_channels: Option<u32>,
-    /// `push_stream_max_number_of_wildcard_channels`
-    pub max_wildcard_channels: Option<u32>,
-    /// `push_stream_wildcard_channel_prefix`; empty = feature off.
-    pub wildcard_prefix: Box<[u8]>,
-    /// `push_stream_events_channel_id`; empty = feature off.
-    pub events_channel_id: Box<[u8]>,
-    /// `push_stream_unknown_channel_grace`, seconds; 0 = feature off.
-    pub unknown_grace: u32,
 }
 
 /// One `listen` socket and the servers that share it.

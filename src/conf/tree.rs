@@ -9,8 +9,9 @@ use std::sync::Arc;
 use super::directives::{self, Contents, Contexts, Directive, Kind, LOCATION_IF, MAIN, SERVER, SERVER_IF};
 use super::error::{Fault, Note, Place, os_error, shown};
 use super::glob;
-use super::settings::{Line, LogLevel};
+use super::settings::LogLevel;
 use super::token::{End, Lexer, Statement};
+use crate::model::Line;
 
 /// How deep includes and blocks may nest. nginx has no limit but its file descriptors and its stack.
 const DEEPEST: usize = 100;

@@ -5,9 +5,10 @@
 use super::compiler::Compiler;
 use super::error::{Fault, Note, Place, shown};
 use super::scope::{Entry, Scope, default_number, default_word};
-use super::settings::{Line, LogLevel, Zone};
+use super::settings::LogLevel;
 use super::tree::Node;
 use super::units;
+use crate::model::{Line, Zone};
 
 const PAGE: u64 = 4096;
 /// Least capacity: 32 pages.

@@ -170,10 +170,9 @@ pub(super) mod tests {
     use smallvec::smallvec;
 
     use super::*;
-    use crate::conf::settings::{Line, Zone};
     use crate::delivery::Stream;
-    use crate::hub::{Ask, AskKind, Hub, HubOptions};
-    use crate::model::{Replay, parse_channel_path};
+    use crate::hub::{Ask, AskKind, Hub};
+    use crate::model::{Capabilities, Replay, Zone, parse_channel_path};
     use crate::render::{Framing, Kind, ViewSpec};
 
     fn view() -> Arc<View> {
@@ -185,8 +184,7 @@ pub(super) mod tests {
             kind: Kind::Text,
             framing: Framing::Plain,
             padding: None,
-            line: Line::V05,
-            strict: false,
+            capabilities: &Capabilities::default(),
         }))
     }
 
@@ -211,7 +209,7 @@ pub(super) mod tests {
 
     /// Keys of real channels, as only a hub can make them.
     fn keys(count: usize) -> Vec<ChannelKey> {
-        let hub = Hub::new(zone(), HubOptions::default(), 1, Now(0), None);
+        let hub = Hub::new(zone(), Capabilities::default(), 1, Now(0), None);
         let path = (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join("/");
         let ask = Ask {
             worker: 0,

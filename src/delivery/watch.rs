@@ -88,8 +88,8 @@ mod tests {
     use crate::delivery::clock::skip;
     use crate::delivery::subscribers::tests::zone;
     use crate::delivery::{Flush, Source, Stream, Tally};
-    use crate::hub::{Hub, HubOptions};
-    use crate::model::Now;
+    use crate::hub::Hub;
+    use crate::model::{Capabilities, Now};
 
     const TIMEOUT: u64 = 10_000;
 
@@ -97,7 +97,7 @@ mod tests {
     fn with_connection(test: impl AsyncFnOnce(&Worker, &Rc<Connection>, &UnixStream)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let hub = Arc::new(Hub::new(zone(), HubOptions::default(), 1, Now(0), None));
+            let hub = Arc::new(Hub::new(zone(), Capabilities::default(), 1, Now(0), None));
             let worker = Worker::new(0, hub, Arc::new(Tally::default()), 1 << 20);
             let (peer, own) = UnixStream::pair().unwrap();
             let connection = worker.enter(Connection::new(Stream::Unix(own)));

@@ -11,7 +11,7 @@ use super::now;
 use super::subscriptions::Subscriptions;
 use super::threads::{self, Call, Shared};
 use crate::conf::Settings;
-use crate::hub::{Hub, HubOptions};
+use crate::hub::Hub;
 
 /// Threads without a number in the configuration.
 const THREADS: usize = 4;
@@ -30,7 +30,7 @@ impl Pool {
     pub(super) fn start(settings: Arc<Settings>) -> io::Result<Self> {
         let cores = available_parallelism().map_or(1, usize::from);
         let count = settings.process.worker_processes.map_or(cores.min(THREADS), |count| count.max(1));
-        let options = HubOptions::of(settings.compat);
+        let options = settings.capabilities;
         // One more: those who subscribe without HTTP.
         let hub = Arc::new(Hub::new(settings.zone.clone(), options, count + 1, now(), None));
         let subscriptions = Subscriptions::new(Arc::clone(&hub), count);

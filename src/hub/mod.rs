@@ -38,9 +38,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
-use crate::conf::settings::{Compat, Line, Zone};
 use crate::log::Log;
-use crate::model::{ChannelId, Draft, Now, Refusal, Stamp};
+use crate::model::{Capabilities, ChannelId, Draft, Now, Refusal, Stamp, Zone};
 
 pub use census::{Census, ChannelInfo};
 pub use fanout::{Fanout, Note};
@@ -54,58 +53,6 @@ use zone::{Garbage, ZoneState};
 
 /// Messages of which an act frees the memory itself; the janitor frees what is more.
 const FREED_AT_ONCE: usize = 1024;
-
-/// What differs between versions of the module, and between following it to the letter and doing better.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HubOptions {
-    /// Tag of the first message in a second: 1, or 0 as in 0.3.x, where answers without a message always have that tag.
-    pub first_tag: u32,
-    /// Whether the message of a deletion bears the time of it (0.3.x) or none.
-    pub deletion_has_time: bool,
-    /// Whether full memory refuses messages (the module) or drops the oldest stored ones.
-    pub refuse_when_full: bool,
-    /// Bytes that each message template adds to a text: where full memory refuses, each message is taken to be held rendered
-    /// too, as the module holds it. Counts from the start on, whatever a reload says.
-    pub rendered: Box<[usize]>,
-    /// Whether what was missed on several channels comes in order of publish, or channel after channel (the module).
-    pub merge_replay: bool,
-    /// Whether a refused request leaves no channel behind and a repeated id counts against the limit of subscribers
-    /// (the module: neither).
-    pub exact_admission: bool,
-    /// Whether the messages of a deleted channel count as stored until the janitor comes, or (before 0.5.0) are trash at once.
-    pub deleted_stay_stored: bool,
-}
-
-impl HubOptions {
-    /// What a version of the module, followed to the letter or not, asks for.
-    pub fn of(compat: Compat) -> Self {
-        let Compat { line, strict } = compat;
-        Self {
-            // A client that goes on from a timeout's tag 0 would miss a message of that second whose tag is 0.
-            first_tag: u32::from(line >= Line::V040 || !strict),
-            deletion_has_time: line < Line::V040,
-            refuse_when_full: strict,
-            rendered: Box::default(),
-            merge_replay: !strict,
-            exact_admission: !strict,
-            deleted_stay_stored: line >= Line::V05,
-        }
-    }
-}
-
-impl Default for HubOptions {
-    fn default() -> Self {
-        Self {
-            first_tag: 1,
-            deletion_has_time: false,
-            refuse_when_full: false,
-            rendered: Box::default(),
-            merge_replay: true,
-            exact_admission: true,
-            deleted_stay_stored: true,
-        }
-    }
-}
 
 /// Wakes a worker.
 type Waker = Box<dyn Fn() + Send + Sync>;
@@ -124,18 +71,26 @@ pub struct Hub {
 impl Hub {
     /// A hub without channels, but for the events channel if the zone has one. Its stamps are greater than `floor`, the last
     /// one of the process before; where that is not known it begins with the next second.
-    pub fn new(zone: Zone, options: HubOptions, workers: usize, wall: Now, floor: Option<Stamp>) -> Self {
+    pub fn new(zone: Zone, capabilities: Capabilities, workers: usize, wall: Now, floor: Option<Stamp>) -> Self {
         Self {
-            state: Mutex::new(ZoneState::new(zone, options, workers, wall, floor)),
+            state: Mutex::new(ZoneState::new(zone, capabilities, workers, wall, floor)),
             graveyard: Mutex::default(),
             wakers: (0..workers).map(|_| ArcSwapOption::empty()).collect(),
             log: ArcSwapOption::empty(),
         }
     }
 
+    /// Tells how many bytes each message template adds to a text. Where full memory refuses, each message is taken to be held
+    /// rendered too, as the module holds it; told once, before the first message.
+    pub fn count_rendered(&self, added: Box<[usize]>) {
+        if let Some(shared) = &mut self.state.lock().shared {
+            shared.count_rendered(added);
+        }
+    }
+
     /// Takes the settings of a reload. Channels, messages and counters stay; another memory size is ignored.
-    pub fn reconfigure(&self, zone: Zone, options: HubOptions, wall: Now) {
-        self.locked(wall, |state, now| state.reconfigure(zone, options, now));
+    pub fn reconfigure(&self, zone: Zone, capabilities: Capabilities, wall: Now) {
+        self.locked(wall, |state, now| state.reconfigure(zone, capabilities, now));
     }
 
     /// Sets what is called, without the lock, when the first note for a worker is posted.

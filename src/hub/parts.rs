@@ -87,7 +87,7 @@ fn register(hub: &Hub, ask: &Ask<'_>, wall: Now) -> (Registration, Moment) {
 
 /// What was missed up to a moment, of which the first page is read.
 fn read(hub: &Hub, ask: &Ask<'_>, until: Moment) -> Answer {
-    let mut answer = Answer::new(ask, hub.state.lock().options.merge_replay);
+    let mut answer = Answer::new(ask, hub.state.lock().capabilities.merge_replay);
     for (part, requested) in ask.path.chunks(CHANNELS).enumerate() {
         let state = hub.state.lock();
         for (place, requested) in requested.iter().enumerate() {

@@ -77,11 +77,11 @@ impl ZoneState {
         Ok(slot)
     }
 
-    /// Tells of the channels created for a request, or, where it was refused, undoes their creation unless the options ask for
+    /// Tells of the channels created for a request, or, where it was refused, undoes their creation unless the capabilities ask for
     /// the module's way.
     pub(super) fn conclude(&mut self, created: &[(ChannelKey, ChannelId)], refused: bool, now: Now) {
         for (key, id) in created {
-            if !(refused && self.options.exact_admission) {
+            if !(refused && self.capabilities.exact_admission) {
                 self.emit(EventKind::ChannelCreated, id, now);
             } else if let Some(slot) = self.registry.find_key(*key) {
                 self.undo_create(slot);

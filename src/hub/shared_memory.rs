@@ -71,10 +71,15 @@ impl Taken {
 }
 
 impl SharedMemory {
-    pub(super) fn new(size: u64, templates: &[usize]) -> Self {
+    pub(super) fn new(size: u64) -> Self {
         let size = size.div_ceil(PAGE) * PAGE;
         let pages = (size.saturating_sub(POOL) / (PAGE + PAGE_ENTRY)).saturating_sub(TABLES);
-        Self { pages, taken: Taken::default(), templates: templates.into() }
+        Self { pages, taken: Taken::default(), templates: Box::default() }
+    }
+
+    /// Tells what each message template adds to a text.
+    pub(super) fn count_rendered(&mut self, added: Box<[usize]>) {
+        self.templates = added;
     }
 
     /// What a message takes: its text as it came, and as each template renders it.
@@ -152,7 +157,8 @@ mod tests {
     fn a_zone_of_129k_takes_254_messages_of_the_suite() {
         // `message to create a channel` in `{"channel":"~channel~", "id":"~id~", "message":"~text~"}`.
         for id in [1, 9, 23] {
-            let mut zone = SharedMemory::new(129 << 10, &[73]);
+            let mut zone = SharedMemory::new(129 << 10);
+            zone.count_rendered([73].into());
             zone.take(SharedMemory::channel(id), 1);
             let message = zone.message(27, None);
             let mut count = 0;

@@ -31,7 +31,7 @@ struct World {
     random: Random,
     hub: Hub,
     settings: Zone,
-    options: HubOptions,
+    capabilities: Capabilities,
     /// What the wall clock shows, milliseconds.
     wall: u64,
     /// Sequence numbers of the stored messages, by channel, as they stand in the hub.
@@ -61,7 +61,7 @@ impl World {
             events_channel_id: if random.one_in(3) { (*b"EV").into() } else { Box::default() },
             ..zone()
         };
-        let options = if follow { strict() } else { HubOptions::default() };
+        let capabilities = if follow { strict() } else { Capabilities::default() };
         let wall = START * 1000 + u64::from(random.up_to(999));
         let clients = [
             (Kind::Poller, 0, vec![0, 1]),
@@ -74,7 +74,7 @@ impl World {
             (Kind::Stream, 1, vec![1]),
             (Kind::Stream, 1, vec![3, 0, 5, 1, 4, 2]),
         ];
-        let hub = Hub::new(settings.clone(), options.clone(), WORKERS, Now(wall), None);
+        let hub = Hub::new(settings.clone(), capabilities, WORKERS, Now(wall), None);
         let mut log = random.one_in(2).then(Log::default);
         if let Some(log) = &mut log {
             log.begin(&hub, false, Now(wall));
@@ -84,7 +84,7 @@ impl World {
             log,
             random,
             settings,
-            options,
+            capabilities,
             wall,
             stored: Default::default(),
             lives_until: HashMap::new(),
@@ -216,7 +216,7 @@ impl World {
     fn reload(&mut self) {
         self.settings.message_ttl = self.random.up_to(19) + 1;
         self.settings.max_messages_per_channel = self.random.one_in(2).then(|| self.random.up_to(9) + 1);
-        self.hub.reconfigure(self.settings.clone(), self.options.clone(), self.now());
+        self.hub.reconfigure(self.settings.clone(), self.capabilities, self.now());
     }
 
     /// A new process, which knows where the old one has stopped or (if nothing makes that impossible) does not.
@@ -227,7 +227,7 @@ impl World {
         }
         let unknown = told.time <= self.now().secs() && self.random.one_in(2);
         let floor = (!unknown).then_some(told);
-        self.hub = Hub::new(self.settings.clone(), self.options.clone(), WORKERS, self.now(), floor);
+        self.hub = Hub::new(self.settings.clone(), self.capabilities, WORKERS, self.now(), floor);
         self.stored = Default::default();
         self.lives_until.clear();
         self.last = told;
@@ -244,7 +244,7 @@ impl World {
         let Some(mut log) = self.log.take() else { return };
         let lost = log.end(&self.hub, crash);
         self.wall += u64::from(self.random.up_to(3_000));
-        self.hub = Hub::new(self.settings.clone(), self.options.clone(), WORKERS, self.now(), Some(Stamp::default()));
+        self.hub = Hub::new(self.settings.clone(), self.capabilities, WORKERS, self.now(), Some(Stamp::default()));
         log.begin(&self.hub, crash, self.now());
         self.log = Some(log);
         for seq in lost {

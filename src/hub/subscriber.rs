@@ -121,7 +121,7 @@ impl ZoneState {
         let slots = self.open_requested(ask.path, &mut created, now);
         self.conclude(&created, slots.is_err(), now);
         let slots = slots?;
-        let mut answer = Answer::new(ask, self.options.merge_replay);
+        let mut answer = Answer::new(ask, self.capabilities.merge_replay);
         let mut entry = Entry::default();
         for (place, (requested, &slot)) in ask.path.iter().zip(&slots).enumerate() {
             let until = self.clock.last();
@@ -161,7 +161,7 @@ impl ZoneState {
         path: &[Requested],
         checked: &mut Checked,
     ) -> Result<(), Refusal> {
-        let count_repeated = self.options.exact_admission && ask.kind != AskKind::Poll && ask.path.len() > 1;
+        let count_repeated = self.capabilities.exact_admission && ask.kind != AskKind::Poll && ask.path.len() > 1;
         for Requested { id, .. } in path {
             self.check_id(id)?;
             let wildcard = self.is_wildcard(id);

@@ -43,8 +43,8 @@ pub(super) fn zone() -> Zone {
     }
 }
 
-pub(super) fn strict() -> HubOptions {
-    HubOptions { refuse_when_full: true, merge_replay: false, exact_admission: false, ..HubOptions::default() }
+pub(super) fn strict() -> Capabilities {
+    Capabilities { refuse_when_full: true, merge_replay: false, exact_admission: false, ..Capabilities::default() }
 }
 
 fn ids(path: &str) -> Vec<ChannelId> {
@@ -58,7 +58,7 @@ fn text(bytes: &[u8]) -> String {
 struct Script {
     hub: Hub,
     settings: Zone,
-    options: HubOptions,
+    capabilities: Capabilities,
     now: u64,
     connections: HashMap<String, (usize, Registration)>,
     authorized_only: bool,
@@ -67,12 +67,12 @@ struct Script {
 }
 
 impl Script {
-    fn new(settings: Zone, options: HubOptions) -> Self {
+    fn new(settings: Zone, capabilities: Capabilities) -> Self {
         let now = START * 1000;
         Self {
-            hub: Hub::new(settings.clone(), options.clone(), 2, Now(now), FLOOR),
+            hub: Hub::new(settings.clone(), capabilities, 2, Now(now), FLOOR),
             settings,
-            options,
+            capabilities,
             now,
             connections: HashMap::new(),
             authorized_only: false,
@@ -134,7 +134,7 @@ impl Script {
                 show(self.hub.list(prefix.trim_end_matches('*').as_bytes(), None, 99).into_iter().map(|(_, i)| i))
             }
             ["reload"] => {
-                self.hub.reconfigure(self.settings.clone(), self.options.clone(), now);
+                self.hub.reconfigure(self.settings.clone(), self.capabilities, now);
                 String::new()
             }
             _ => panic!("what is {act:?}?"),
@@ -243,6 +243,6 @@ fn show_note(note: &Note) -> String {
     }
 }
 
-fn run(settings: Zone, options: HubOptions, lines: &str) {
-    Script::new(settings, options).run(lines);
+fn run(settings: Zone, capabilities: Capabilities, lines: &str) {
+    Script::new(settings, capabilities).run(lines);
 }

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::HubOptions;
 use super::backlog::Backlog;
 use super::budget::Budget;
 use super::channel::Channel;
@@ -22,14 +21,13 @@ use super::shared_memory::{SharedMemory, Taken};
 use super::slab::Slot;
 use super::sweep::{BATCH, Janitor, take_one};
 use super::trash::{DeletedChannel, Trash};
-use crate::conf::settings::Zone;
 use crate::log::{Entry, Published};
-use crate::model::{ChannelId, Draft, Message, Now, Refusal, Stamp};
+use crate::model::{Capabilities, ChannelId, Draft, Message, Now, Refusal, Stamp, Zone};
 
 /// The state of a zone.
 pub(super) struct ZoneState {
     pub(super) settings: Zone,
-    pub(super) options: HubOptions,
+    pub(super) capabilities: Capabilities,
     pub(super) registry: Registry,
     pub(super) due: DueIndex,
     pub(super) budget: Budget,
@@ -90,14 +88,20 @@ impl Garbage {
 }
 
 impl ZoneState {
-    pub(super) fn new(settings: Zone, options: HubOptions, workers: usize, wall: Now, floor: Option<Stamp>) -> Self {
+    pub(super) fn new(
+        settings: Zone,
+        capabilities: Capabilities,
+        workers: usize,
+        wall: Now,
+        floor: Option<Stamp>,
+    ) -> Self {
         let mut clock = Clock::new(wall, floor);
         let now = clock.tick(wall);
         let mut state = Self {
             budget: Budget::new(settings.memory),
-            shared: options.refuse_when_full.then(|| SharedMemory::new(settings.memory, &options.rendered)),
+            shared: capabilities.refuse_when_full.then(|| SharedMemory::new(settings.memory)),
             settings,
-            options,
+            capabilities,
             registry: Registry::new(),
             due: DueIndex::default(),
             clock,
@@ -120,10 +124,10 @@ impl ZoneState {
     }
 
     /// Takes new settings; the memory size stays.
-    pub(super) fn reconfigure(&mut self, settings: Zone, options: HubOptions, now: Now) {
+    pub(super) fn reconfigure(&mut self, settings: Zone, capabilities: Capabilities, now: Now) {
         let memory = self.settings.memory;
         self.settings = Zone { memory, ..settings };
-        self.options = options;
+        self.capabilities = capabilities;
         self.establish_events_channel(now);
     }
 
@@ -200,7 +204,7 @@ impl ZoneState {
     /// there is room.
     pub(super) fn append(&mut self, slot: Slot, draft: Draft, now: Now) {
         let Some(channel) = self.registry.get_mut(slot) else { return };
-        let (seq, stamp) = self.clock.next(self.options.first_tag);
+        let (seq, stamp) = self.clock.next(self.capabilities.first_tag);
         channel.published += 1;
         channel.last = stamp;
         channel.expires = now.secs().saturating_add(self.settings.inactivity);
@@ -311,7 +315,7 @@ impl ZoneState {
             }
             self.emit(EventKind::ClientUnsubscribed, &id, now);
         }
-        while !self.options.refuse_when_full && self.budget.is_exceeded() {
+        while !self.capabilities.refuse_when_full && self.budget.is_exceeded() {
             let Some((_, slot)) = self.due.first_expiring() else { return false };
             if !take_one(&mut left) {
                 return true;
@@ -335,7 +339,7 @@ impl ZoneState {
         let subscriptions = channel.subscriptions.total();
         if subscriptions > 0 {
             let mut message = Message::pseudo(Message::DELETED, text);
-            if self.options.deletion_has_time {
+            if self.capabilities.deletion_has_time {
                 message.stamp.time = now.secs();
             }
             let seen = self.seen();
@@ -345,7 +349,7 @@ impl ZoneState {
             }
         }
         let stored = channel.backlog.len();
-        let waits = if self.options.deleted_stay_stored { stored } else { 0 };
+        let waits = if self.capabilities.deleted_stay_stored { stored } else { 0 };
         self.forget_stored(stored - waits, now);
         let kept = if self.shared.is_some() { std::mem::take(&mut channel.backlog) } else { Backlog::default() };
         self.trash.deleted.push(DeletedChannel { id: channel.id.clone(), stored: waits, kept });
@@ -358,7 +362,7 @@ impl ZoneState {
     /// What a client has seen that is told of nothing but this moment; with tag 0 in any case where 0.3.x is followed.
     pub(super) fn seen(&self) -> Stamp {
         let seen = self.clock.seen();
-        if self.options.first_tag == 0 { Stamp { tag: 0, ..seen } } else { seen }
+        if self.capabilities.first_tag == 0 { Stamp { tag: 0, ..seen } } else { seen }
     }
 
     /// Counts messages that are stored no longer as trash.

@@ -1,8 +1,9 @@
-//! The words of the field: channel ids and paths, messages, stamps, replay, refusals.
+//! The words of the field: channel ids and paths, messages, stamps, replay, refusals, the zone, versions and what they can do.
 //!
 //! Plain values without behaviour towards the outside: nothing here does I/O, reads a clock, knows nginx syntax, HTTP
 //! header names or locks. Every other room may import this one; it imports nothing of the project.
 
+mod capabilities;
 mod channel_id;
 mod channel_path;
 mod json_text;
@@ -13,7 +14,10 @@ pub(crate) mod provoked;
 mod refusal;
 mod replay;
 mod stamp;
+mod version;
+mod zone;
 
+pub use capabilities::{AfterClose, Capabilities, FrameRules};
 pub use channel_id::ChannelId;
 pub use channel_path::{Requested, parse_channel_path, percent_decode};
 pub use json_text::write_json_text;
@@ -22,6 +26,8 @@ pub use now::Now;
 pub use refusal::Refusal;
 pub use replay::Replay;
 pub use stamp::Stamp;
+pub use version::{Compat, Line};
+pub use zone::Zone;
 
 /// Target of the log lines that are alerts: something that must not happen has.
 pub const ALERT: &str = "alert";

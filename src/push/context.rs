@@ -105,8 +105,7 @@ impl Context {
                 message_min: rule.message_min,
                 largest: settings.largest_padding,
             }),
-            line: settings.compat.line,
-            strict: settings.compat.strict,
+            capabilities: &settings.capabilities,
         });
         if current {
             self.views.borrow_mut().insert(key, Arc::clone(&view));

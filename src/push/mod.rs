@@ -7,7 +7,6 @@ mod channels;
 pub(crate) mod compression;
 pub mod context;
 pub(crate) mod engine;
-mod explanation;
 pub(crate) mod feed;
 pub(crate) mod fields;
 pub(crate) mod history;

@@ -6,13 +6,12 @@
 use std::sync::Arc;
 
 use super::channels;
-use super::explanation;
 use super::fields as module;
 use super::statistics;
-use crate::conf::settings::{Line, Location};
+use crate::conf::settings::Location;
 use crate::delivery::Worker;
-use crate::model::{ChannelId, Draft, EventTags, Refusal};
-use crate::push::fields::CorsSide;
+use crate::model::{Capabilities, ChannelId, Draft, EventTags, Refusal};
+use crate::push::fields::{CorsSide, cache_fields};
 use crate::request::reply::{Fields, Reply};
 use crate::site::exchange::Exchange;
 use crate::site::phases;
@@ -31,25 +30,21 @@ pub(crate) struct Job {
     delete: bool,
 }
 
-const METHODS: &str = "GET, POST, PUT";
-const ADMIN_METHODS: &str = "GET, POST, PUT, DELETE";
-const METHODS_0_3: &str = "GET, POST";
-const ADMIN_METHODS_0_3: &str = "GET, POST, DELETE";
-
 /// Decides by the head: method, channel ids, limits. Channels of a publish are created here.
 pub(crate) fn begin(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Begun {
-    let line = exchange.settings.compat.line;
+    let capabilities = &exchange.settings.capabilities;
     let hub = worker.hub();
-    let old = line < Line::V040;
     let delete = match exchange.method() {
-        b"OPTIONS" if !old => return Begun::Reply(headed(Reply::header_only(200), exchange, location, admin)),
+        b"OPTIONS" if capabilities.publishers_have_options => {
+            return Begun::Reply(headed(Reply::header_only(200), exchange, location, admin));
+        }
         b"GET" => return Begun::Reply(info(worker, exchange, location, admin)),
         b"POST" => false,
-        b"PUT" if !old => false,
+        b"PUT" if capabilities.put_publishes => false,
         b"DELETE" if admin => true,
         _ => {
             let reply = headed(Reply::header_only(405), exchange, location, admin);
-            return Begun::Reply(reply.with([module::allow(methods(line, admin))]));
+            return Begun::Reply(reply.with([module::allow(methods(capabilities, admin))]));
         }
     };
     let ids = channels::ids(exchange, location);
@@ -76,7 +71,7 @@ pub(crate) fn finish<'b>(
     // The body took its time: it is now that the message enters the hub.
     let (hub, now) = (worker.hub(), worker.now());
     if job.delete {
-        let text = Some(&*body).filter(|text| !text.is_empty() && exchange.settings.compat.line >= Line::V040);
+        let text = Some(&*body).filter(|text| !text.is_empty() && exchange.settings.capabilities.deletion_brings_text);
         return if hub.delete(&job.ids, text, now) == 0 {
             headed(Reply::header_only(404), exchange, location, admin)
         } else {
@@ -95,7 +90,8 @@ pub(crate) fn finish<'b>(
     if published.is_err() {
         // The one failure that goes through nginx's own error pages.
         tracing::error!("push stream module: unable to allocate message in shared memory");
-        let mut reply = phases::error_reply(exchange, location, 500).with(cache_fields(exchange.settings.compat.line));
+        let mut reply =
+            phases::error_reply(exchange, location, 500).with(cache_fields(&exchange.settings.capabilities));
         reply.close = true;
         return reply;
     }
@@ -111,8 +107,7 @@ fn info(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Location>, admi
     let admitted = if ids.is_empty() { Err(Refusal::NoChannelId) } else { worker.hub().admit_info(&ids) };
     match admitted {
         Ok(()) => headed(statistics::channels_reply(worker, exchange, &ids), exchange, location, admin),
-        // Before 0.4.0 a question about a reserved id was one about an unknown channel.
-        Err(Refusal::ReservedId) if exchange.settings.compat.line < Line::V040 => {
+        Err(Refusal::ReservedId) if exchange.settings.capabilities.reserved_id_is_unknown => {
             headed(Reply::header_only(404), exchange, location, admin)
         }
         Err(refusal) => refused(refusal, exchange, location, admin),
@@ -126,10 +121,10 @@ fn event_tags(exchange: &Exchange<'_>) -> Option<Arc<EventTags>> {
 }
 
 fn refused(refusal: Refusal, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Reply {
-    let mut reply = explanation::refused(refusal, exchange.settings.compat.line, fields(exchange, location, admin));
-    let compat = exchange.settings.compat;
+    let capabilities = &exchange.settings.capabilities;
+    let mut reply = module::refused(refusal, capabilities, fields(exchange, location, admin));
     reply.close = location.push.keepalive == Some(false) || refusal == Refusal::Leaving;
-    reply.left_open = compat.strict && compat.line < Line::V040 && refusal == Refusal::EmptyPost;
+    reply.left_open = capabilities.empty_post_leaves_open && refusal == Refusal::EmptyPost;
     reply
 }
 
@@ -141,23 +136,19 @@ fn headed(reply: Reply, exchange: &Exchange<'_>, location: &Arc<Location>, admin
 }
 
 fn fields(exchange: &Exchange<'_>, location: &Location, admin: bool) -> Fields {
-    let line = exchange.settings.compat.line;
-    let mut fields = cache_fields(line);
+    let capabilities = &exchange.settings.capabilities;
+    let mut fields = cache_fields(capabilities);
     let origin = channels::origin(exchange, location);
-    fields.extend(module::cors_headers(line, CorsSide::Publisher, origin.as_deref(), methods(line, admin)));
+    let methods = methods(capabilities, admin);
+    fields.extend(module::cors_headers(capabilities, CorsSide::Publisher, origin.as_deref(), methods));
     fields
 }
 
-/// The fields that keep answers out of caches; 0.3.4 had none.
-pub(crate) fn cache_fields(line: Line) -> Fields {
-    if line == Line::V034 { Fields::new() } else { module::expires_headers().into_iter().collect() }
-}
-
-fn methods(line: Line, admin: bool) -> &'static str {
-    match (line < Line::V040, admin) {
-        (false, false) => METHODS,
-        (false, true) => ADMIN_METHODS,
-        (true, false) => METHODS_0_3,
-        (true, true) => ADMIN_METHODS_0_3,
+fn methods(capabilities: &Capabilities, admin: bool) -> &'static str {
+    match (capabilities.put_publishes, admin) {
+        (true, false) => "GET, POST, PUT",
+        (true, true) => "GET, POST, PUT, DELETE",
+        (false, false) => "GET, POST",
+        (false, true) => "GET, POST, DELETE",
     }
 }

@@ -2,29 +2,29 @@
 
 use std::borrow::Cow;
 
-use crate::conf::settings::{Line, Location, Mode};
+use crate::conf::settings::{Location, Mode};
 use crate::conf::variable::Complex;
-use crate::model::{Replay, percent_decode};
+use crate::model::{Capabilities, Replay, percent_decode};
 use crate::request::http_date::parse_http_date;
 use crate::site::exchange::Exchange;
 
 /// Reads time, tag and event id from the sources the location names: a configured directive hides the header, even when
 /// it expands to nothing.
 pub(crate) fn replay(exchange: &Exchange<'_>, location: &Location, mode: Mode) -> Replay {
-    let (push, compat) = (&location.push, exchange.settings.compat);
+    let (push, capabilities) = (&location.push, &exchange.settings.capabilities);
     let time = source(exchange, push.last_received_message_time.as_ref(), "if-modified-since");
     let time = time.or_else(|| time_argument(exchange, location));
     let tag = source(exchange, push.last_received_message_tag.as_ref(), "if-none-match");
     let event_id = source(exchange, push.last_event_id.as_ref(), "last-event-id");
     let mut replay = Replay {
         time: time.and_then(|time| parse_http_date(&time)),
-        tag: tag.and_then(|tag| parse_tag(&tag, compat.line)),
+        tag: tag.and_then(|tag| parse_tag(&tag, capabilities)),
         event_id: event_id.filter(|id| !id.is_empty()).map(|id| id.into_owned().into()),
     };
-    if compat.line < Line::V040 {
-        as_in_0_3(&mut replay, mode);
+    if capabilities.replay_by_mode {
+        by_mode(&mut replay, mode);
     }
-    if !compat.strict && is_first_connect(&replay) {
+    if capabilities.bitrix_date_is_now && is_first_connect(&replay) {
         return Replay::default();
     }
     replay
@@ -46,10 +46,10 @@ fn source<'a>(exchange: &'a Exchange<'_>, configured: Option<&Complex>, header: 
 }
 
 /// Configurations that read the tag from `$arg_tag` but no time from anywhere lose messages with clients that send the time
-/// only as an argument: there the argument `time` counts where there is no header (not under `--strict`).
+/// only as an argument: there the argument `time` counts where there is no header.
 fn time_argument<'a>(exchange: &'a Exchange<'_>, location: &Location) -> Option<Cow<'a, [u8]>> {
     let push = &location.push;
-    if exchange.settings.compat.strict || push.last_received_message_time.is_some() {
+    if !exchange.settings.capabilities.time_argument || push.last_received_message_time.is_some() {
         return None;
     }
     push.last_received_message_tag.as_ref()?;
@@ -57,9 +57,9 @@ fn time_argument<'a>(exchange: &'a Exchange<'_>, location: &Location) -> Option<
     Some(percent_decode(time).into())
 }
 
-/// 0.3.x: no time means "everything stored" to a poll, an event id counts alone, a stream ignores the tag, and a websocket
-/// knows backtracks only.
-fn as_in_0_3(replay: &mut Replay, mode: Mode) {
+/// No time means "everything stored" to a poll, an event id counts alone, a stream ignores the tag, and a websocket knows
+/// backtracks only.
+fn by_mode(replay: &mut Replay, mode: Mode) {
     match mode {
         Mode::WebSocket => *replay = Replay::default(),
         Mode::Polling | Mode::LongPolling => {
@@ -72,10 +72,10 @@ fn as_in_0_3(replay: &mut Replay, mode: Mode) {
     }
 }
 
-/// A tag: digits, from 0.5 on with an optional `W/` before them; what is greater than nginx can hold is none.
-fn parse_tag(value: &[u8], line: Line) -> Option<i64> {
+/// A tag: digits, where tags are weak with an optional `W/` before them; what is greater than nginx can hold is none.
+fn parse_tag(value: &[u8], capabilities: &Capabilities) -> Option<i64> {
     let digits = match value.strip_prefix(b"W/") {
-        Some(digits) if line >= Line::V05 && !digits.is_empty() => digits,
+        Some(digits) if capabilities.weak_etags && !digits.is_empty() => digits,
         _ => value,
     };
     if digits.is_empty() {
@@ -90,6 +90,7 @@ fn parse_tag(value: &[u8], line: Line) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Compat, Line};
 
     #[test]
     fn the_date_of_bitrix_first_connects_asks_for_new_messages_only() {
@@ -103,6 +104,7 @@ mod tests {
 
     #[test]
     fn tags_are_digits_and_weak_from_0_5_on() {
+        let parse_tag = |value: &[u8], line| parse_tag(value, &Capabilities::of(Compat { line, strict: false }));
         assert_eq!(parse_tag(b"7", Line::V05), Some(7));
         assert_eq!(parse_tag(b"W/7", Line::V05), Some(7));
         assert_eq!(parse_tag(b"W/7", Line::V040), None);

@@ -4,14 +4,12 @@ use std::sync::atomic::Ordering;
 
 use super::channels;
 use super::context::Context;
-use super::explanation;
-use super::fields as module;
-use super::publish::cache_fields;
+use super::fields::{self as module, cache_fields};
 use super::statistics_format::{self as format, Format, Group, Heading, Row, Summary, Writer};
-use crate::conf::settings::{Line, Location};
+use crate::conf::settings::Location;
 use crate::delivery::{Activity, Worker};
 use crate::hub::{Census, ChannelInfo, ChannelKey, Hub};
-use crate::model::{ChannelId, Refusal};
+use crate::model::{Capabilities, ChannelId, Refusal};
 use crate::request::reply::{Body, Fields, Reply};
 use crate::site::exchange::Exchange;
 use crate::site::vars::hostname;
@@ -33,16 +31,16 @@ pub(crate) enum Begun {
 
 /// Answers a request at a statistics location.
 pub(crate) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Begun {
-    let line = exchange.settings.compat.line;
+    let capabilities = &exchange.settings.capabilities;
     if exchange.method() != b"GET" {
-        let reply = Reply::header_only(405).with(cache_fields(line)).with([module::allow("GET")]);
+        let reply = Reply::header_only(405).with(cache_fields(capabilities)).with([module::allow("GET")]);
         return Begun::Reply(closing(reply, location));
     }
     #[cfg(test)]
     crate::model::provoked::reach("statistics");
     let ids = channels::ids(exchange, location);
     let reply = match choose(exchange, &ids) {
-        Choice::Summary => summary(context, exchange).with(fields(line)),
+        Choice::Summary => summary(context, exchange).with(fields(capabilities)),
         Choice::Prefix(prefix) => {
             let mut listing = Listing::new(&context.worker, exchange, location, prefix);
             if listing.is_long() {
@@ -51,15 +49,15 @@ pub(crate) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Loca
             while listing.go_on(context.worker.hub()) {}
             return Begun::Reply(listing.finish());
         }
-        Choice::Refused(refusal) => explanation::refused(refusal, line, fields(line)),
-        Choice::List => channels_reply(&context.worker, exchange, &ids).with(fields(line)),
+        Choice::Refused(refusal) => module::refused(refusal, capabilities, fields(capabilities)),
+        Choice::List => channels_reply(&context.worker, exchange, &ids).with(fields(capabilities)),
     };
     Begun::Reply(closing(reply, location))
 }
 
-fn fields(line: Line) -> Fields {
-    let mut fields = cache_fields(line);
-    fields.extend(module::version_headers(line));
+fn fields(capabilities: &Capabilities) -> Fields {
+    let mut fields = cache_fields(capabilities);
+    fields.extend(module::version_headers(capabilities));
     fields
 }
 
@@ -110,7 +108,7 @@ pub(crate) fn channels_reply(worker: &Worker, exchange: &Exchange<'_>, ids: &[Ch
 /// Whoever asks for several channels reads a list, however many of them exist (the module answers in the form for one channel
 /// when one does, and Bitrix then takes everybody for offline).
 fn asked_for_a_list(exchange: &Exchange<'_>, ids: &[ChannelId]) -> bool {
-    !exchange.settings.compat.strict && ids.len() > 1 && exchange.method() == b"GET"
+    exchange.settings.capabilities.several_are_a_list && ids.len() > 1 && exchange.method() == b"GET"
 }
 
 /// The channels of a prefix in the making, a batch at a time.
@@ -131,7 +129,7 @@ impl Listing {
         let census = worker.hub().census(worker.now());
         let mut out = Vec::with_capacity((census.channels + 2) as usize * ROW);
         let group = writer(exchange, format).group(&heading(&census), &mut out);
-        let reply = Reply::full(200, format.content_type(), "").with(fields(exchange.settings.compat.line));
+        let reply = Reply::full(200, format.content_type(), "").with(fields(&exchange.settings.capabilities));
         let (prefix, reply) = (prefix.into(), closing(reply, location));
         Self { group, prefix, out, after: None, channels: census.channels, reply }
     }
@@ -158,9 +156,7 @@ impl Listing {
 }
 
 fn writer(exchange: &Exchange<'_>, format: Format) -> Writer {
-    let compat = exchange.settings.compat;
-    // Ids are escaped where a format needs it, except where the module's own bytes are asked for.
-    Writer::new(format, compat.line, !compat.strict)
+    Writer::new(format, &exchange.settings.capabilities)
 }
 
 fn group<'a>(

@@ -11,13 +11,11 @@ use std::sync::Arc;
 use super::channels;
 use super::compression::Compression;
 use super::context::Context;
-use super::explanation;
 use super::feed::Feed;
-use super::fields as module;
+use super::fields::{self as module, cache_fields};
 use super::history::{Compressed, MissedMessages, PollHistory, StreamHistory};
-use super::publish::cache_fields;
 use super::replay::replay;
-use crate::conf::settings::{Compat, Handler, Line, Location, Mode};
+use crate::conf::settings::{Handler, Location, Mode};
 use crate::delivery::{Admission, Encoding, Ending, Manner, SharedEncoding, Source, encoded};
 use crate::hub::{Answer, Ask, AskKind};
 use crate::model::{ChannelId, Message, Refusal, percent_decode};
@@ -47,7 +45,7 @@ pub(crate) enum Plan {
 pub(crate) struct Stream {
     /// The head.
     pub head: Reply,
-    /// The head waits for the first message (the module's way where there is no header template; strict only).
+    /// The head waits for the first message (the module's way where there is no header template).
     pub held: bool,
     /// What follows it.
     pub feed: Feed,
@@ -70,7 +68,9 @@ pub(crate) struct PollHeads {
     content_type: Cow<'static, str>,
     /// CORS and cache headers.
     fields: Fields,
-    compat: Compat,
+    etag_prefix: &'static str,
+    /// gzip takes the tag away.
+    gzip_takes_etag: bool,
     own_chunks: bool,
     gzip: bool,
 }
@@ -82,7 +82,6 @@ pub(crate) struct PollBodies {
     compression: Option<Compression>,
     callback: Option<Box<[u8]>>,
     timeout_with_body: bool,
-    strict: bool,
 }
 
 /// Answers a request at a subscriber location whose mode is not websocket.
@@ -156,7 +155,7 @@ fn stream(
     let eventsource = is_eventsource(location);
     let content_type = if eventsource { EVENT_STREAM.into() } else { content_type(exchange, location) };
     let mut head = headed(Reply::stream(200, content_type), exchange, location);
-    if !exchange.settings.compat.strict && comes_by_proxy(exchange) {
+    if exchange.settings.capabilities.unbuffered_by_proxies && comes_by_proxy(exchange) {
         head.headers.push(module::unbuffered());
     }
     head.own_chunks = exchange.has_own_chunks();
@@ -165,7 +164,7 @@ fn stream(
     let mut header = view.header().clone();
     let missed = MissedMessages::new(&context.worker, std::mem::take(&mut answer.history));
     let mut history = missed.any().then(|| -> Box<dyn Source> { Box::new(StreamHistory::new(missed, &view)) });
-    let held = exchange.settings.compat.strict && header.is_empty() && history.is_none();
+    let held = exchange.settings.capabilities.head_waits_for_bytes && header.is_empty() && history.is_none();
     let manner = match compression {
         None => Manner::Stream,
         Some(compression) => {
@@ -193,16 +192,16 @@ fn poll(
     admission: Option<Admission>,
 ) -> Plan {
     let chunked = exchange.sends_chunks(location);
-    let compat = exchange.settings.compat;
+    let capabilities = &exchange.settings.capabilities;
     let callback = match callback(exchange) {
-        Some(callback) if !compat.strict && !is_safe_callback(&callback) => {
+        Some(callback) if capabilities.callbacks_are_checked && !is_safe_callback(&callback) => {
             return whole(
                 headed(Reply::header_only(400), exchange, location).with([module::explain("Invalid callback.")]),
             );
         }
         other => other,
     };
-    let javascript = callback.is_some() && compat.line > Line::V034;
+    let javascript = callback.is_some() && capabilities.callbacks_are_javascript;
     // What has waited at an eventsource location is an event stream, what is answered at once is not.
     let waits = admission.is_some() && own_mode(location) == Mode::EventSource;
     let mut heads = PollHeads {
@@ -212,7 +211,8 @@ fn poll(
             () => content_type(exchange, location),
         },
         fields: subscriber_fields(exchange, location),
-        compat,
+        etag_prefix: module::etag_prefix(capabilities),
+        gzip_takes_etag: capabilities.gzip_takes_etag,
         own_chunks: exchange.has_own_chunks(),
         gzip: false,
     };
@@ -223,7 +223,6 @@ fn poll(
         compression,
         callback: callback.map(Into::into),
         timeout_with_body: exchange.settings.zone.timeout_with_body,
-        strict: compat.strict,
     };
     if let Some(admission) = admission {
         let ending = Ending { ttl: location.push.longpolling_connection_ttl, ping: None };
@@ -232,15 +231,15 @@ fn poll(
     let (time, tag) = (Some(answer.resume.time).filter(|&time| time > 0), answer.resume.tag);
     if answer.history.is_empty() {
         let mut head = heads.head(Body::HeaderOnly, time, tag);
-        // 0.3.4 names no type where nothing is new; where it has waited in vain it does.
-        head.content_type = head.content_type.filter(|_| compat.line > Line::V034);
+        // Where it has waited in vain it names one all the same.
+        head.content_type = head.content_type.filter(|_| capabilities.empty_poll_has_type);
         return whole(head);
     }
     let mut missed = MissedMessages::new(&context.worker, std::mem::take(&mut answer.history));
     if missed.is_short() {
         let missed: Vec<_> = missed.collect();
         let messages = missed.iter().map(|missed| (&missed.channel, &*missed.message));
-        let body = bodies.of(bodies.stored(), messages);
+        let body = bodies.of(Origin::Backlog, messages);
         return Plan::Reply(heads.head(Body::Framed(body.into()), time, tag));
     }
     Plan::LongReply(heads.head(Body::Stream, time, tag), bodies.source(missed))
@@ -268,13 +267,12 @@ fn compression(head: &mut Reply, exchange: &Exchange<'_>, location: &Location, c
 impl PollHeads {
     /// The head of an answer whose last message has this stamp; without a body it is a 304.
     pub(crate) fn head(&self, body: Body, time: Option<i64>, tag: Option<i64>) -> Reply {
-        let line = self.compat.line;
         let status = if body == Body::HeaderOnly { 304 } else { 200 };
         let gzip = self.gzip && body.is_streamed();
-        let tag = tag.filter(|_| module::etag_survives(self.compat, gzip));
+        let tag = tag.filter(|_| !(gzip && self.gzip_takes_etag));
         let mut head = Reply { body, gzip, last_modified: time, ..Reply::stream(status, self.content_type.clone()) }
             .with(self.fields.iter().cloned());
-        head.etag = tag.map(|tag| (module::etag_prefix(line), tag));
+        head.etag = tag.map(|tag| (self.etag_prefix, tag));
         head.own_chunks = self.own_chunks;
         head
     }
@@ -288,17 +286,12 @@ impl PollBodies {
 
     /// The framed body that carries the message of a deletion.
     pub(crate) fn deletion(&self, channel: &ChannelId, message: &Message) -> Vec<u8> {
-        self.of(self.stored(), std::iter::once((channel, message)))
-    }
-
-    /// Stored messages have a comma too many in old callbacks: a defect, kept for the strict.
-    fn stored(&self) -> Origin {
-        if self.strict { Origin::Backlog } else { Origin::Live }
+        self.of(Origin::Backlog, std::iter::once((channel, message)))
     }
 
     /// The framed body that carries what was missed.
     fn source(&self, missed: MissedMessages) -> Box<dyn Source> {
-        let (writer, opening) = PollWriter::open(&self.view, self.callback.as_deref(), self.stored());
+        let (writer, opening) = PollWriter::open(&self.view, self.callback.as_deref(), Origin::Backlog);
         let history = PollHistory::new(missed, &self.view, writer, opening);
         match self.compression {
             Some(compression) => Box::new(Compressed::new(history, compression)),
@@ -358,7 +351,7 @@ fn preflight(exchange: &Exchange<'_>, location: &Location) -> Reply {
     let reply = Reply::header_only(200).with(cors_fields(exchange, location));
     let asks =
         exchange.head.header("origin").is_some() && exchange.head.header("access-control-request-method").is_some();
-    if exchange.settings.compat.strict || !asks || reply.headers.is_empty() {
+    if !exchange.settings.capabilities.preflights_are_kept || !asks || reply.headers.is_empty() {
         return reply;
     }
     // A day: old clients ask before every single poll.
@@ -366,7 +359,7 @@ fn preflight(exchange: &Exchange<'_>, location: &Location) -> Reply {
 }
 
 fn refused(refusal: Refusal, exchange: &Exchange<'_>, location: &Location) -> Reply {
-    explanation::refused(refusal, exchange.settings.compat.line, subscriber_fields(exchange, location))
+    module::refused(refusal, &exchange.settings.capabilities, subscriber_fields(exchange, location))
 }
 
 fn headed(reply: Reply, exchange: &Exchange<'_>, location: &Location) -> Reply {
@@ -376,13 +369,13 @@ fn headed(reply: Reply, exchange: &Exchange<'_>, location: &Location) -> Reply {
 /// CORS and cache fields of a subscriber location.
 pub(crate) fn subscriber_fields(exchange: &Exchange<'_>, location: &Location) -> Fields {
     let mut fields = cors_fields(exchange, location);
-    fields.extend(cache_fields(exchange.settings.compat.line));
+    fields.extend(cache_fields(&exchange.settings.capabilities));
     fields
 }
 
 fn cors_fields(exchange: &Exchange<'_>, location: &Location) -> Fields {
     let origin = channels::origin(exchange, location);
-    module::cors_headers(exchange.settings.compat.line, CorsSide::Subscriber, origin.as_deref(), "GET")
+    module::cors_headers(&exchange.settings.capabilities, CorsSide::Subscriber, origin.as_deref(), "GET")
         .into_iter()
         .collect()
 }

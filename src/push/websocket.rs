@@ -1,7 +1,7 @@
 //! The websocket subscriber: handshake, subscription, and what the client sends.
 //!
 //! Messages go out like those of every stream; this file is about the way in. 101 comes before the checks of the
-//! subscription (from 0.4.0 on), so a refusal travels in a close frame.
+//! subscription, so a refusal travels in a close frame (unless the wire refuses before).
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -12,17 +12,15 @@ use bytes::Bytes;
 use sha1::{Digest, Sha1};
 
 use super::context::Context;
-use super::explanation;
 use super::feed::Feed;
 use super::history::{MissedMessages, StreamHistory};
-use super::publish::cache_fields;
 use super::replay::replay;
 use super::{channels, fields};
-use crate::conf::settings::{Compat, Line, Location, Mode};
+use crate::conf::settings::{Location, Mode};
 use crate::delivery::{Admission, Connection, Ending, Flush, Manner, Source};
 use crate::hub::{Answer, Ask, AskKind};
-use crate::model::{Draft, Refusal};
-use crate::render::{Decoder, Farewell, Framing, Rules, permessage_deflate, websocket_frame};
+use crate::model::{AfterClose, Capabilities, Draft, Refusal};
+use crate::render::{Decoder, Farewell, Framing, permessage_deflate, websocket_frame};
 use crate::request::reply::Reply;
 use crate::site::exchange::Exchange;
 
@@ -82,8 +80,10 @@ pub(crate) struct Session {
     decoder: Decoder,
     /// Whether the client may publish, and whether its messages are stored.
     publish: Option<bool>,
-    line: Line,
-    strict: bool,
+    /// Its messages go to all channels of the path, or else to the first.
+    publishes_to_all: bool,
+    ping_follows_publish: bool,
+    after_close: AfterClose,
 }
 
 /// How far bytes of the client were taken.
@@ -99,7 +99,7 @@ pub(crate) enum Received {
 
 /// Checks the handshake and subscribes.
 pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Begun {
-    let compat = exchange.settings.compat;
+    let capabilities = &exchange.settings.capabilities;
     let key = match handshake(exchange) {
         Ok(key) => key,
         Err(reply) => return Begun::Reply(*reply),
@@ -108,19 +108,19 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
     let admission = answer.as_mut().ok().and_then(|answer| answer.subscription.take());
     let admission = admission.map(|registration| Admission::new(&context.worker, registration));
     if let Err(refusal) = &answer
-        && compat.line < Line::V040
+        && capabilities.refuses_before_handshake
     {
-        return Begun::Reply(explanation::refused(*refusal, compat.line, cache_fields(compat.line)));
+        return Begun::Reply(fields::refused(*refusal, capabilities, fields::cache_fields(capabilities)));
     }
     let deflate = agrees_on_deflate(exchange, location);
-    let switching = switching(&key, compat.line, deflate);
+    let switching = switching(&key, capabilities, deflate);
     let (mut answer, admission) = match answer {
         Ok(answer) => match admission {
             Some(admission) => (answer, admission),
             None => return Begun::Refused(switching, Bytes::new()),
         },
         Err(refusal) => {
-            let text = explanation::explanation(refusal, compat.line);
+            let text = fields::explanation(refusal, capabilities);
             return Begun::Refused(switching, websocket_frame::refusal(refusal.status(), &text).into());
         }
     };
@@ -130,18 +130,14 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
     let missed = MissedMessages::new(&context.worker, std::mem::take(&mut answer.history));
     let history = missed.any().then(|| -> Box<dyn Source> { Box::new(StreamHistory::new(missed, &view)) });
     let ending = Ending { ttl: location.push.subscriber_connection_ttl, ping: location.push.ping_message_interval };
-    let rules = match compat {
-        Compat { strict: false, .. } => Rules::Rfc,
-        Compat { line: Line::V05, .. } => Rules::Module,
-        Compat { .. } => Rules::OldModule,
-    };
     let most = usize::try_from(location.push.websocket_max_message_size).unwrap_or(usize::MAX);
-    let decoder = Decoder::new(rules, if most == 0 { usize::MAX } else { most });
+    let decoder = Decoder::new(capabilities.frame_rules, if most == 0 { usize::MAX } else { most });
     let session = Session {
         decoder: if deflate { decoder.with_deflate() } else { decoder },
         publish: location.push.websocket_allow_publish.then_some(location.push.store_messages),
-        line: compat.line,
-        strict: compat.strict,
+        publishes_to_all: capabilities.websocket_publishes_to_all,
+        ping_follows_publish: capabilities.ping_follows_publish,
+        after_close: capabilities.after_close,
     };
     let feed = Feed { header, history, view, manner: Manner::Stream, admission, ending };
     Begun::Open(Box::new(Opening { switching, feed, session }))
@@ -149,18 +145,20 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
 
 /// The client's key, or why there is no websocket.
 fn handshake(exchange: &Exchange<'_>) -> Result<Vec<u8>, Box<Reply>> {
-    let line = exchange.settings.compat.line;
+    let capabilities = &exchange.settings.capabilities;
     let head = &exchange.head;
     if exchange.method() != b"GET" {
         let mut reply = Reply::header_only(405).with([fields::allow("GET")]);
-        reply.close = line >= Line::V040;
+        reply.close = capabilities.failed_handshake_closes;
         return Err(Box::new(reply));
     }
     let refusal = |explain: &'static str| {
         let versions = (explain == BAD_VERSION).then(fields::websocket_versions);
-        let mut reply =
-            Reply::header_only(400).with(cache_fields(line)).with(versions).with([fields::explain(explain)]);
-        reply.close = line >= Line::V040;
+        let mut reply = Reply::header_only(400)
+            .with(fields::cache_fields(capabilities))
+            .with(versions)
+            .with([fields::explain(explain)]);
+        reply.close = capabilities.failed_handshake_closes;
         Err(Box::new(reply))
     };
     let present = ["connection", "upgrade", "sec-websocket-version"].iter().all(|name| head.header(name).is_some());
@@ -185,11 +183,11 @@ fn agrees_on_deflate(exchange: &Exchange<'_>, location: &Location) -> bool {
         && offers.filter_map(|(_, offers)| std::str::from_utf8(offers).ok()).any(permessage_deflate::acceptable)
 }
 
-fn switching(key: &[u8], line: Line, deflate: bool) -> Switching {
+fn switching(key: &[u8], capabilities: &Capabilities, deflate: bool) -> Switching {
     Switching {
         accept: STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize()),
         extension: deflate.then_some(permessage_deflate::ACCEPTED),
-        expires: line > Line::V034,
+        expires: capabilities.forbids_caching,
     }
 }
 
@@ -211,15 +209,18 @@ fn subscribe(context: &Context, exchange: &Exchange<'_>, location: &Location) ->
 }
 
 impl Session {
-    /// Whether TCP stays open for a while after the close frames: the client closes first (RFC 6455). The module closes at
-    /// once, that of 0.3.x not at all.
+    /// Whether TCP stays open for a while after the close frames.
     pub(crate) fn lets_client_close(&self, leaving: bool) -> bool {
-        !self.strict || self.line < Line::V040 && !leaving
+        match self.after_close {
+            AfterClose::HalfClosed => true,
+            AfterClose::StaysOpen => !leaving,
+            AfterClose::Closed => false,
+        }
     }
 
     /// Whether our side of TCP is closed meanwhile.
     pub(crate) fn half_closes(&self) -> bool {
-        !self.strict
+        self.after_close == AfterClose::HalfClosed
     }
 
     /// Takes bytes of the client off `input`, frame after frame, as far as they may be taken now.
@@ -272,15 +273,14 @@ impl Session {
             return;
         }
         let mut keys = connection.channel_keys();
-        if self.line < Line::V040 {
+        if !self.publishes_to_all {
             keys.truncate(1);
         }
         let draft = Draft { text: text.into(), event: None, store, binary };
         if context.worker.hub().publish_to(&keys, &draft, context.worker.now()) == Err(Refusal::MemoryFull) {
             tracing::error!("push stream module: unable to allocate message in shared memory");
         }
-        // 0.3.5 and 0.4.0 follow each publish with a ping.
-        if matches!(self.line, Line::V035 | Line::V040) {
+        if self.ping_follows_publish {
             connection.push(Bytes::from_static(&websocket_frame::PING));
         }
     }

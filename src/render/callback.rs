@@ -2,13 +2,11 @@
 //!
 //! The callback's name is written as it is given; whether it may be used (and its decoding) is decided by the caller.
 
-use crate::conf::settings::Line;
 use crate::model::{ChannelId, Message};
 
 use super::view::View;
 
-/// Where the messages of a body come from. Up to 0.4.0 a callback shows it: all but live messages are
-/// each followed by a comma.
+/// Where the messages of a body come from, which a callback can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Stored messages, and the message of a deletion.
@@ -50,7 +48,7 @@ impl PollWriter {
             view.write_body(name, &mut out);
             view.write_bare(b"([", &mut out);
         }
-        let trailing_comma = view.line() <= Line::V040 && origin == Origin::Backlog;
+        let trailing_comma = view.capabilities().callback_trails_comma && origin == Origin::Backlog;
         (Self { in_callback: callback.is_some(), trailing_comma, first: true }, out)
     }
 
@@ -79,6 +77,7 @@ impl PollWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Capabilities, Compat, Line};
     use crate::render::{Framing, Kind, ViewSpec};
 
     fn body(line: Line, callback: Option<&str>, origin: Origin, texts: &[&str], framing: Framing) -> String {
@@ -90,8 +89,7 @@ mod tests {
             kind: Kind::Text,
             framing,
             padding: None,
-            line,
-            strict: false,
+            capabilities: &Capabilities::of(Compat { line, strict: true }),
         });
         let channel = ChannelId::from("a");
         let messages: Vec<Message> =

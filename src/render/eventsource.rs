@@ -1,81 +1,69 @@
 //! The event stream format: how templates are wrapped at load time and how a text is split into lines.
 //!
-//! It knows which line of the module ends its lines how. It does not know chunks: in 0.3.x the line end of a whole body is
-//! appended by the framing (`view`), so here such a body comes without it.
+//! It does not know chunks: where every body is followed by a line break, that is appended by the framing (`view`), so here
+//! such a body comes without it.
 
 use std::borrow::Cow;
 
-use crate::conf::settings::Line;
+use crate::model::Capabilities;
 
 use super::template::{Template, Values};
 
-/// The line end that this line of the module writes within a body.
-pub(super) fn line_end(line: Line) -> &'static [u8] {
-    if line >= Line::V05 { b"\n" } else { b"\r\n" }
-}
-
 /// The line end that closes a body of its own; empty where the framing adds it.
-fn body_end(line: Line) -> &'static [u8] {
-    if line < Line::V040 { b"" } else { line_end(line) }
+fn body_end(capabilities: &Capabilities) -> &'static [u8] {
+    if capabilities.bodies_end_with_break { b"" } else { capabilities.event_line_end.as_bytes() }
 }
 
 /// The header as it is sent: a comment, so that the client has something to read at once.
-pub(super) fn header(template: &[u8], line: Line, strict: bool) -> Vec<u8> {
-    if !template.is_empty() {
-        return comment(template, line, strict);
-    }
-    match line {
-        Line::V034 => b":".to_vec(),
-        Line::V035 => Vec::new(),
-        _ => [b": ", line_end(line)].concat(),
-    }
+pub(super) fn header(template: &[u8], capabilities: &Capabilities) -> Vec<u8> {
+    if template.is_empty() { capabilities.event_greeting.into() } else { comment(template, capabilities) }
 }
 
 /// The footer as it is sent; an empty one stays empty.
-pub(super) fn footer(template: &[u8], line: Line, strict: bool) -> Vec<u8> {
-    comment(template, line, strict)
+pub(super) fn footer(template: &[u8], capabilities: &Capabilities) -> Vec<u8> {
+    comment(template, capabilities)
 }
 
-/// A message template that brings its own `data: ` is taken as it is (since 0.4.0), any other becomes one `data` line.
-pub(super) fn message_template(template: &[u8], line: Line) -> Vec<u8> {
-    if template.starts_with(b"data: ") && line >= Line::V040 {
+/// A message template that brings its own `data: ` may be taken as it is, any other becomes one `data` line.
+pub(super) fn message_template(template: &[u8], capabilities: &Capabilities) -> Vec<u8> {
+    if template.starts_with(b"data: ") && capabilities.event_templates_stay {
         return template.to_vec();
     }
     let template = if template.is_empty() { b"~text~" } else { template };
-    [b"data: ", template, line_end(line)].concat()
+    [b"data: ", template, capabilities.event_line_end.as_bytes()].concat()
 }
 
 /// The ping of an event stream: a comment.
-pub(super) fn ping(line: Line) -> Vec<u8> {
-    [b": -1", body_end(line)].concat()
+pub(super) fn ping(capabilities: &Capabilities) -> Vec<u8> {
+    [b": -1", body_end(capabilities)].concat()
 }
 
 /// The line that carries an event id (`id`) or an event type (`event`).
-pub(super) fn field(name: &[u8], value: &[u8], line: Line) -> Vec<u8> {
-    [name, b": ", &one_line(value), body_end(line)].concat()
+pub(super) fn field(name: &[u8], value: &[u8], capabilities: &Capabilities) -> Vec<u8> {
+    [name, b": ", &one_line(value), body_end(capabilities)].concat()
 }
 
 /// The data part: the template once per line of the text, closed by an empty line.
-pub(super) fn data(template: &Template, values: &Values<'_>, line: Line, strict: bool, out: &mut Vec<u8>) {
+pub(super) fn data(template: &Template, values: &Values<'_>, capabilities: &Capabilities, out: &mut Vec<u8>) {
     let (channel, event_id, event_type) =
         (one_line(values.channel), one_line(values.event_id), one_line(values.event_type));
     let values = Values { channel: &channel, event_id: &event_id, event_type: &event_type, ..*values };
-    for text in lines(values.text, strict) {
+    for text in lines(values.text, capabilities) {
         template.render(&Values { text, ..values }, out);
     }
-    out.extend_from_slice(body_end(line));
+    out.extend_from_slice(body_end(capabilities));
 }
 
-/// Each line as a comment, unless the template is one already (0.3.x wraps it all the same).
-fn comment(template: &[u8], line: Line, strict: bool) -> Vec<u8> {
-    if template.starts_with(b": ") && line >= Line::V040 {
+/// Each line as a comment, unless the template is one already and may stay as it is.
+fn comment(template: &[u8], capabilities: &Capabilities) -> Vec<u8> {
+    if template.starts_with(b": ") && capabilities.event_templates_stay {
         return template.to_vec();
     }
     let mut out = Vec::with_capacity(template.len() + 8);
-    for text in lines(template, strict) {
+    for text in lines(template, capabilities) {
         out.extend_from_slice(b": ");
         out.extend_from_slice(text);
-        out.extend_from_slice(line_end(line));
+        out.extend_from_slice(capabilities.event_line_end.as_bytes());
     }
     out
 }
@@ -88,10 +76,10 @@ fn one_line(value: &[u8]) -> Cow<'_, [u8]> {
     value.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect()
 }
 
-/// The lines of a text, empty ones dropped. `\r\n`, `\r` and `\n` end a line; to the letter of the module (`strict`) nothing
-/// does behind a NUL, nor a `\r` that no `\n` follows.
-fn lines(text: &[u8], strict: bool) -> impl Iterator<Item = &[u8]> {
-    let (split, rest) = text.split_at(if strict { last_line(text) } else { text.len() });
+/// The lines of a text, empty ones dropped. `\r\n`, `\r` and `\n` end a line; to the letter of the module nothing does behind a
+/// NUL, nor a `\r` that no `\n` follows.
+fn lines<'t>(text: &'t [u8], capabilities: &Capabilities) -> impl Iterator<Item = &'t [u8]> {
+    let (split, rest) = text.split_at(if capabilities.all_line_ends_count { text.len() } else { last_line(text) });
     let lines = split.split(|byte| matches!(byte, b'\r' | b'\n'));
     lines.chain(std::iter::once(rest)).filter(|line| !line.is_empty())
 }
@@ -108,18 +96,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::Message;
+    use crate::model::{Compat, Line, Message};
+
+    fn wire(line: Line) -> Capabilities {
+        Capabilities::of(Compat { line, strict: false })
+    }
 
     fn data_of(template: &[u8], text: &[u8], line: Line) -> String {
+        let wire = wire(line);
         let mut out = Vec::new();
         let message = Message::pseudo(1, text);
-        data(
-            &Template::new(&message_template(template, line), line),
-            &Values::new(b"a", &message),
-            line,
-            false,
-            &mut out,
-        );
+        let template = Template::new(&message_template(template, &wire), &wire);
+        data(&template, &Values::new(b"a", &message), &wire, &mut out);
         String::from_utf8_lossy(&out).into_owned()
     }
 
@@ -135,10 +123,10 @@ mod tests {
             (": ready\nretry", Line::V05, ": ready\nretry"),
             ("\n\n", Line::V05, ""),
         ] {
-            assert_eq!(header(template.as_bytes(), line, false), expected.as_bytes(), "{template:?} {line:?}");
+            assert_eq!(header(template.as_bytes(), &wire(line)), expected.as_bytes(), "{template:?} {line:?}");
         }
-        assert_eq!(footer(b"", Line::V05, false), b"");
-        assert_eq!(footer(b"bye\nbye", Line::V05, false), b": bye\n: bye\n");
+        assert_eq!(footer(b"", &wire(Line::V05)), b"");
+        assert_eq!(footer(b"bye\nbye", &wire(Line::V05)), b": bye\n: bye\n");
     }
 
     #[test]
@@ -166,7 +154,10 @@ mod tests {
             ("\r\n\n", "", ""),
             ("", "", ""),
         ] {
-            let joined = |strict| lines(text.as_bytes(), strict).collect::<Vec<_>>().join(&b'|');
+            let joined = |strict| {
+                let wire = Capabilities::of(Compat { strict, ..Compat::default() });
+                lines(text.as_bytes(), &wire).collect::<Vec<_>>().join(&b'|')
+            };
             assert_eq!(joined(true), strict.as_bytes(), "{text:?}");
             assert_eq!(joined(false), default.as_bytes(), "{text:?}");
         }
@@ -174,20 +165,21 @@ mod tests {
 
     #[test]
     fn pings_and_fields_end_as_their_line_ends() {
-        assert_eq!(ping(Line::V05), b": -1\n");
-        assert_eq!(ping(Line::V040), b": -1\r\n");
-        assert_eq!(field(b"id", b"9", Line::V05), b"id: 9\n");
-        assert_eq!(field(b"event", b"", Line::V035), b"event: ");
+        assert_eq!(ping(&wire(Line::V05)), b": -1\n");
+        assert_eq!(ping(&wire(Line::V040)), b": -1\r\n");
+        assert_eq!(field(b"id", b"9", &wire(Line::V05)), b"id: 9\n");
+        assert_eq!(field(b"event", b"", &wire(Line::V035)), b"event: ");
     }
 
     #[test]
     fn a_channel_id_with_line_ends_stays_on_its_line() {
         let mut out = Vec::new();
         let message = Message::pseudo(1, b"x");
-        let template = Template::new(&message_template(b"~channel~|~text~", Line::V05), Line::V05);
-        data(&template, &Values::new(b"a\r\ndata: b", &message), Line::V05, false, &mut out);
+        let wire = wire(Line::V05);
+        let template = Template::new(&message_template(b"~channel~|~text~", &wire), &wire);
+        data(&template, &Values::new(b"a\r\ndata: b", &message), &wire, &mut out);
         assert_eq!(out, b"data: a  data: b|x\n\n");
-        assert_eq!(field(b"id", b"1\nevent: x", Line::V05), b"id: 1 event: x\n");
+        assert_eq!(field(b"id", b"1\nevent: x", &wire), b"id: 1 event: x\n");
     }
 
     proptest! {
@@ -195,7 +187,8 @@ mod tests {
         fn no_text_can_break_out_of_its_data_lines(text in prop::collection::vec(any::<u8>(), 0..100)) {
             let mut out = Vec::new();
             let message = Message::pseudo(1, &text);
-            data(&Template::new(b"data: ~text~\n", Line::V05), &Values::new(b"", &message), Line::V05, false, &mut out);
+            let wire = wire(Line::V05);
+            data(&Template::new(b"data: ~text~\n", &wire), &Values::new(b"", &message), &wire, &mut out);
             prop_assert!(out.ends_with(b"\n"));
             let body = &out[..out.len() - 1];
             prop_assert!(body.split(|b| *b == b'\n').all(|line| line.is_empty() || line.starts_with(b"data: ")));

@@ -25,4 +25,3 @@ pub use view_spec::{Framing, Kind, ViewSpec};
 pub use view_table::ViewTable;
 pub use websocket_decoder::{Decoder, Event};
 pub use websocket_frame::Farewell;
-pub use websocket_rules::Rules;

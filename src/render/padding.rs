@@ -3,7 +3,7 @@
 //! It computes how much filler follows how many bytes and what the filler is made of; whether a connection is padded at all
 //! (its user agent, its mode) is decided by whoever makes the view.
 
-use crate::conf::settings::Line;
+use crate::model::Capabilities;
 
 /// The rule that matched a user agent, with the measure of the whole configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,16 +39,16 @@ impl PaddingRule {
     }
 }
 
-/// A filler of this many bytes: line breaks, for an event stream one comment, in 0.3.x spaces.
-pub(super) fn filler(size: usize, eventsource: bool, line: Line) -> Vec<u8> {
-    if line < Line::V040 {
+/// A filler of this many bytes: line breaks, for an event stream one comment, where the wire asks for them spaces.
+pub(super) fn filler(size: usize, eventsource: bool, capabilities: &Capabilities) -> Vec<u8> {
+    if capabilities.padding_is_spaces {
         return vec![b' '; size];
     }
     if !eventsource {
         return (0..size).map(|at| if (size - at).is_multiple_of(2) { b'\r' } else { b'\n' }).collect();
     }
     let mut filler = vec![b':'; size];
-    let end = super::eventsource::line_end(line);
+    let end = capabilities.event_line_end.as_bytes();
     if let Some(tail) = size.checked_sub(end.len()).and_then(|start| filler.get_mut(start..)) {
         tail.copy_from_slice(end);
     }
@@ -58,6 +58,7 @@ pub(super) fn filler(size: usize, eventsource: bool, line: Line) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Compat, Line};
 
     #[test]
     fn the_filler_size_follows_the_steps_of_the_module() {
@@ -75,6 +76,8 @@ mod tests {
 
     #[test]
     fn the_filler_is_invisible_to_its_reader() {
+        let filler =
+            |size, eventsource, line| filler(size, eventsource, &Capabilities::of(Compat { line, strict: false }));
         assert_eq!(filler(4, false, Line::V05), b"\r\n\r\n");
         assert_eq!(filler(3, false, Line::V05), b"\n\r\n");
         assert_eq!(filler(4, true, Line::V05), b":::\n");

@@ -6,8 +6,7 @@
 use std::io::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::conf::settings::Line;
-use crate::model::Message;
+use crate::model::{Capabilities, Message};
 
 /// A token of `push_stream_message_template`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,13 +80,13 @@ pub struct Template {
 }
 
 impl Template {
-    /// Compiles a template as written. `~size~` is a token since the 0.5 line only; what is no token stays as it is.
-    pub fn new(source: &[u8], line: Line) -> Self {
+    /// Compiles a template as written. What is no token of this wire stays as it is.
+    pub fn new(source: &[u8], capabilities: &Capabilities) -> Self {
         let mut pieces = Vec::new();
         let mut literal = Vec::new();
         let mut rest = source;
         while let Some((&first, tail)) = rest.split_first() {
-            if let Some((length, token)) = token_at(rest, line) {
+            if let Some((length, token)) = token_at(rest, capabilities) {
                 if !literal.is_empty() {
                     pieces.push(Piece::Literal(std::mem::take(&mut literal).into()));
                 }
@@ -116,7 +115,7 @@ impl Template {
 }
 
 /// The token these bytes begin with, and its length.
-fn token_at(bytes: &[u8], line: Line) -> Option<(usize, Token)> {
+fn token_at(bytes: &[u8], capabilities: &Capabilities) -> Option<(usize, Token)> {
     if bytes.first() != Some(&b'~') {
         return None;
     }
@@ -124,7 +123,7 @@ fn token_at(bytes: &[u8], line: Line) -> Option<(usize, Token)> {
         .iter()
         .find(|(name, token)| {
             bytes.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
-                && (*token != Token::Size || line >= Line::V05)
+                && (*token != Token::Size || capabilities.size_token)
         })
         .map(|(name, token)| (name.len(), *token))
 }
@@ -151,6 +150,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::{Compat, Line};
+
+    fn wire(line: Line) -> Capabilities {
+        Capabilities::of(Compat { line, strict: false })
+    }
 
     const VALUES: Values<'static> = Values {
         channel: b"ch",
@@ -164,7 +168,7 @@ mod tests {
 
     fn rendered(template: &str, line: Line) -> String {
         let mut out = Vec::new();
-        Template::new(template.as_bytes(), line).render(&VALUES, &mut out);
+        Template::new(template.as_bytes(), &wire(line)).render(&VALUES, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -206,7 +210,7 @@ mod tests {
     fn a_pseudo_message_has_an_empty_channel_and_the_epoch() {
         let message = Message::pseudo(Message::PING, b"ping!");
         let mut out = Vec::new();
-        Template::new(b"<~id~:~text~:~channel~:~tag~:~time~:~size~>", Line::V05)
+        Template::new(b"<~id~:~text~:~channel~:~tag~:~time~:~size~>", &wire(Line::V05))
             .render(&Values::new(b"", &message), &mut out);
         assert_eq!(out, b"<-1:ping!::0:Thu, 01 Jan 1970 00:00:00 GMT:5>");
     }
@@ -216,14 +220,14 @@ mod tests {
         fn a_template_without_tilde_renders_to_itself(source in prop::collection::vec(any::<u8>(), 0..200)) {
             let source: Vec<u8> = source.into_iter().filter(|byte| *byte != b'~').collect();
             let mut out = Vec::new();
-            Template::new(&source, Line::V05).render(&VALUES, &mut out);
+            Template::new(&source, &wire(Line::V05)).render(&VALUES, &mut out);
             prop_assert_eq!(out, source);
         }
 
         #[test]
         fn the_text_stands_unchanged_between_its_neighbours(text in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut out = Vec::new();
-            Template::new(b"<~text~>", Line::V05).render(&Values { text: &text, ..VALUES }, &mut out);
+            Template::new(b"<~text~>", &wire(Line::V05)).render(&Values { text: &text, ..VALUES }, &mut out);
             prop_assert_eq!(&out[1..out.len() - 1], &text[..]);
         }
     }

@@ -12,8 +12,7 @@ use super::permessage_deflate;
 use super::template::{Template, Values};
 use super::view_spec::{Framing, Kind, ViewSpec};
 use super::{eventsource, websocket_frame};
-use crate::conf::settings::Line;
-use crate::model::Message;
+use crate::model::{Capabilities, Message};
 
 /// A compiled view.
 #[derive(Debug)]
@@ -21,8 +20,7 @@ pub struct View {
     number: u32,
     kind: Kind,
     framing: Framing,
-    line: Line,
-    strict: bool,
+    capabilities: Capabilities,
     padding: Option<PaddingRule>,
     template: Template,
     header: Bytes,
@@ -34,11 +32,12 @@ impl View {
     /// Compiles a view and frames the bodies that never change.
     pub fn new(spec: &ViewSpec<'_>) -> Self {
         static NUMBERS: AtomicU32 = AtomicU32::new(1);
+        let capabilities = *spec.capabilities;
         let (header, message, footer) = match spec.kind {
             Kind::EventSource => (
-                eventsource::header(spec.header, spec.line, spec.strict),
-                eventsource::message_template(spec.message, spec.line),
-                eventsource::footer(spec.footer, spec.line, spec.strict),
+                eventsource::header(spec.header, &capabilities),
+                eventsource::message_template(spec.message, &capabilities),
+                eventsource::footer(spec.footer, &capabilities),
             ),
             Kind::Text | Kind::WebSocket => (spec.header.to_vec(), spec.message.to_vec(), spec.footer.to_vec()),
         };
@@ -46,10 +45,9 @@ impl View {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             kind: spec.kind,
             framing: spec.framing,
-            line: spec.line,
-            strict: spec.strict,
+            capabilities,
             padding: spec.padding.filter(|_| !matches!(spec.framing, Framing::WebSocket | Framing::WebSocketDeflate)),
-            template: Template::new(&message, spec.line),
+            template: Template::new(&message, &capabilities),
             header: Bytes::new(),
             footer: Bytes::new(),
             ping: Bytes::new(),
@@ -139,12 +137,12 @@ impl View {
         out.into()
     }
 
-    /// Whose wire the view speaks.
-    pub(super) fn line(&self) -> Line {
-        self.line
+    /// What the wire has that the view speaks.
+    pub(super) fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
     }
 
-    /// Appends a body without the line end that 0.3.x puts after most of them.
+    /// Appends a body without the line break that may follow most of them.
     pub(super) fn write_bare(&self, body: &[u8], out: &mut Vec<u8>) {
         self.write_framed(body, b"", out);
     }
@@ -154,10 +152,10 @@ impl View {
         self.write_framed(body, self.body_end(), out);
     }
 
-    /// 0.3.x ends every body of an HTTP answer with a line break.
+    /// The line break that follows a body, where one does.
     fn body_end(&self) -> &'static [u8] {
         match self.framing {
-            Framing::Chunked | Framing::Plain if self.line < Line::V040 => b"\r\n",
+            Framing::Chunked | Framing::Plain if self.capabilities.bodies_end_with_break => b"\r\n",
             _ => b"",
         }
     }
@@ -186,15 +184,15 @@ impl View {
 
     fn event_fields(&self, message: &Message) -> [Option<Vec<u8>>; 2] {
         [
-            message.event_id().map(|id| eventsource::field(b"id", id, self.line)),
-            message.event_type().map(|kind| eventsource::field(b"event", kind, self.line)),
+            message.event_id().map(|id| eventsource::field(b"id", id, &self.capabilities)),
+            message.event_type().map(|kind| eventsource::field(b"event", kind, &self.capabilities)),
         ]
     }
 
-    /// What is rendered. Templates of 0.3.x are filled in up to the first NUL of a text: a defect, kept for the strict.
+    /// What is rendered.
     fn values<'a>(&self, channel: &'a [u8], message: &'a Message) -> Values<'a> {
         let mut values = Values::new(channel, message);
-        if self.strict && self.line < Line::V040 {
+        if self.capabilities.texts_end_at_nul {
             let end = memchr::memchr(0, values.text);
             values.text = end.and_then(|end| values.text.get(..end)).unwrap_or(values.text);
         }
@@ -203,7 +201,7 @@ impl View {
 
     fn write_data(&self, values: &Values<'_>, out: &mut Vec<u8>) {
         match self.kind {
-            Kind::EventSource => eventsource::data(&self.template, values, self.line, self.strict, out),
+            Kind::EventSource => eventsource::data(&self.template, values, &self.capabilities, out),
             Kind::Text | Kind::WebSocket => self.template.render(values, out),
         }
     }
@@ -217,20 +215,18 @@ impl View {
     fn framed_ping(&self, text: &[u8]) -> Bytes {
         match self.kind {
             Kind::WebSocket => Bytes::from_static(&websocket_frame::PING),
-            Kind::EventSource => self.frame(&eventsource::ping(self.line)),
+            Kind::EventSource => self.frame(&eventsource::ping(&self.capabilities)),
             Kind::Text => {
                 let mut ping = Message::pseudo(Message::PING, text);
-                if self.line < Line::V040 {
-                    ping.stamp.tag = 1;
-                }
+                ping.stamp.tag = self.capabilities.ping_tag;
                 self.message(b"", &ping)
             }
         }
     }
 
-    /// The length that padding looks at: that of the body, in 0.3.x that of the body within its chunk.
+    /// The length that padding looks at.
     fn measure(&self, body: usize, framed: usize) -> usize {
-        if self.line < Line::V040 { framed } else { body }
+        if self.capabilities.padding_counts_frame { framed } else { body }
     }
 
     /// Appends the filler that follows a body of this length; nothing follows what was not sent.
@@ -238,7 +234,7 @@ impl View {
         let Some(rule) = self.padding.as_ref().filter(|_| !out.is_empty()) else { return };
         let size = if header { rule.after_header(length) } else { rule.after_message(length) };
         if size > 0 {
-            self.write_body(&padding::filler(size, self.kind == Kind::EventSource, self.line), out);
+            self.write_body(&padding::filler(size, self.kind == Kind::EventSource, &self.capabilities), out);
         }
     }
 }
@@ -254,8 +250,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::EventTags;
-    use crate::render::{Decoder, Event, Rules};
+    use crate::model::{Compat, EventTags, FrameRules, Line};
+    use crate::render::{Decoder, Event};
+
+    fn spoken(line: Line, strict: bool) -> &'static Capabilities {
+        Box::leak(Box::new(Capabilities::of(Compat { line, strict })))
+    }
 
     fn spec(kind: Kind, framing: Framing) -> ViewSpec<'static> {
         ViewSpec {
@@ -266,8 +266,7 @@ mod tests {
             kind,
             framing,
             padding: None,
-            line: Line::V05,
-            strict: false,
+            capabilities: spoken(Line::V05, false),
         }
     }
 
@@ -338,7 +337,7 @@ mod tests {
 
     #[test]
     fn the_03_lines_end_every_body_with_a_line_break() {
-        let old = |kind| ViewSpec { line: Line::V034, ..spec(kind, Framing::Chunked) };
+        let old = |kind| ViewSpec { capabilities: spoken(Line::V034, false), ..spec(kind, Framing::Chunked) };
         let view = View::new(&ViewSpec {
             header: b"HEAD\n",
             padding: Some(PaddingRule { header_min: 1025, message_min: 0, largest: 4097 }),
@@ -354,7 +353,10 @@ mod tests {
         assert_eq!(chunks(view.header()).concat(), b":\r\n");
         assert_eq!(chunks(&wire).concat(), b"id: 9\r\nevent: t\r\ndata: l1\r\ndata: l2\r\n\r\n");
         assert_eq!(view.raw(b"a", &message(b"l1\nl2", Some(b"9"), None)), b"id: 9\r\ndata: l1\r\ndata: l2\r\n\r\n");
-        let view = View::new(&ViewSpec { line: Line::V035, ..spec(Kind::WebSocket, Framing::WebSocket) });
+        let view = View::new(&ViewSpec {
+            capabilities: spoken(Line::V035, false),
+            ..spec(Kind::WebSocket, Framing::WebSocket)
+        });
         assert_eq!(view.message(b"a", &message(b"x", None, None)), &b"\x81\x01x"[..]);
     }
 
@@ -366,7 +368,8 @@ mod tests {
             (Line::V035, false, b"<a\0b>\r\n"),
             (Line::V040, true, b"<a\0b>"),
         ] {
-            let spec = ViewSpec { message: b"<~text~>", line, strict, ..spec(Kind::Text, Framing::Plain) };
+            let capabilities = spoken(line, strict);
+            let spec = ViewSpec { message: b"<~text~>", capabilities, ..spec(Kind::Text, Framing::Plain) };
             assert_eq!(View::new(&spec).message(b"a", &message(b"a\0b", None, None)), expected, "{line:?} {strict}");
         }
     }
@@ -411,7 +414,7 @@ mod tests {
             let view = View::new(&ViewSpec { message: b"<~text~~text~>", ..spec(Kind::WebSocket, framing) });
             let message = message(text.as_bytes(), None, None);
             let wire = view.message(b"a", &message);
-            let mut decoder = Decoder::new(Rules::Rfc, 1 << 20);
+            let mut decoder = Decoder::new(FrameRules::Rfc, 1 << 20);
             if deflate { decoder = decoder.with_deflate(); }
             let mut rest = &wire[..];
             prop_assert_eq!(decoder.decode(&mut rest), Some(Event::Text(view.raw(b"a", &message))));

@@ -1,7 +1,7 @@
-//! What a view is made of: templates, framing, padding, and whose wire is spoken. Values only.
+//! What a view is made of: templates, framing, padding, and what the wire has. Values only.
 
 use super::padding::PaddingRule;
-use crate::conf::settings::Line;
+use crate::model::Capabilities;
 
 /// What stands around each body on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,8 +44,6 @@ pub struct ViewSpec<'a> {
     pub framing: Framing,
     /// The padding rule of the user agent; ignored on websockets, to be left out for polling and long-polling.
     pub padding: Option<PaddingRule>,
-    /// Whose wire is spoken.
-    pub line: Line,
-    /// Whether it is spoken to the letter, defects and all.
-    pub strict: bool,
+    /// What the wire has that is spoken.
+    pub capabilities: &'a Capabilities,
 }

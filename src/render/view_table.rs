@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use super::PaddingRule;
 use super::view::View;
 use super::view_spec::{Framing, Kind, ViewSpec};
+use crate::model::Capabilities;
 
 /// A [`ViewSpec`] that owns its bytes.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -16,8 +17,7 @@ struct Key {
     kind: Kind,
     framing: Framing,
     padding: Option<PaddingRule>,
-    line: u8,
-    strict: bool,
+    capabilities: Capabilities,
 }
 
 impl Key {
@@ -27,8 +27,7 @@ impl Key {
             kind: spec.kind,
             framing: spec.framing,
             padding: spec.padding,
-            line: spec.line as u8,
-            strict: spec.strict,
+            capabilities: *spec.capabilities,
         }
     }
 }
@@ -57,7 +56,6 @@ impl ViewTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conf::settings::Line;
 
     #[test]
     fn equal_specifications_share_a_view_and_others_do_not() {
@@ -70,8 +68,7 @@ mod tests {
             kind: Kind::Text,
             framing: Framing::Chunked,
             padding: None,
-            line: Line::V05,
-            strict: false,
+            capabilities: &Capabilities::default(),
         };
         let first = table.view(&spec);
         assert!(Arc::ptr_eq(&first, &table.view(&spec.clone())));
@@ -93,8 +90,7 @@ mod tests {
             kind: Kind::Text,
             framing: Framing::Plain,
             padding: None,
-            line: Line::V05,
-            strict: false,
+            capabilities: &Capabilities::default(),
         };
         let old = table.view(&spec);
         let used = table.view(&ViewSpec { message: b"used", ..spec.clone() });

@@ -8,7 +8,8 @@ use super::permessage_deflate::{self, InflateError};
 use super::websocket_frame::Farewell;
 use super::websocket_gathering::{Gathered, InvalidText};
 use super::websocket_head::{Head, HeadValues, unmask};
-use super::websocket_rules::{BINARY, CLOSE, PING, PONG, Rules, TEXT, bad_text, is_module_utf8};
+use super::websocket_rules::{BINARY, CLOSE, PING, PONG, TEXT, bad_text, is_module_utf8};
+use crate::model::FrameRules;
 
 /// What a client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub struct Decoder {
     /// What is under way; `None` between messages.
     partial: Option<Box<Partial>>,
     max_message: u32,
-    rules: Rules,
+    rules: FrameRules,
     deflate: bool,
     ended: bool,
 }
@@ -67,7 +68,7 @@ struct Frame {
 
 impl Decoder {
     /// A decoder that takes messages of at most `max_message` bytes.
-    pub fn new(rules: Rules, max_message: usize) -> Self {
+    pub fn new(rules: FrameRules, max_message: usize) -> Self {
         let max_message = u32::try_from(max_message).unwrap_or(u32::MAX);
         Self { partial: None, max_message, rules, deflate: false, ended: false }
     }
@@ -75,7 +76,7 @@ impl Decoder {
     /// The same on a connection that has agreed on permessage-deflate (RFC rules only).
     #[must_use]
     pub fn with_deflate(self) -> Self {
-        Self { deflate: self.rules == Rules::Rfc, ..self }
+        Self { deflate: self.rules == FrameRules::Rfc, ..self }
     }
 
     /// Whether nothing is under way: no memory is held.
@@ -133,12 +134,12 @@ impl Decoder {
         let opcode = first & 0x0F;
         // By the module's rules a start frame within a message continues it, whatever its opcode.
         let control = match self.rules {
-            Rules::OldModule => opcode != TEXT,
-            Rules::Module => matches!(opcode, CLOSE | PING | PONG) && partial.message.is_none(),
-            Rules::Rfc => matches!(opcode, CLOSE | PING | PONG),
+            FrameRules::OldModule => opcode != TEXT,
+            FrameRules::Module => matches!(opcode, CLOSE | PING | PONG) && partial.message.is_none(),
+            FrameRules::Rfc => matches!(opcode, CLOSE | PING | PONG),
         };
         let gathered = partial.message.as_ref().filter(|_| !control).map_or(0, |message| message.bytes.len());
-        if length >= 1 << 63 && self.rules == Rules::Rfc {
+        if length >= 1 << 63 && self.rules == FrameRules::Rfc {
             return Err(Farewell::Coded(1002, "the length is not valid"));
         }
         let largest = u64::from(self.max_message).max(if control { 125 } else { 0 });
@@ -171,7 +172,7 @@ impl Decoder {
         frame.read += fresh.len();
         frame.left -= fresh.len();
         let frame = *frame;
-        if let Some(message) = message.as_mut().filter(|_| frame.control.is_none() && self.rules == Rules::Rfc) {
+        if let Some(message) = message.as_mut().filter(|_| frame.control.is_none() && self.rules == FrameRules::Rfc) {
             message.check_text(false).map_err(|InvalidText| bad_text())?;
         }
         Ok((frame.left == 0).then_some(frame))
@@ -183,12 +184,12 @@ impl Decoder {
             return self.rules.control_event(opcode, std::mem::take(&mut partial.control)).map(Some);
         }
         match partial.message.take() {
-            Some(message) if self.rules == Rules::OldModule => Ok(Some(Event::Text(message.bytes))),
-            Some(message) if self.rules == Rules::Module && !is_module_utf8(message.unchecked()) => {
+            Some(message) if self.rules == FrameRules::OldModule => Ok(Some(Event::Text(message.bytes))),
+            Some(message) if self.rules == FrameRules::Module && !is_module_utf8(message.unchecked()) => {
                 Err(Farewell::Silent)
             }
-            Some(message) if self.rules == Rules::Module && frame.fin => Ok(Some(Event::Text(message.bytes))),
-            Some(message) if self.rules == Rules::Module => {
+            Some(message) if self.rules == FrameRules::Module && frame.fin => Ok(Some(Event::Text(message.bytes))),
+            Some(message) if self.rules == FrameRules::Module => {
                 partial.message = Some(Gathered { checked: message.bytes.len(), ..message });
                 Ok(None)
             }
@@ -255,7 +256,7 @@ mod tests {
         let (text, ignored) = (|text: &[u8]| Event::Text(text.to_vec()), || Event::Pong);
         let close = Event::Close { code: None, reason: Vec::new() };
         assert_eq!(
-            events(Rules::OldModule, &frames),
+            events(FrameRules::OldModule, &frames),
             [text(b"\xc3\x28"), text(b"Hel"), ignored(), ignored(), ignored(), ignored(), close]
         );
     }
@@ -276,7 +277,7 @@ mod tests {
         events
     }
 
-    fn events(rules: Rules, frames: &[Vec<u8>]) -> Vec<Event> {
+    fn events(rules: FrameRules, frames: &[Vec<u8>]) -> Vec<Event> {
         let wire = frames.concat();
         let whole = events_in_pieces(Decoder::new(rules, 1 << 20), &wire, usize::MAX);
         assert_eq!(whole, events_in_pieces(Decoder::new(rules, 1 << 20), &wire, 1));
@@ -297,7 +298,7 @@ mod tests {
     #[test]
     fn an_idle_decoder_takes_sixteen_bytes() {
         assert!(size_of::<Decoder>() <= 16);
-        let mut decoder = Decoder::new(Rules::Rfc, 100);
+        let mut decoder = Decoder::new(FrameRules::Rfc, 100);
         assert_eq!(decoder.decode(&mut &masked(0x81, b"hi")[..]), Some(text("hi")));
         assert!(decoder.is_idle());
         assert_eq!(decoder.decode(&mut &b"\x81"[..]), None);
@@ -306,7 +307,7 @@ mod tests {
 
     #[test]
     fn masked_and_unmasked_texts_of_every_length_arrive_whole() {
-        for rules in [Rules::Module, Rules::Rfc] {
+        for rules in [FrameRules::Module, FrameRules::Rfc] {
             for length in [0, 1, 125, 126, 65535, 65536, 200_000] {
                 let payload = vec![b'n'; length];
                 for mask in [None, Some([1, 2, 3, 4])] {
@@ -322,13 +323,13 @@ mod tests {
     fn several_frames_in_one_read_are_all_seen() {
         let frames = [masked(0x81, b"1"), masked(0x8A, b"x"), masked(0x81, b"2"), masked(0x89, b"p")];
         let expected = |ping: &[u8]| vec![text("1"), Event::Pong, text("2"), Event::Ping(ping.to_vec())];
-        assert_eq!(events(Rules::Rfc, &frames), expected(b"p"));
-        assert_eq!(events(Rules::Module, &frames), expected(b""));
+        assert_eq!(events(FrameRules::Rfc, &frames), expected(b"p"));
+        assert_eq!(events(FrameRules::Module, &frames), expected(b""));
     }
 
     #[test]
     fn fragments_are_joined() {
-        for rules in [Rules::Module, Rules::Rfc] {
+        for rules in [FrameRules::Module, FrameRules::Rfc] {
             let frames = [masked(0x01, b"Hel"), masked(0x00, b""), masked(0x80, b"lo"), masked(0x81, b"!")];
             assert_eq!(events(rules, &frames), [text("Hello"), text("!")]);
         }
@@ -337,10 +338,10 @@ mod tests {
     #[test]
     fn the_rfc_allows_control_frames_and_cut_characters_within_fragments() {
         let frames = [masked(0x01, b"\xC3"), masked(0x89, b"p"), masked(0x80, b"\xA9")];
-        assert_eq!(events(Rules::Rfc, &frames), [Event::Ping(b"p".to_vec()), text("\u{e9}")]);
-        assert_eq!(events(Rules::Module, &frames), [Event::Violation(Farewell::Silent)]);
+        assert_eq!(events(FrameRules::Rfc, &frames), [Event::Ping(b"p".to_vec()), text("\u{e9}")]);
+        assert_eq!(events(FrameRules::Module, &frames), [Event::Violation(Farewell::Silent)]);
         let frames = [masked(0x01, b"a"), masked(0x89, b"p")];
-        assert_eq!(events(Rules::Module, &frames), [Event::Violation(Farewell::Empty)]);
+        assert_eq!(events(FrameRules::Module, &frames), [Event::Violation(Farewell::Empty)]);
     }
 
     #[test]
@@ -357,7 +358,7 @@ mod tests {
             (vec![masked(0xF1, b"rsv")], text("rsv")),
             (vec![masked(0x01, b"a"), masked(0x01, b"b"), masked(0x80, b"c")], text("abc")),
         ] {
-            assert_eq!(events(Rules::Module, &frames), [expected], "{frames:x?}");
+            assert_eq!(events(FrameRules::Module, &frames), [expected], "{frames:x?}");
         }
     }
 
@@ -379,14 +380,14 @@ mod tests {
             (vec![vec![0x81, 0xFF, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]], 1009),
             (vec![vec![0x81, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]], 1002),
         ] {
-            assert_eq!(coded(&events(Rules::Rfc, &frames)), Some(code), "{frames:x?}");
+            assert_eq!(coded(&events(FrameRules::Rfc, &frames)), Some(code), "{frames:x?}");
         }
     }
 
     #[test]
     fn invalid_text_is_told_before_its_frame_ends() {
         let wire = masked(0x81, b"\xF4\x90 and more");
-        let mut decoder = Decoder::new(Rules::Rfc, 100);
+        let mut decoder = Decoder::new(FrameRules::Rfc, 100);
         assert_eq!(coded(&[decoder.decode(&mut &wire[..8]).unwrap()]), Some(1007));
         assert_eq!(decoder.decode(&mut &wire[8..]), None);
     }
@@ -396,10 +397,10 @@ mod tests {
         for code in [1000, 1001, 1002, 1003, 1007, 1011, 1014, 3000, 3999, 4000, 4999] {
             let payload = [&u16::to_be_bytes(code)[..], b"bye"].concat();
             let expected = Event::Close { code: Some(code), reason: b"bye".to_vec() };
-            assert_eq!(events(Rules::Rfc, &[masked(0x88, &payload), masked(0x81, b"late")]), [expected]);
+            assert_eq!(events(FrameRules::Rfc, &[masked(0x88, &payload), masked(0x81, b"late")]), [expected]);
         }
         for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
-            assert_eq!(coded(&events(Rules::Rfc, &[masked(0x88, &u16::to_be_bytes(code))])), Some(1002), "{code}");
+            assert_eq!(coded(&events(FrameRules::Rfc, &[masked(0x88, &u16::to_be_bytes(code))])), Some(1002), "{code}");
         }
     }
 
@@ -407,8 +408,8 @@ mod tests {
     fn a_message_may_not_outgrow_its_bound_by_fragments_either() {
         let wire = [masked(0x01, b"12345"), masked(0x80, b"678")].concat();
         let found = |rules| events_in_pieces(Decoder::new(rules, 7), &wire, 3);
-        assert_eq!(coded(&found(Rules::Rfc)), Some(1009));
-        assert_eq!(found(Rules::Module), [Event::Violation(Farewell::Empty)]);
+        assert_eq!(coded(&found(FrameRules::Rfc)), Some(1009));
+        assert_eq!(found(FrameRules::Module), [Event::Violation(Farewell::Empty)]);
     }
 
     #[test]
@@ -416,15 +417,18 @@ mod tests {
         let hello = masked(0xC1, &[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00]);
         let wire = [hello, masked(0x41, &[0xF2, 0x48, 0xCD]), masked(0x80, &[0xC9, 0xC9, 0x07, 0x00])].concat();
         for size in [1, 1000] {
-            let decoder = Decoder::new(Rules::Rfc, 7).with_deflate();
+            let decoder = Decoder::new(FrameRules::Rfc, 7).with_deflate();
             assert_eq!(events_in_pieces(decoder, &wire, size), [text("Hello"), text("Hello")]);
         }
         let broken = masked(0xC1, &[0xFF, 0xFF]);
-        assert_eq!(coded(&events_in_pieces(Decoder::new(Rules::Rfc, 9).with_deflate(), &broken, 9)), Some(1007));
+        assert_eq!(coded(&events_in_pieces(Decoder::new(FrameRules::Rfc, 9).with_deflate(), &broken, 9)), Some(1007));
         let cut = masked(0xC1, &[0xF2, 0x48, 0xCD]);
-        assert_eq!(coded(&events_in_pieces(Decoder::new(Rules::Rfc, 9).with_deflate(), &cut, 9)), Some(1007));
+        assert_eq!(coded(&events_in_pieces(Decoder::new(FrameRules::Rfc, 9).with_deflate(), &cut, 9)), Some(1007));
         let continued = [masked(0x01, b"a"), masked(0xC0, b"b")].concat();
-        assert_eq!(coded(&events_in_pieces(Decoder::new(Rules::Rfc, 9).with_deflate(), &continued, 9)), Some(1002));
+        assert_eq!(
+            coded(&events_in_pieces(Decoder::new(FrameRules::Rfc, 9).with_deflate(), &continued, 9)),
+            Some(1002)
+        );
     }
 
     fn some_frame() -> impl Strategy<Value = Vec<u8>> {
@@ -442,7 +446,7 @@ mod tests {
         ) {
             let wire = frames.concat();
             let decoder = || {
-                let decoder = Decoder::new(if module { Rules::Module } else { Rules::Rfc }, 300);
+                let decoder = Decoder::new(if module { FrameRules::Module } else { FrameRules::Rfc }, 300);
                 if deflate { decoder.with_deflate() } else { decoder }
             };
             prop_assert_eq!(events_in_pieces(decoder(), &wire, usize::MAX), events_in_pieces(decoder(), &wire, size));
@@ -450,7 +454,7 @@ mod tests {
 
         #[test]
         fn any_bytes_mean_the_same_in_any_pieces(wire in prop::collection::vec(any::<u8>(), 0..200), size in 1usize..20, module: bool) {
-            let decoder = || Decoder::new(if module { Rules::Module } else { Rules::Rfc }, 64).with_deflate();
+            let decoder = || Decoder::new(if module { FrameRules::Module } else { FrameRules::Rfc }, 64).with_deflate();
             prop_assert_eq!(events_in_pieces(decoder(), &wire, usize::MAX), events_in_pieces(decoder(), &wire, size));
         }
     }

@@ -4,6 +4,7 @@
 
 use super::websocket_decoder::Event;
 use super::websocket_frame::Farewell;
+use crate::model::FrameRules;
 
 pub(super) const CONTINUATION: u8 = 0x0;
 pub(super) const TEXT: u8 = 0x1;
@@ -12,27 +13,15 @@ pub(super) const CLOSE: u8 = 0x8;
 pub(super) const PING: u8 = 0x9;
 pub(super) const PONG: u8 = 0xA;
 
-/// Whose reading of the protocol counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rules {
-    /// The module's before 0.5: every text frame is a message, whatever its bytes and its FIN; a close ends the connection;
-    /// nothing else is looked at.
-    OldModule,
-    /// The module's: UTF-8 is checked frame by frame, pings come without their payload, closes without their code.
-    Module,
-    /// RFC 6455, except that unmasked frames and lengths that are not minimal are accepted.
-    Rfc,
-}
-
-impl Rules {
+impl FrameRules {
     /// Judges opcode, flags and place of a frame by its first two bytes; `under_way`: fragments of a message came before,
     /// `deflate`: permessage-deflate was agreed on.
     pub(super) fn check_start(self, [first, second]: [u8; 2], under_way: bool, deflate: bool) -> Result<(), Farewell> {
         let (fin, opcode) = (first & 0x80 != 0, first & 0x0F);
-        if self == Rules::OldModule {
+        if self == FrameRules::OldModule {
             return Ok(());
         }
-        if self == Rules::Module {
+        if self == FrameRules::Module {
             let known = matches!(opcode, CONTINUATION | TEXT | CLOSE | PING | PONG);
             let misplaced = if under_way { fin && opcode != CONTINUATION } else { opcode == CONTINUATION };
             return if known && !misplaced { Ok(()) } else { Err(Farewell::Empty) };
@@ -55,18 +44,18 @@ impl Rules {
     /// The farewell to a client whose message is larger than is taken.
     pub(super) fn too_large(self) -> Farewell {
         match self {
-            Rules::OldModule | Rules::Module => Farewell::Empty,
-            Rules::Rfc => Farewell::Coded(1009, "message is too big"),
+            FrameRules::OldModule | FrameRules::Module => Farewell::Empty,
+            FrameRules::Rfc => Farewell::Coded(1009, "message is too big"),
         }
     }
 
     /// What a complete control frame means.
     pub(super) fn control_event(self, opcode: u8, payload: Vec<u8>) -> Result<Event, Farewell> {
-        if self == Rules::OldModule {
+        if self == FrameRules::OldModule {
             let close = Event::Close { code: None, reason: Vec::new() };
             return Ok(if opcode == CLOSE { close } else { Event::Pong });
         }
-        if self == Rules::Module {
+        if self == FrameRules::Module {
             if !is_module_utf8(&payload) {
                 return Err(Farewell::Silent);
             }

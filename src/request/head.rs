@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::head_parser::{Name, is_method_byte, judge_name, trim_spaces};
 use crate::conf::settings::Server;
+use crate::model::Capabilities;
 
 /// Version of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,8 +77,8 @@ pub struct HeadLimits {
 }
 
 impl HeadLimits {
-    /// The limits of a server; `strict` refuses raw spaces in the target, as the reference does.
-    pub fn of(server: &Server, strict: bool) -> Self {
+    /// The limits of a server.
+    pub fn of(server: &Server, capabilities: &Capabilities) -> Self {
         let (count, size) = server.large_client_header_buffers;
         Self {
             line: size,
@@ -85,7 +86,7 @@ impl HeadLimits {
             total: count.saturating_mul(size),
             underscores: server.underscores_in_headers,
             ignore_invalid: server.ignore_invalid_headers,
-            spaces_in_target: !strict,
+            spaces_in_target: capabilities.spaces_in_target,
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) enum End {
 impl Server {
     /// How subscribers are told farewell.
     pub(super) fn leave(&self, code: u16) -> Leave {
-        let code = (!self.settings.compat.strict).then_some(code);
+        let code = self.settings.capabilities.farewells_have_code.then_some(code);
         let spread = Duration::from_millis(self.settings.drain_time);
         Leave { departure: Departure { close_code: code }, spread }
     }

@@ -18,7 +18,6 @@ use super::worker_thread::Order;
 use crate::conf::ports::Ports;
 use crate::conf::settings::{ListenAddress, LogLevel};
 use crate::conf::{ConfError, Note, Settings};
-use crate::hub::HubOptions;
 
 impl Server {
     /// Reloads, or says why not.
@@ -112,7 +111,7 @@ impl Server {
             share.extend(old);
         }
         self.bound.extend(new);
-        self.shared.hub.reconfigure(settings.zone.clone(), HubOptions::of(settings.compat), now());
+        self.shared.hub.reconfigure(settings.zone.clone(), settings.capabilities, now());
         self.shared.tally.reloads.fetch_add(1, Ordering::Relaxed);
         for worker in self.workers.iter().rev() {
             let order = Order::Reconfigure {
@@ -120,7 +119,7 @@ impl Server {
                 tls: Arc::clone(tls),
                 opened: shares.pop().unwrap_or_default(),
                 kept: Arc::clone(kept),
-                farewell: settings.compat.strict,
+                farewell: settings.capabilities.reload_says_farewell,
             };
             if worker.orders.send(order).is_err() {
                 tracing::error!(target: ALERT, "a worker is gone");

@@ -33,7 +33,7 @@ use crate::conf::Settings;
 use crate::conf::ports::Ports;
 use crate::conf::settings::LogLevel;
 use crate::delivery::Tally;
-use crate::hub::{Hub, HubOptions};
+use crate::hub::Hub;
 use crate::model::Stamp;
 
 /// How often the hub is swept.
@@ -298,13 +298,13 @@ fn shared(settings: &Settings, workers: usize) -> Shared {
         settings.zone_name
     );
     // The module begins anew in the second its last process ended in; a client of that one misses what the new one says.
-    let floor = settings.compat.strict.then(Stamp::default);
-    let mut options = HubOptions::of(settings.compat);
-    if settings.compat.strict {
-        options.rendered = rendered(settings);
+    let floor = settings.capabilities.stamps_begin_at_once.then(Stamp::default);
+    let hub = Hub::new(settings.zone.clone(), settings.capabilities, workers, now(), floor);
+    if settings.capabilities.refuse_when_full {
+        hub.count_rendered(rendered(settings));
     }
     Shared {
-        hub: Arc::new(Hub::new(settings.zone.clone(), options, workers, now(), floor)),
+        hub: Arc::new(hub),
         views: Arc::default(),
         limiter: Arc::default(),
         tally: Arc::new(Tally::default()),

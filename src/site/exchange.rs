@@ -14,7 +14,7 @@ use super::captures::Captures;
 use super::limiter::{Hold, Limiter};
 use super::server_name::{find_server, normal_host};
 use crate::conf::Settings;
-use crate::conf::settings::{Line, Listener, Location, Regex, Server};
+use crate::conf::settings::{Listener, Location, Regex, Server};
 use crate::model::Now;
 use crate::request::head::{BadHead, BodyLength, RequestHead, Version, body_length};
 use crate::request::peer::{Peer, PeerAddress};
@@ -298,9 +298,9 @@ impl<'s> Exchange<'s> {
         self.head.version == Version::V11
     }
 
-    /// Whether the module itself cuts streams into chunks, as 0.3.x did whatever HTTP/1 the client speaks.
+    /// Whether the module itself cuts streams into chunks, whatever HTTP/1 the client speaks.
     pub fn has_own_chunks(&self) -> bool {
-        self.settings.compat.line < Line::V040 && self.head.version < Version::V20 && !self.route.framed_below
+        self.settings.capabilities.own_chunks && self.head.version < Version::V20 && !self.route.framed_below
     }
 
     /// Whether a body of unknown length goes to this client in chunks.

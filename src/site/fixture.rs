@@ -10,7 +10,7 @@ use super::phases::{Routed, route};
 use crate::conf::Settings;
 use crate::conf::settings::*;
 use crate::conf::variable::{Builtin, Complex, Definition, Part, Source, Variable};
-use crate::model::Now;
+use crate::model::{Capabilities, Compat, Now, Zone};
 use crate::request::head::{HeadLimits, RequestHead};
 use crate::request::head_parser::parse;
 use crate::request::peer::{Peer, PeerAddress};
@@ -216,7 +216,8 @@ pub(crate) fn settings(server: Server) -> Settings {
             events_channel_id: [].into(),
             unknown_grace: 0,
         },
-        compat: Compat { line: Line::V05, strict: false },
+        compat: Compat::default(),
+        capabilities: Capabilities::default(),
         listeners: vec![listener(names)],
         variables: vec![definition("v0"), definition("v1")],
         log_formats: HashMap::new(),

@@ -8,7 +8,8 @@ use std::time::Duration;
 use hyper::http::Request;
 
 use super::trial::{BUDGET, Client, Trial, with_trial};
-use crate::render::{Decoder, Event, Rules};
+use crate::model::FrameRules;
+use crate::render::{Decoder, Event};
 
 const LOCATIONS: &str = "
     location ~ ^/sub/(.*)$ { push_stream_subscriber; push_stream_channels_path $1; push_stream_message_template '<~text~>'; }
@@ -68,7 +69,7 @@ fn unchunked(mut wire: &[u8]) -> Vec<u8> {
 fn texts(target: &str, body: &[u8]) -> Vec<Vec<u8>> {
     let mut plain = Vec::new();
     if target.starts_with("/ws") {
-        let mut decoder = Decoder::new(Rules::Rfc, 1 << 20).with_deflate();
+        let mut decoder = Decoder::new(FrameRules::Rfc, 1 << 20).with_deflate();
         let mut rest = body;
         while let Some(Event::Text(text)) = decoder.decode(&mut rest) {
             plain.extend_from_slice(&text);

@@ -16,8 +16,8 @@ use super::workbench::Workbench;
 use super::{http1::connection, http2};
 use crate::conf::{self, LoadOptions};
 use crate::delivery::{Connection, Stream, Tally, Worker};
-use crate::hub::{Census, Hub, HubOptions};
-use crate::model::{Draft, Now};
+use crate::hub::{Census, Hub};
+use crate::model::{Capabilities, Draft, Now};
 use crate::push::context::Context;
 use crate::request::peer::{Peer, PeerAddress};
 
@@ -48,7 +48,7 @@ pub(crate) fn with_trial(locations: &str, test: impl AsyncFnOnce(&Trial)) {
     let settings = Arc::new(conf::load(&options).unwrap().settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
-        let hub = Arc::new(Hub::new(settings.zone.clone(), HubOptions::default(), 1, Now(1_795_373_031_000), None));
+        let hub = Arc::new(Hub::new(settings.zone.clone(), Capabilities::default(), 1, Now(1_795_373_031_000), None));
         let tally = Arc::new(Tally::default());
         let worker = Rc::new(Worker::new(0, hub, Arc::clone(&tally), BUDGET));
         let serving = Rc::clone(&worker);

@@ -11,9 +11,9 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("log", &["model"]),
     ("conf", &["model"]),
-    ("hub", &["conf", "log", "model"]),
-    ("render", &["conf", "model"]),
-    ("delivery", &["conf", "hub", "model", "render"]),
+    ("hub", &["log", "model"]),
+    ("render", &["model"]),
+    ("delivery", &["hub", "model", "render"]),
     ("request", &["conf", "model"]),
     ("site", &["conf", "model", "request"]),
     ("push", &["conf", "delivery", "hub", "model", "render", "request", "site"]),
@@ -25,7 +25,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
         &["cli", "conf", "delivery", "hub", "log", "migrate", "model", "push", "render", "request", "site", "wire"],
     ),
     // Only parses: the one thing it knows is the version of the module that `--compat` names.
-    ("cli", &["conf"]),
+    ("cli", &["conf", "model"]),
 ];
 
 /// The longest a file may be, and the few that are longer, each with its reason and its own bound.
@@ -116,6 +116,29 @@ fn a_room_imports_only_from_the_rooms_below_it() {
             assert!(fine, "{file} uses `crate::{used}`, which is not below {room}");
         }
     }
+}
+
+/// The text before its unit tests.
+fn untested(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
+}
+
+/// Versions are compared in one table; what a configuration may say in which version is conf's own business.
+#[test]
+fn whoever_serves_asks_for_a_capability_and_never_for_a_version() {
+    let mut named = 0;
+    for (file, text) in sources() {
+        let tests = ["tests", "fixture", "trial", "simulation"].iter().any(|word| file.contains(word));
+        if matches!(room_of(&file), "model" | "conf" | "cli") || tests {
+            continue;
+        }
+        let code = code(untested(&text));
+        assert!(!code.contains("Line::V0"), "{file} names a version: let model/capabilities.rs name what differs");
+        // `--strict` also decides what the process takes over; nothing below it may look beyond the table.
+        assert!(room_of(&file) == "server" || !code.contains("compat"), "{file} asks for a version or for --strict");
+        named += code.matches("apabilities.").count();
+    }
+    assert!(named > 40, "the table is read: {named}");
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use pushstreamd::internals::conf::settings::{
-    Condition, Expires, Handler, Line, ListenAddress, Location, LogTarget, Match, Mode, Operation, RewriteFlag, Server,
+    Condition, Expires, Handler, ListenAddress, Location, LogTarget, Match, Mode, Operation, RewriteFlag, Server,
     Settings, Who,
 };
 use pushstreamd::internals::conf::variable::{Builtin, Complex, Part, Source, Variable};
 use pushstreamd::internals::conf::{LoadOptions, Loaded, load};
+use pushstreamd::internals::model::Line;
 
 #[track_caller]
 fn loaded_as(text: &str, compat: Option<Line>, strict: bool) -> Loaded {

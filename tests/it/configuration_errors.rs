@@ -1,8 +1,8 @@
 //! What a configuration is refused for, and with which words: nginx's and the module's.
 
 use proptest::prelude::*;
-use pushstreamd::internals::conf::settings::Line;
 use pushstreamd::internals::conf::{LoadOptions, directives, load};
+use pushstreamd::internals::model::Line;
 
 /// Loads a text as the main file; the notes of a refusal, place cut off, or what it was accepted with.
 fn judge(text: &str, compat: Option<Line>, strict: bool) -> Result<Vec<String>, Vec<String>> {

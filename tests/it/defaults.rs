@@ -8,8 +8,8 @@ use std::path::Path;
 use pushstreamd::internals::conf::directives::{
     self, Contents, Directive, EVENTS, HTTP, Kind, LOCATION, LOCATION_IF, MAIN, SERVER,
 };
-use pushstreamd::internals::conf::settings::Line;
 use pushstreamd::internals::conf::{LoadOptions, load};
+use pushstreamd::internals::model::Line;
 
 /// Defaults that cannot be compared by words: what they are seen from.
 const ELSEWHERE: [(&str, &str); 6] = [

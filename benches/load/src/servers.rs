@@ -4,6 +4,7 @@
 //! looked at.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -63,11 +64,13 @@ pub(crate) struct Setup {
     pub(crate) message_ttl: u32,
     /// Variables of its environment.
     pub(crate) environment: Vec<(String, String)>,
+    /// Whether messages outlive the process.
+    pub(crate) state: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { workers: 1, message_ttl: 600, environment: Vec::new() }
+        Self { workers: 1, message_ttl: 600, environment: Vec::new(), state: false }
     }
 }
 
@@ -76,13 +79,14 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) family: Family,
     child: Option<(Child, PathBuf)>,
+    command: Command,
 }
 
 impl Server {
     /// Starts a server of this kind, or looks at the one that runs.
     pub(crate) fn start(kind: &Kind, setup: &Setup) -> Result<Self> {
         if let Kind::Peer { address, pid, .. } = kind {
-            return Ok(Self { address: *address, family: Family(*pid), child: None });
+            return Ok(Self { address: *address, family: Family(*pid), child: None, command: Command::new("true") });
         }
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let home = std::env::temp_dir().join(format!("pushstreamd-load-{}-{}", std::process::id(), address.port()));
@@ -97,11 +101,35 @@ impl Server {
             }
         };
         command.envs(setup.environment.iter().map(|(name, value)| (name, value)));
-        let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {}", kind.name()))?;
+        command.stdin(Stdio::null());
+        let child = command.spawn().with_context(|| format!("cannot start {}", kind.name()))?;
         let family = Family(child.id());
-        let mut server = Self { address, family, child: Some((child, home)) };
+        let mut server = Self { address, family, child: Some((child, home)), command };
         server.wait_until_up(kind.name())?;
         Ok(server)
+    }
+
+    /// The answer to a GET.
+    pub(crate) fn get(&self, target: &str) -> Result<String> {
+        let mut stream = TcpStream::connect(self.address)?;
+        write!(stream, "GET {target} HTTP/1.0\r\nHost: load\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Ends the server and starts it again in the same place; how long it took until a request was answered, and the answer.
+    pub(crate) fn restart(&mut self, target: &str) -> Result<(Duration, String)> {
+        let Some((child, _)) = &mut self.child else { bail!("a server that is somebody else's is not restarted") };
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM)?;
+        child.wait()?;
+        let began = Instant::now();
+        *child = self.command.spawn()?;
+        self.family = Family(child.id());
+        // Connections are taken before there is anybody to answer them.
+        self.wait_until_up("the server")?;
+        let answer = self.get(target)?;
+        Ok((began.elapsed(), answer))
     }
 
     fn wait_until_up(&mut self, name: &str) -> Result<()> {
@@ -133,6 +161,7 @@ impl Drop for Server {
 
 fn own(binary: &Path, address: SocketAddr, setup: &Setup, home: &Path) -> Result<Command> {
     let Setup { workers, message_ttl, .. } = setup;
+    let state = if setup.state { "state" } else { "off" };
     let subscriber = |place: &str, mode: &str, rest: &str| {
         format!("location ~ ^/{place}/(.*) {{ push_stream_subscriber {mode}; push_stream_channels_path $1; {rest} }}\n")
     };
@@ -142,6 +171,7 @@ fn own(binary: &Path, address: SocketAddr, setup: &Setup, home: &Path) -> Result
         http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 1h; client_header_timeout 1h;
         push_stream_shared_memory_size 3000m; push_stream_max_messages_stored_per_channel 100;
         push_stream_message_ttl {message_ttl}s; push_stream_channel_inactivity_time 10m;
+        push_stream_state {state};
         server {{ listen {address} backlog=4096;
         location = /pub {{ push_stream_publisher admin; push_stream_channels_path $arg_id; push_stream_store_messages on; }}
         location = /note {{ push_stream_publisher admin; push_stream_channels_path $arg_id; }}

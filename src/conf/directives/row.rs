@@ -4,7 +4,7 @@
 
 use std::ops::BitOr;
 
-use super::super::settings::Line;
+use crate::model::Line;
 
 /// A directive.
 #[derive(Clone, Copy, Debug)]

@@ -167,7 +167,7 @@ impl World {
 
     /// Takes a page of what was missed.
     fn read_on(&mut self, at: usize) {
-        let merged = self.options.merge_replay;
+        let merged = self.capabilities.merge_replay;
         let mut history = std::mem::take(&mut self.clients[at].history);
         let page = self.hub.history_page(&mut history);
         let mut there = self.seqs_in_the_hub();
@@ -267,7 +267,7 @@ impl World {
     /// The connection of a client breaks. (Where history comes channel after channel, not in the middle of it: from there
     /// nobody can go on.)
     pub(super) fn leave(&mut self, at: usize) {
-        if !self.options.merge_replay {
+        if !self.capabilities.merge_replay {
             self.read_all(at);
         }
         if self.clients[at].registration.is_some() {
@@ -277,7 +277,7 @@ impl World {
 
     /// The process at the other end goes.
     pub(super) fn break_off(&mut self, at: usize) {
-        if !self.options.merge_replay {
+        if !self.capabilities.merge_replay {
             self.read_all(at);
         }
         self.leave_now(at);

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::super::tests::zone;
-use crate::hub::{Ask, AskKind, Hub, HubOptions, Note};
-use crate::model::{ChannelId, Draft, Now, Replay, parse_channel_path};
+use crate::hub::{Ask, AskKind, Hub, Note};
+use crate::model::{Capabilities, ChannelId, Draft, Now, Replay, parse_channel_path};
 
 const MESSAGES: u64 = 500;
 const PATH: &[u8] = b"a/b/c/d/e/f/g";
@@ -56,7 +56,7 @@ fn follow(hub: &Hub, worker: usize, kind: AskKind, published: &AtomicBool, total
 
 #[test]
 fn followers_on_other_threads_see_each_message_once_in_order() {
-    let hub = Hub::new(zone(), HubOptions::default(), 3, now(), None);
+    let hub = Hub::new(zone(), Capabilities::default(), 3, now(), None);
     let published = AtomicBool::new(false);
     let running = AtomicU64::new(2);
     let total = 2 * MESSAGES;

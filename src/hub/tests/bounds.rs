@@ -26,7 +26,7 @@ fn stored(hub: &Hub, id: &str) -> usize {
 
 #[test]
 fn a_body_published_to_many_channels_is_held_once() {
-    let hub = Hub::new(zone(), HubOptions::default(), 1, at(0), FLOOR);
+    let hub = Hub::new(zone(), Capabilities::default(), 1, at(0), FLOOR);
     let names: Vec<ChannelId> = (0..500).map(|n| ChannelId::from(n.to_string().as_str())).collect();
     let draft = draft("shared");
     hub.publish(&names, &draft, at(0)).unwrap();
@@ -36,7 +36,7 @@ fn a_body_published_to_many_channels_is_held_once() {
 
 #[test]
 fn what_does_not_fit_on_all_channels_is_published_on_none() {
-    for options in [HubOptions::default(), strict()] {
+    for options in [Capabilities::default(), strict()] {
         let hub = Hub::new(Zone { memory: 100_000, ..zone() }, options, 1, at(0), FLOOR);
         let names: Vec<ChannelId> = (0..50).map(|n| ChannelId::from(n.to_string().as_str())).collect();
         hub.admit_publish(&names, at(0)).unwrap();
@@ -50,7 +50,7 @@ fn what_does_not_fit_on_all_channels_is_published_on_none() {
 
 #[test]
 fn a_big_message_pushes_small_ones_out_a_batch_at_a_time() {
-    let hub = Hub::new(Zone { memory: 400_000, ..zone() }, HubOptions::default(), 1, at(0), FLOOR);
+    let hub = Hub::new(Zone { memory: 400_000, ..zone() }, Capabilities::default(), 1, at(0), FLOOR);
     for _ in 0..2_000 {
         hub.publish(&ids("small"), &draft("x"), at(0)).unwrap();
     }
@@ -69,11 +69,11 @@ fn a_big_message_pushes_small_ones_out_a_batch_at_a_time() {
 
 #[test]
 fn a_much_smaller_cap_is_reached_a_batch_a_publish() {
-    let hub = Hub::new(zone(), HubOptions::default(), 1, at(0), FLOOR);
+    let hub = Hub::new(zone(), Capabilities::default(), 1, at(0), FLOOR);
     for _ in 0..1_000 {
         hub.publish(&ids("a"), &draft("x"), at(0)).unwrap();
     }
-    hub.reconfigure(Zone { max_messages_per_channel: Some(10), ..zone() }, HubOptions::default(), at(0));
+    hub.reconfigure(Zone { max_messages_per_channel: Some(10), ..zone() }, Capabilities::default(), at(0));
     hub.publish(&ids("a"), &draft("x"), at(0)).unwrap();
     assert_eq!(stored(&hub, "a"), 1_001 - BATCH);
     for _ in 0..4 {
@@ -85,7 +85,7 @@ fn a_much_smaller_cap_is_reached_a_batch_a_publish() {
 #[test]
 fn the_events_of_a_deletion_are_told_a_batch_at_a_time() {
     let settings = Zone { events_channel_id: (*b"EV").into(), ..zone() };
-    let hub = Hub::new(settings, HubOptions::default(), 1, at(0), FLOOR);
+    let hub = Hub::new(settings, Capabilities::default(), 1, at(0), FLOOR);
     let path = parse_channel_path("a/".repeat(1_000).as_bytes());
     let replay = Replay::default();
     let ask = Ask {
@@ -108,7 +108,7 @@ fn the_events_of_a_deletion_are_told_a_batch_at_a_time() {
 #[test]
 fn a_publisher_waits_for_workers_that_have_many_notes_or_big_ones() {
     for (messages, length) in [(5_000, 1), (20, 1 << 20)] {
-        let hub = Hub::new(Zone { memory: 1 << 30, ..zone() }, HubOptions::default(), 1, at(0), FLOOR);
+        let hub = Hub::new(Zone { memory: 1 << 30, ..zone() }, Capabilities::default(), 1, at(0), FLOOR);
         let path = parse_channel_path(b"a");
         let replay = Replay::default();
         let ask = Ask {
@@ -134,7 +134,7 @@ fn a_publisher_waits_for_workers_that_have_many_notes_or_big_ones() {
 
 #[test]
 fn history_comes_in_pages_in_one_order_over_all_channels() {
-    for (options, merged) in [(HubOptions::default(), true), (strict(), false)] {
+    for (options, merged) in [(Capabilities::default(), true), (strict(), false)] {
         let hub = Hub::new(zone(), options, 1, at(0), FLOOR);
         for n in 0..40 {
             hub.publish(&ids(["a", "b", "c/d"][n % 3]), &draft(&n.to_string()), at(0)).unwrap();
@@ -162,7 +162,7 @@ fn history_comes_in_pages_in_one_order_over_all_channels() {
 
 #[test]
 fn what_is_dropped_before_a_slow_reader_gets_there_is_left_out() {
-    let hub = Hub::new(zone(), HubOptions::default(), 1, at(0), FLOOR);
+    let hub = Hub::new(zone(), Capabilities::default(), 1, at(0), FLOOR);
     for n in 0..30 {
         hub.publish(&ids(if n < 20 { "a" } else { "b" }), &draft(&n.to_string()), at(0)).unwrap();
     }

@@ -10,7 +10,7 @@ fn with_events() -> Zone {
 fn the_events_channel_tells_what_happens_in_order() {
     run(
         with_events(),
-        HubOptions::default(),
+        Capabilities::default(),
         "0.1 stream e EV =>
          0.1 publish a/b x
          0.1 publish a y
@@ -37,7 +37,7 @@ fn the_events_channel_tells_what_happens_in_order() {
 fn the_events_channel_is_counted_apart_and_never_goes() {
     run(
         with_events(),
-        HubOptions::default(),
+        Capabilities::default(),
         "0.1 publish a x
          0.1 census => channels 2+0 published 1 stored 1 trash 0 deleted 0 gone 0 subscribers [0, 0]
          0.1 list * => EV:1:1:0 a:1:1:0
@@ -52,7 +52,7 @@ fn the_events_channel_is_counted_apart_and_never_goes() {
          0.1 info EV/a => EV:2:2:1 a:2:2:1
          9.9 info EV => EV:2:2:1",
     );
-    let mut script = Script::new(with_events(), HubOptions::default());
+    let mut script = Script::new(with_events(), Capabilities::default());
     script.events_allowed = false;
     script.run(
         "0.1 stream s a/EV => EventsChannelForbidden
@@ -64,7 +64,7 @@ fn the_events_channel_is_counted_apart_and_never_goes() {
 fn the_place_of_the_events_channel_in_the_path_decides_whether_a_subscription_is_news() {
     run(
         with_events(),
-        HubOptions::default(),
+        Capabilities::default(),
         "0.1 stream s EV/a =>
          0.1 news s => client_subscribed:a
          0.2 stream t b/EV =>
@@ -74,7 +74,7 @@ fn the_place_of_the_events_channel_in_the_path_decides_whether_a_subscription_is
 
 #[test]
 fn an_events_channel_can_come_and_go_with_a_reload() {
-    let mut script = Script::new(Zone { inactivity: 1, ..zone() }, HubOptions::default());
+    let mut script = Script::new(Zone { inactivity: 1, ..zone() }, Capabilities::default());
     script.run(
         "0.1 publish EV mine
          0.1 publish a x

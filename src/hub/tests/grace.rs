@@ -5,7 +5,7 @@ use super::*;
 const ID: &str = "0123456789abcdef0123456789abcdef";
 
 fn hub(settings: Zone) -> Hub {
-    Hub::new(settings, HubOptions::default(), 1, Now(START * 1000), FLOOR)
+    Hub::new(settings, Capabilities::default(), 1, Now(START * 1000), FLOOR)
 }
 
 fn settings() -> Zone {

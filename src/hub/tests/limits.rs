@@ -38,7 +38,7 @@ fn publishers_are_refused_in_the_order_of_the_path() {
     );
     run(
         settings,
-        HubOptions::default(),
+        Capabilities::default(),
         &format!(
             "{common}
          0.1 admit b/c => TooManyChannels
@@ -81,7 +81,7 @@ fn the_limit_of_subscribers_counts_subscriptions() {
     let settings = Zone { max_subscribers_per_channel: Some(2), ..zone() };
     run(
         settings.clone(),
-        HubOptions::default(),
+        Capabilities::default(),
         "0.1 stream s a/a/a => SubscribersLimit
          0.1 info a =>
          0.1 stream s a =>
@@ -100,7 +100,7 @@ fn the_limit_of_subscribers_counts_subscriptions() {
 fn the_cap_of_stored_messages_drops_the_oldest() {
     run(
         Zone { max_messages_per_channel: Some(2), ..zone() },
-        HubOptions::default(),
+        Capabilities::default(),
         "0.1 publish a 0
          0.1 publish a 1
          0.1 publish a 2
@@ -146,7 +146,7 @@ fn flash_bytes(hub: &Hub, id: &str, bytes: usize) -> Result<(), Refusal> {
 
 #[test]
 fn full_memory_drops_the_oldest_messages_of_the_zone_otherwise() {
-    let mut script = Script::new(Zone { memory: 100_000, ..zone() }, HubOptions::default());
+    let mut script = Script::new(Zone { memory: 100_000, ..zone() }, Capabilities::default());
     for _ in 0..2 {
         for id in ["a", "b", "c"] {
             publish_bytes(&script.hub, id, 20_000).unwrap();
@@ -166,7 +166,7 @@ fn full_memory_drops_the_oldest_messages_of_the_zone_otherwise() {
 
 #[test]
 fn channels_push_messages_out_but_never_channels() {
-    let script = Script::new(Zone { memory: 10_000, ..zone() }, HubOptions::default());
+    let script = Script::new(Zone { memory: 10_000, ..zone() }, Capabilities::default());
     publish_bytes(&script.hub, "a", 9_000).unwrap();
     let created = (0..1000).take_while(|n| script.hub.admit_publish(&ids(&n.to_string()), Now(0)).is_ok()).count();
     assert!((25..40).contains(&created), "{created}");
@@ -180,7 +180,7 @@ fn publish_bytes(hub: &Hub, id: &str, bytes: usize) -> Result<(), Refusal> {
 
 #[test]
 fn a_worker_is_woken_when_its_first_note_comes() {
-    let hub = Arc::new(Hub::new(zone(), HubOptions::default(), 2, Now(START * 1000), FLOOR));
+    let hub = Arc::new(Hub::new(zone(), Capabilities::default(), 2, Now(START * 1000), FLOOR));
     let calls: Arc<[AtomicUsize; 2]> = Arc::default();
     for worker in 0..2 {
         let calls = Arc::clone(&calls);
@@ -219,7 +219,7 @@ fn a_worker_is_woken_when_its_first_note_comes() {
 
 #[test]
 fn a_listing_goes_on_after_a_key_even_if_its_channel_went() {
-    let hub = Hub::new(zone(), HubOptions::default(), 1, Now(START * 1000), FLOOR);
+    let hub = Hub::new(zone(), Capabilities::default(), 1, Now(START * 1000), FLOOR);
     for n in 0..3000 {
         hub.admit_publish(&ids(&format!("{}{n}", if n % 1500 == 0 { "rare" } else { "x" })), Now(START * 1000))
             .unwrap();

@@ -6,7 +6,7 @@ use super::*;
 fn tags_run_over_all_channels_within_a_second() {
     run(
         zone(),
-        HubOptions::default(),
+        Capabilities::default(),
         "0.1 publish a a1
          0.1 publish b/a x
          0.2 poll a.b1 => a:2:x at +0/3
@@ -16,7 +16,7 @@ fn tags_run_over_all_channels_within_a_second() {
     );
     run(
         zone(),
-        HubOptions { first_tag: 0, ..HubOptions::default() },
+        Capabilities { first_tag: 0, ..Capabilities::default() },
         "0.1 publish a x
          0.1 poll a.b1 => a:1:x at +0/0",
     );
@@ -26,7 +26,7 @@ fn tags_run_over_all_channels_within_a_second() {
 fn followers_of_the_headers_see_each_message_once() {
     run(
         zone(),
-        HubOptions::default(),
+        Capabilities::default(),
         "0.1 publish a a1
          0.1 publish b b1
          0.1 publish a a2
@@ -87,7 +87,7 @@ fn event_ids_resume() {
 fn a_long_poll_waits_only_if_nothing_was_missed() {
     run(
         zone(),
-        HubOptions::default(),
+        Capabilities::default(),
         "0.1 wait w a/b worker=1 => at -/- waits
          0.1 census => channels 2+0 published 0 stored 0 trash 0 deleted 0 gone 0 subscribers [0, 1]
          0.1 publish b/a x
@@ -105,7 +105,7 @@ fn a_long_poll_waits_only_if_nothing_was_missed() {
 fn replay_and_live_neither_overlap_nor_leave_a_gap() {
     run(
         zone(),
-        HubOptions::default(),
+        Capabilities::default(),
         "0.1 stream s a =>
          0.1 publish a 1
          0.1 stream t a.b9 => a:1:1
@@ -118,7 +118,7 @@ fn replay_and_live_neither_overlap_nor_leave_a_gap() {
 fn the_same_channel_twice_is_two_subscriptions() {
     run(
         zone(),
-        HubOptions::default(),
+        Capabilities::default(),
         "0.1 stream s a/a/b =>
          0.1 info a/b/a => a:0:0:2 b:0:0:1 a:0:0:2
          0.1 census => channels 2+0 published 0 stored 0 trash 0 deleted 0 gone 0 subscribers [1, 0]
@@ -134,7 +134,7 @@ fn the_same_channel_twice_is_two_subscriptions() {
 fn a_delete_tells_each_worker_once_and_ends_the_subscriptions() {
     run(
         zone(),
-        HubOptions::default(),
+        Capabilities::default(),
         "0.1 stream s a/b =>
          0.1 stream t a worker=1 =>
          0.1 stream u a worker=1 =>

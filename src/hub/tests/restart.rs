@@ -25,7 +25,7 @@ struct World {
 impl World {
     fn new(settings: Zone) -> Self {
         let now = START * 1000;
-        let hub = Hub::new(settings.clone(), HubOptions::default(), 1, Now(now), FLOOR);
+        let hub = Hub::new(settings.clone(), Capabilities::default(), 1, Now(now), FLOOR);
         hub.keep_log();
         let (ids, told) = (HashMap::new(), Stamp::default());
         let mut world = Self { hub, settings, now, log: Vec::new(), written: 0, walk_is_due: false, ids, told };
@@ -89,7 +89,7 @@ impl World {
         }
         self.log.truncate(self.written);
         self.now = self.now.saturating_add_signed(away);
-        self.hub = Hub::new(self.settings.clone(), HubOptions::default(), 1, Now(self.now), FLOOR);
+        self.hub = Hub::new(self.settings.clone(), Capabilities::default(), 1, Now(self.now), FLOOR);
         let time = |entry: &Entry| if let Entry::Marks(marks) = entry { Some(marks.time) } else { None };
         self.hub.restore_begins(self.log.iter().rev().find_map(time).unwrap_or(0));
         for entry in &self.log {

@@ -106,7 +106,7 @@ fn a_recreated_channel_starts_again() {
 
 #[test]
 fn a_shorter_ttl_takes_effect_for_new_messages_though_older_ones_live_on() {
-    let mut script = Script::new(zone(), HubOptions::default());
+    let mut script = Script::new(zone(), Capabilities::default());
     script.run("0.1 publish a long");
     script.settings.message_ttl = 2;
     script.run(
@@ -121,7 +121,7 @@ fn a_shorter_ttl_takes_effect_for_new_messages_though_older_ones_live_on() {
 
 #[test]
 fn a_sweep_takes_a_page_of_what_is_due_and_says_whether_more_is() {
-    let hub = Hub::new(Zone { inactivity: 0, ..zone() }, HubOptions::default(), 1, Now(START * 1000), FLOOR);
+    let hub = Hub::new(Zone { inactivity: 0, ..zone() }, Capabilities::default(), 1, Now(START * 1000), FLOOR);
     for n in 0..2000 {
         hub.admit_publish(&ids(&n.to_string()), Now(START * 1000)).unwrap();
     }

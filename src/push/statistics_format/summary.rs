@@ -2,7 +2,6 @@
 
 use super::writer::{Value, Writer, XML_DECLARATION, put, write_xml_members};
 use super::{Layout, Summary, Worker};
-use crate::conf::settings::Line;
 
 impl Writer {
     /// The whole answer about the zone.
@@ -50,10 +49,10 @@ impl Writer {
         let mut members = self.heading_members(&summary.heading);
         let uptime = members.pop();
         members.push(("published_messages", Value::Number(summary.published)));
-        if self.line >= Line::V035 {
+        if self.capabilities.summary_counts_stored {
             members.push(("stored_messages", Value::Number(summary.stored)));
             members.push(("messages_in_trash", Value::Number(summary.messages_in_trash)));
-            if self.line >= Line::V05 {
+            if self.capabilities.summary_counts_deleted {
                 members.push(("channels_in_delete", Value::Number(summary.channels_in_delete)));
             }
             members.push(("channels_in_trash", Value::Number(summary.channels_in_trash)));
@@ -94,6 +93,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Capabilities, Compat, Line};
     use crate::push::fields::version_headers;
     use crate::push::statistics_format::{Format, Heading};
 
@@ -101,7 +101,7 @@ mod tests {
         Heading { hostname: "h", time: 1_795_373_031, channels: 2, wildcard_channels: 1, uptime: 9 };
 
     fn writer(format: Format, line: Line) -> Writer {
-        Writer::new(format, line, true)
+        Writer::new(format, &Capabilities::of(Compat { line, strict: false }))
     }
 
     fn summary(format: Format, line: Line) -> String {
@@ -165,6 +165,6 @@ mod tests {
         assert!(
             summary(Format::Json, Line::V034).contains("{\"pid\": \"77\", \"subscribers\": \"5\", \"uptime\": \"8\"}")
         );
-        assert_eq!(&*version_headers(Line::V035)[0].1, b"0.3.4");
+        assert_eq!(&*version_headers(&Capabilities::of(Compat { line: Line::V035, strict: false }))[0].1, b"0.3.4");
     }
 }

@@ -5,23 +5,21 @@
 use std::io::Write;
 
 use super::{Format, Heading, Layout, Row, escape};
-use crate::conf::settings::Line;
+use crate::model::Capabilities;
 
 /// Writes answers of one format.
 #[derive(Clone, Copy, Debug)]
 pub struct Writer {
     pub(super) layout: Layout,
-    pub(super) line: Line,
-    escape: bool,
+    pub(super) capabilities: Capabilities,
 }
 
 pub(super) const XML_DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\r\n";
 
 impl Writer {
-    /// A writer of the format as the line writes it. `escape` makes any id safe in its format; without it ids are
-    /// written as the module does, up to their first NUL.
-    pub fn new(format: Format, line: Line, escape: bool) -> Self {
-        Self { layout: format.layout(), line, escape }
+    /// A writer of the format.
+    pub fn new(format: Format, capabilities: &Capabilities) -> Self {
+        Self { layout: format.layout(), capabilities: *capabilities }
     }
 
     /// The whole answer about one channel.
@@ -81,12 +79,12 @@ impl Writer {
     }
 
     fn wildcard_name(self) -> &'static str {
-        if self.line < Line::V040 { "broadcast_channels" } else { "wildcard_channels" }
+        if self.capabilities.says_broadcast { "broadcast_channels" } else { "wildcard_channels" }
     }
 
-    /// The quotation mark around numbers in JSON: up to 0.4.0 they are strings.
+    /// The quotation mark around numbers in JSON, where they are strings.
     pub(super) fn quote(self) -> &'static str {
-        if self.line <= Line::V040 { "\"" } else { "" }
+        if self.capabilities.numbers_are_strings { "\"" } else { "" }
     }
 
     pub(super) fn write_json_members(self, members: &[(&'static str, Value)], out: &mut Vec<u8>) {
@@ -137,7 +135,7 @@ impl Writer {
     }
 
     fn write_id(self, id: &[u8], out: &mut Vec<u8>) {
-        if !self.escape {
+        if !self.capabilities.ids_are_escaped {
             let end = memchr::memchr(0, id).unwrap_or(id.len());
             return out.extend_from_slice(id.get(..end).unwrap_or_default());
         }
@@ -223,6 +221,7 @@ fn iso_time(secs: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Compat, Line};
 
     const FORMATS: [Format; 6] = [Format::Plain, Format::Json, Format::XJson, Format::Yaml, Format::XYaml, Format::Xml];
     const HEADING: Heading<'static> =
@@ -231,7 +230,7 @@ mod tests {
     const BETA: Row<'static> = Row { id: b"beta", published: 0, stored: 0, subscribers: 0 };
 
     fn writer(format: Format, line: Line) -> Writer {
-        Writer::new(format, line, true)
+        Writer::new(format, &Capabilities::of(Compat { line, strict: false }))
     }
 
     fn one(format: Format, line: Line, row: &Row<'_>) -> String {
@@ -318,7 +317,7 @@ mod tests {
         let row = |id| Row { id, ..BETA };
         assert!(one(Format::Json, Line::V05, &row(b"a\"b\\\n")).starts_with(r#"{"channel": "a\"b\\\u000a", "#));
         assert!(one(Format::Xml, Line::V05, &row(b"<a&b>")).contains("<name>&lt;a&amp;b&gt;</name>"));
-        let strict = Writer::new(Format::Json, Line::V05, false);
+        let strict = Writer::new(Format::Json, &Capabilities::of(Compat { line: Line::V05, strict: true }));
         assert!(strict.one(&row(b"a\"b\0c")).starts_with(b"{\"channel\": \"a\"b\", "));
         assert_eq!(strict.one(&ALPHA), writer(Format::XJson, Line::V05).one(&ALPHA));
     }

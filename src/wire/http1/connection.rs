@@ -287,7 +287,7 @@ fn answer_one<'s>(
     out: &mut Vec<u8>,
 ) -> Option<Stop<'s>> {
     let Some(listener) = session.listener(settings) else { return Some(Stop::Next(Next::Close { linger: false })) };
-    let limits = HeadLimits::of(&listener.names.default, settings.compat.strict);
+    let limits = HeadLimits::of(&listener.names.default, &settings.capabilities);
     let (peer, now) = (Rc::clone(&session.peer), bench.context.worker.now());
     let (mut exchange, refused) = match head_parser::parse(input, &limits) {
         Ok(None) => return Some(Stop::Next(Next::Read)),

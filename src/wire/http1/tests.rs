@@ -6,6 +6,7 @@ use super::spelled::Spelled;
 use crate::conf::Settings;
 use crate::conf::settings::*;
 use crate::conf::variable::{Definition, Geo, Map, Source};
+use crate::model::Capabilities;
 use crate::push::fields::CorsSide;
 use crate::push::fields::{cors_headers, etag_prefix, expires_headers};
 use crate::request::head::{BadHead, RequestHead};
@@ -492,7 +493,7 @@ trait Tagged {
 
 impl Tagged for Reply {
     fn tagged(self, tag: i64) -> Self {
-        Self { etag: Some((etag_prefix(Line::V05), tag)), ..self }
+        Self { etag: Some((etag_prefix(&Capabilities::default()), tag)), ..self }
     }
 }
 
@@ -523,7 +524,7 @@ fn a_head_has_the_order_of_nginx() {
         AddHeader { name: "X-Empty".into(), value: complex("$arg_none"), always: false },
     ]);
     let reply = Reply::stream(200, "text/plain")
-        .with(cors_headers(Line::V05, CorsSide::Subscriber, Some(b"*"), "GET"))
+        .with(cors_headers(&Capabilities::default(), CorsSide::Subscriber, Some(b"*"), "GET"))
         .with(expires_headers())
         .tagged(3);
     let reply = Reply { last_modified: Some(1_795_373_030), ..reply };
@@ -669,7 +670,7 @@ proptest::proptest! {
     fn no_request_panics(target in "/[ -~]{0,40}", value in "[ -~]{0,40}", name in "(Host|Range|Authorization|Cookie|Via|X)") {
         let settings = guarded(&Directory(std::env::temp_dir().join("pushstreamd-http-none")));
         let bytes = format!("GET {target} HTTP/1.0\r\n{name}: {value}\r\n\r\n");
-        let limits = crate::request::head::HeadLimits::of(&settings.listeners[0].names.default, false);
+        let limits = crate::request::head::HeadLimits::of(&settings.listeners[0].names.default, &settings.capabilities);
         if let Ok(Some((head, _))) = crate::request::head_parser::parse(bytes.as_bytes(), &limits)
             && let Ok(mut exchange) = Exchange::new(&settings, &settings.listeners[0], peer(), head, NOW, 1)
         {

@@ -5,7 +5,7 @@ use std::rc::{Rc, Weak};
 use bytes::Bytes;
 
 use super::waiting_head::WaitingHead;
-use crate::conf::settings::{Line, Location};
+use crate::conf::settings::Location;
 use crate::delivery::{Connection, Waiting};
 use crate::hub::Fanout;
 use crate::model::{Now, Stamp};
@@ -22,7 +22,7 @@ pub(super) struct Waiter {
     /// Head of the 304; `None` where a timeout has a body.
     empty: Option<Rc<WaitingHead>>,
     keep_alive: bool,
-    /// The connection, where an answer with a body ends it and one without does not (0.3.x).
+    /// The connection, where an answer with a body ends it and one without does not (chunks of its own).
     ends: Option<Weak<Connection>>,
 }
 
@@ -44,9 +44,8 @@ impl Waiter {
         let full = shared(Body::Stream, keep);
         let keeps = full.framing.keep_alive;
         // One answer decides for the other, except where chunks of the module's own making end the connection.
-        let old = exchange.settings.compat.line < Line::V040;
         let empty = (!exchange.settings.zone.timeout_with_body)
-            .then(|| shared(Body::HeaderOnly, if old { keep } else { keeps }));
+            .then(|| shared(Body::HeaderOnly, if exchange.settings.capabilities.own_chunks { keep } else { keeps }));
         let keep_alive = empty.as_ref().map_or(keeps, |empty| empty.framing.keep_alive);
         let ends = (keep_alive && !keeps).then(|| Rc::downgrade(connection));
         Self { bodies, full, empty, keep_alive, ends }

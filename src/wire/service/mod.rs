@@ -119,7 +119,7 @@ where
     let bench = Rc::clone(visit.bench());
     let context = &bench.context;
     let listener = visit.session.listener(settings).ok_or(io::ErrorKind::ConnectionReset)?;
-    let limits = HeadLimits::of(&listener.names.default, settings.compat.strict);
+    let limits = HeadLimits::of(&listener.names.default, &settings.capabilities);
     let (peer, now, number) = (Rc::clone(&visit.session.peer), context.worker.now(), visit.session.requests);
     let (mut exchange, refused) = match request::head(parts, &limits) {
         Ok(head) => match Exchange::new(settings, listener, peer, head, now, number) {

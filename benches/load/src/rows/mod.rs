@@ -29,7 +29,18 @@ pub(crate) struct Row {
     pub(crate) goal: Goal,
     /// Whether the floor does the same work.
     pub(crate) has_floor: bool,
-    measure: fn(&Server) -> Result<f64>,
+    measure: Measure,
+}
+
+/// How a figure comes about.
+#[derive(Clone, Copy)]
+enum Measure {
+    /// On a server of its own.
+    Alone(fn(&Server) -> Result<f64>),
+    /// On two servers, one whose messages outlive it and one whose do not; the figure is the ratio.
+    Log(fn(&Server) -> Result<f64>),
+    /// On a server whose messages outlive it, and which is restarted.
+    Restart(fn(&mut Server) -> Result<f64>),
 }
 
 /// What a row aims at.
@@ -47,10 +58,21 @@ impl Row {
         if matches!(kind, Kind::Floor) && !self.has_floor {
             return Ok(None);
         }
-        let setup = Setup { environment: environment.to_vec(), ..Setup::default() };
-        let server = Server::start(kind, &setup)?;
-        server.family.settle()?;
-        (self.measure)(&server).map(Some)
+        let start = |state| {
+            let setup = Setup { environment: environment.to_vec(), state, ..Setup::default() };
+            let server = Server::start(kind, &setup)?;
+            server.family.settle()?;
+            Ok::<Server, anyhow::Error>(server)
+        };
+        match self.measure {
+            Measure::Alone(measure) => measure(&start(false)?).map(Some),
+            Measure::Log(_) | Measure::Restart(_) if !matches!(kind, Kind::Own(_)) => Ok(None),
+            Measure::Log(measure) => {
+                let without = measure(&start(false)?)?;
+                Ok(Some(measure(&start(true)?)? / without))
+            }
+            Measure::Restart(measure) => measure(&mut start(true)?).map(Some),
+        }
     }
 }
 
@@ -61,7 +83,7 @@ const fn row(
     goal: Goal,
     measure: fn(&Server) -> Result<f64>,
 ) -> Row {
-    Row { key, what, unit, goal, has_floor: true, measure }
+    Row { key, what, unit, goal, has_floor: true, measure: Measure::Alone(measure) }
 }
 
 /// A row whose figure is memory or rest, of which the floor has none to compare.
@@ -72,6 +94,11 @@ const fn kept(
     goal: f64,
     measure: fn(&Server) -> Result<f64>,
 ) -> Row {
+    Row { key, what, unit, goal: Goal::AtMost(goal), has_floor: false, measure: Measure::Alone(measure) }
+}
+
+/// A row of the log, which no other server has.
+const fn logged(key: &'static str, what: &'static str, unit: &'static str, goal: f64, measure: Measure) -> Row {
     Row { key, what, unit, goal: Goal::AtMost(goal), has_floor: false, measure }
 }
 
@@ -110,4 +137,6 @@ pub(crate) const ROWS: &[Row] = &[
     kept("idle-wake", "15,000 idle long-polls, wake-ups a second in all", "", 100.0, idle::wakeups),
     kept("message", "a stored message of 200 B", "B", 320.0, store::message),
     kept("channel", "a channel", "B", 400.0, store::channel),
+    logged("log", "publish with the log on, to one without", "x", 1.3, Measure::Log(publish::run)),
+    logged("restore", "start with 1,000,000 stored messages of 200 B", "s", 3.0, Measure::Restart(publish::restore)),
 ];

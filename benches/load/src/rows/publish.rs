@@ -23,6 +23,20 @@ pub(super) fn run(server: &Server) -> Result<f64> {
     Ok((server.family.cpu()? - before) as f64 / count as f64 / 1e3)
 }
 
+/// Seconds until a server serves that begins with a million messages.
+pub(super) fn restore(server: &mut Server) -> Result<f64> {
+    let text = requests::message(200);
+    let mut swarm = Swarm::new()?;
+    all(&mut swarm, server, 1_000_000, |n, out| {
+        out.extend_from_slice(&requests::publish("pub", &format!("r{}", n % 10_000), &text));
+    })?;
+    let (took, statistics) = server.restart("/channels-stats")?;
+    if !statistics.contains("\"stored_messages\": 1000000") {
+        bail!("not all messages are there: {statistics}");
+    }
+    Ok(took.as_secs_f64())
+}
+
 /// Sends `count` requests over eight connections, one at a time on each, and waits for their answers.
 pub(super) fn all(
     swarm: &mut Swarm,

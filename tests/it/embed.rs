@@ -26,6 +26,7 @@ const SERVER: &str = "
     location ~ ^/ws/(.*)$ { push_stream_subscriber websocket; push_stream_channels_path $1; push_stream_websocket_allow_publish on; }
     location /own { allow 127.0.0.1; deny all; push_stream_channels_statistics; push_stream_channels_path $arg_id; }
     location /drop { return 444; }
+    location /active { stub_status; }
     location ~ ^/brief/(.*)$ { push_stream_subscriber; push_stream_channels_path $1; send_timeout 300ms; }";
 
 /// An application that is being served; its threads end with it.
@@ -120,6 +121,10 @@ fn a_client_that_takes_nothing_is_let_go_and_can_tell_that_its_body_is_not_whole
             published += 1;
         }
         app.push.statistics().subscribers == 0
+    });
+    // It still takes nothing, and nothing is kept for it: the one that is left asks.
+    eventually("its request is over", || {
+        app.connect().get("/active", "").text().contains("Reading: 0 Writing: 1 Waiting: 0")
     });
     let got = client.end();
     assert!(got.len() > 100_000 && !got.ends_with("0\r\n\r\n"), "{} bytes, and the end of the body", got.len());

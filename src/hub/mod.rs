@@ -70,7 +70,7 @@ pub struct Hub {
 
 impl Hub {
     /// A hub without channels, but for the events channel if the zone has one. Its stamps are greater than `floor`, the last
-    /// one of the process before; where that is not known it begins with the next second.
+    /// one of the process before; where that is not known its first second begins with a tag far behind.
     pub fn new(zone: Zone, capabilities: Capabilities, workers: usize, wall: Now, floor: Option<Stamp>) -> Self {
         Self {
             state: Mutex::new(ZoneState::new(zone, capabilities, workers, wall, floor)),

@@ -203,7 +203,10 @@ impl RequestHead {
             && end < bytes.len();
         let version = if bare { Version::V09 } else { Version::V10 };
         let shown = line.get(..LONGEST_SHOWN).unwrap_or(line);
-        Self { version, buffer: shown.into(), line: (0, shown.len() as u32), ..Self::blank() }
+        // What the line says holds where it is the fields that cannot be read: a HEAD has an answer without a body.
+        let whole = line.rsplit(|byte| *byte == b' ').next().is_some_and(|last| last.starts_with(b"HTTP/1."));
+        let method = (0, if whole { method.len() as u32 } else { 0 });
+        Self { version, buffer: shown.into(), line: (0, shown.len() as u32), method, ..Self::blank() }
     }
 
     pub(super) fn blank() -> Self {

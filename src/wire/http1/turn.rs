@@ -230,6 +230,7 @@ impl<'s> Turn<'_, 's> {
     fn reply(&mut self, mut reply: Reply) -> Option<Next> {
         let exchange = &*self.exchange;
         let location = exchange.location;
+        self.connection.set_send_timeout(location.core.send_timeout);
         if matches!(reply.body, Body::Full(_) | Body::File(_)) {
             gzip::apply(&mut reply, exchange, location);
         }

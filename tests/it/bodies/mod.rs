@@ -301,7 +301,6 @@ fn any_pipeline_in_any_pieces_is_answered_as_its_requests_alone() {
 }
 
 #[test]
-#[ignore = "a HEAD whose head is refused gets the page of the 400 as a body"]
 fn a_refused_head_has_no_body() {
     let site = Site::start();
     for request in every(&["/r200", "/pub?id=p"], &["HEAD"]).iter().filter(|request| request.is_refused_head()) {

@@ -421,13 +421,11 @@ impl Peer<'_> {
 /// What the server does not notice yet; each has its place in the ignored tests below, and leaves this list when mended.
 fn is_open(door: Door, mode: Mode, end: End) -> bool {
     use Mode::{Download, EventSource, LongPoll, Poll, Publisher, Stream, WebSocket};
-    let list: [(bool, &[Mode], End); 4] = [
-        // The `send_timeout` of a location does not count for the answer of a poll.
-        (true, &[Poll], End::Silent),
+    let list: [(bool, &[Mode], End); 3] = [
         // The end TLS says is no end of a body.
         (door == Door::Tls, &[Publisher], End::CloseNotify),
         // A connection of HTTP/2 that takes nothing goes on when its streams are given up.
-        (door.is_http2(), &[Stream, EventSource, LongPoll, WebSocket, Download], End::Silent),
+        (door.is_http2(), &[Stream, EventSource, Poll, LongPoll, WebSocket, Download], End::Silent),
         // The subscription is given up, the stream is not reset.
         (true, &[WebSocket], End::NoWindow),
     ];

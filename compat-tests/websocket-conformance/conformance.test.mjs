@@ -16,7 +16,7 @@ http {
     push_stream_shared_memory_size 256m;
     server {
         listen 127.0.0.1:9080;
-        client_max_body_size 64m;
+        push_stream_websocket_max_message_size 64m;
         location ~ ^/ws/(.*) {
             push_stream_subscriber websocket;
             push_stream_channels_path $1;

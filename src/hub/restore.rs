@@ -189,10 +189,6 @@ impl ZoneState {
             }
         }
         let begun = marks.time > 0 || self.clock.last().seq > 0;
-        if !begun {
-            // A process that ended in this second without a log has given stamps of it.
-            self.clock.raise(now.secs() + 1, Stamp::default(), 0);
-        }
         let crashed = begun && !clean;
         self.journal.complete = begun && clean;
         let ahead = if crashed { SKIPPED } else { 0 };

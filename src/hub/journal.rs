@@ -160,6 +160,11 @@ impl Hub {
         self.log.load().as_ref().map(|log| log.health().view())
     }
 
+    /// Whether answers have to wait until changes are on the medium.
+    pub fn answers_wait(&self) -> bool {
+        self.log.load().as_ref().is_some_and(|log| log.sync() == Sync::Always)
+    }
+
     /// If answers have to wait until changes are on the medium: calls back when all changes up to now are, or will not be.
     /// Otherwise the callback is given back.
     pub fn when_durable<F: FnOnce(bool) + Send + 'static>(&self, callback: F) -> Option<F> {

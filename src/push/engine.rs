@@ -42,7 +42,7 @@ pub(crate) enum Verdict<'s> {
     WebSocket(Box<Opening>),
     /// A websocket that is closed at once: the head of the handshake, then this frame, if any.
     Farewell(Switching, Bytes),
-    /// The body is needed; go on with [`resume`], or [`fail`] if it cannot be read.
+    /// The body is needed; go on with [`resume`], or [`fail_job`] if it cannot be read.
     Body(Job<'s>),
     /// Time has to pass, or others need their turn; go on with [`settle`].
     Patience(Patience),
@@ -108,6 +108,9 @@ pub(crate) fn resume<'s>(context: &Context, exchange: &mut Exchange<'s>, job: Jo
     match job.task {
         Task::Publish { admin, job: publish } => {
             let reply = publish::finish(&context.worker, exchange, job.location, admin, &publish, body.into());
+            if !context.worker.hub().answers_wait() {
+                return Verdict::Reply(reply);
+            }
             let (sender, safe) = oneshot::channel();
             let told = move |fine| {
                 // Nobody may be waiting any more.

@@ -252,21 +252,34 @@ impl Connection {
         self.progress.set(if outbox.is_empty() { 0 } else { clock() });
     }
 
+    /// Whoever sends in our place waits for the peer to take more. `moved`: it has taken something since this was said last.
+    pub(super) fn waits_for_peer(&self, moved: bool) -> Flush {
+        self.signs.set(self.signs.get() | FETCHED);
+        self.stuck(moved)
+    }
+
+    /// Whoever sends in our place waits no more.
+    pub fn has_sent_all(&self) {
+        self.signs.set(self.signs.get() & !FETCHED);
+        self.progress.set(0);
+    }
+
     /// Takes some of what waits, for whoever sends it in our place and comes back when there is room for more. Until then
     /// it counts as waiting.
     pub fn fetch(&self) -> Option<Bytes> {
-        let piece = self.take();
+        let piece = Some(self.take(FETCH)).filter(|piece| !piece.is_empty());
         let fetched = if piece.is_some() { FETCHED } else { 0 };
         self.signs.set(self.signs.get() & !FETCHED | fetched);
         self.progress.set(if piece.is_some() { clock() } else { 0 });
         piece
     }
 
-    fn take(&self) -> Option<Bytes> {
+    /// Takes up to so many bytes of what waits, for whoever sends them at once; none if nothing waits any more.
+    pub fn take(&self, most: usize) -> Bytes {
         let mut piece = self.front();
-        piece.truncate(FETCH);
+        piece.truncate(most);
         self.sent(piece.len());
-        Some(piece).filter(|piece| !piece.is_empty())
+        piece
     }
 
     /// Waits for the next event. `read`: whether the task wants to know that there is something to read; `drain`: whether

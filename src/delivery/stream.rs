@@ -21,7 +21,7 @@ pub enum Stream {
     Unix(UnixStream),
     /// TLS over one of the above.
     Tls(Box<TlsStream>),
-    /// No socket: the bytes stay in the outbox until the response body of an HTTP/2 stream fetches them.
+    /// No socket: the bytes stay in the outbox until somebody fetches them.
     Body,
 }
 
@@ -85,7 +85,7 @@ impl Stream {
     }
 
     /// Whether bytes held back have moved since this was asked last.
-    pub(super) fn has_moved(&self) -> bool {
+    pub fn has_moved(&self) -> bool {
         matches!(self, Self::Tls(tls) if tls.has_moved())
     }
 

@@ -18,6 +18,8 @@ pub struct TlsStream {
     session: RefCell<ServerConnection>,
     /// The session may hold bytes for the reader that the socket does not tell of.
     more: Cell<bool>,
+    /// The peer has said that it sends no more.
+    ended: Cell<bool>,
     /// The socket has taken bytes of the session.
     moved: Cell<bool>,
 }
@@ -25,7 +27,8 @@ pub struct TlsStream {
 impl TlsStream {
     /// A stream whose handshake goes on with [`TlsStream::poll_handshake`].
     pub fn new(below: Stream, session: ServerConnection) -> Self {
-        Self { below, session: RefCell::new(session), more: Cell::new(false), moved: Cell::new(false) }
+        let [more, ended, moved] = [const { Cell::new(false) }; 3];
+        Self { below, session: RefCell::new(session), more, ended, moved }
     }
 
     /// Looks at the session (protocol, cipher, server name, certificates).
@@ -61,7 +64,8 @@ impl TlsStream {
 
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.read_session(buffer);
-        self.more.set(matches!(read, Ok(read) if read == buffer.len()));
+        // The end may have come with the last bytes: no event of the socket will tell of it.
+        self.more.set(matches!(read, Ok(read) if read == buffer.len() || self.ended.get()));
         read
     }
 
@@ -91,7 +95,8 @@ impl TlsStream {
         drop(session);
         // Answers and alerts of the session go out here; a full socket is found again by the next write.
         let flushed = self.try_flush();
-        processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let state = processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        self.ended.set(state.peer_has_closed());
         flushed?;
         Ok(read)
     }

@@ -184,6 +184,12 @@ impl Worker {
         self.guarded(connection, connection.flush())
     }
 
+    /// Watches a connection whose bytes somebody else sends, and whose peer takes no more for now. `moved`: it has taken
+    /// something since this was said last.
+    pub fn wait_for_peer(&self, connection: &Rc<Connection>, moved: bool) {
+        self.guarded(connection, connection.waits_for_peer(moved));
+    }
+
     /// Watches the progress of a connection that could not send everything.
     fn guarded(&self, connection: &Rc<Connection>, flush: Flush) -> Flush {
         if flush == Flush::Pending {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, Response};
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -88,10 +89,12 @@ async fn serve(index: usize, shared: Shared, mut inbox: UnboundedReceiver<Call>)
 
 /// Answers a request, unless its caller goes away.
 async fn answer(bench: Rc<Workbench>, place: Rc<ListenerPlace>, call: Call) {
-    let Call { request, peer, mut response, .. } = call;
+    let Call { mut request, peer, mut response, .. } = call;
+    let upgraded = hyper::upgrade::on(&mut request);
+    let tunnel = async { upgraded.await.ok().map(TokioIo::new) };
     let visit = Visit::new(bench, Rc::new(peer), place, 1, Box::new(()));
     let answered = tokio::select! {
-        answered = service::answer(visit, request) => answered,
+        answered = service::answer(visit, request, tunnel) => answered,
         () = response.closed() => return,
     };
     // An error resets the request, which dropping the sender does.

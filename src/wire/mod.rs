@@ -1,4 +1,4 @@
-//! The doors: [`http1`] as nginx spells it, [`http2`] by hyper, and the [`service`] for requests of the `http` crate.
+//! The doors: [`http1`] as nginx spells it, [`http2`] by h2, and the [`service`] for requests of the `http` crate.
 //!
 //! A door reads a request, has it decided by the engine, and writes the verdict. No request is read twice, and nothing that
 //! one door writes is read by another. Only here, in `request` and in `push::fields` are header names and status lines spelled.

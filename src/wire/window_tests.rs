@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use h2::client::{self, SendRequest};
+use h2::SendStream;
+use h2::client::{self, ResponseFuture, SendRequest};
+use h2::ext::Protocol;
 use hyper::http::Request;
 
 use super::trial::{Trial, with_trial};
@@ -15,6 +17,7 @@ fn locations(send_timeout: u64) -> String {
 
 const LOCATIONS: &str = "
     keepalive_timeout 300ms;
+    location ~ ^/pub/(.*)$ { push_stream_publisher; push_stream_channels_path $1; }
     location = /stats { push_stream_channels_statistics; push_stream_channels_path $arg_id; }
     location ~ ^/sub/(.*)$ { push_stream_subscriber; push_stream_channels_path $1; push_stream_message_template '<~text~>'; }
     location ~ ^/ws/(.*)$ { push_stream_subscriber websocket; push_stream_channels_path $1; push_stream_message_template '<~text~>'; }
@@ -26,6 +29,14 @@ async fn client(trial: &Trial, window: u32) -> SendRequest<Bytes> {
         client::Builder::new().initial_window_size(window).handshake(trial.http2()).await.unwrap();
     tokio::task::spawn_local(connection);
     client.ready().await.unwrap()
+}
+
+/// A websocket on a channel.
+fn websocket(client: &mut SendRequest<Bytes>, target: &str) -> (ResponseFuture, SendStream<Bytes>) {
+    let request = Request::connect(format!("http://h{target}"))
+        .extension(Protocol::from_static("websocket"))
+        .header("sec-websocket-version", "13");
+    client.send_request(request.body(()).unwrap(), false).unwrap()
 }
 
 fn get(target: &str) -> Request<()> {
@@ -42,10 +53,7 @@ fn a_subscriber_that_opens_no_window_is_reset_and_its_subscription_is_over() {
             let (other, _) = client.send_request(get("/sub/b"), true).unwrap();
             let (first, second, other) = (first.await.unwrap(), second.await.unwrap(), other.await.unwrap());
             assert_eq!(trial.census().subscribers, 3);
-            // What has begun to be sent is within HTTP/2; it is the next message that waits.
-            for _ in 0..2 {
-                trial.publish("a", &[b'x'; 1000]);
-            }
+            trial.publish("a", &[b'x'; 1000]);
             trial.until("both are cut off", |trial| trial.tally.send_timeouts.load(Ordering::Relaxed) == 2).await;
             trial.until("both are gone", |trial| trial.census().subscribers == 1).await;
             for mut answer in [first, second] {
@@ -84,6 +92,48 @@ fn an_answer_that_nobody_takes_ends_with_its_connection() {
         trial.until("it is cut off", |trial| trial.tally.send_timeouts.load(Ordering::Relaxed) == 1).await;
         trial.until("its connection is closed", |trial| trial.worker.connections() == 0).await;
         drop(answer);
+    });
+}
+
+#[test]
+fn a_websocket_that_opens_no_window_is_reset_by_its_first_message() {
+    for window in [0, 100] {
+        with_trial(&locations(300), async |trial| {
+            let mut client = client(trial, window).await;
+            let (answer, sending) = websocket(&mut client, "/ws/a");
+            let mut answer = answer.await.unwrap();
+            trial.publish("a", &[b'x'; 1000]);
+            trial.until("it is cut off", |trial| trial.tally.send_timeouts.load(Ordering::Relaxed) == 1).await;
+            trial.until("it is gone", |trial| trial.census().subscribers == 0).await;
+            let ended = loop {
+                match answer.body_mut().data().await {
+                    Some(Ok(_)) => {}
+                    ended => break ended,
+                }
+            };
+            assert!(ended.is_some_and(|ended| ended.unwrap_err().is_reset()));
+            drop(sending);
+        });
+    }
+}
+
+#[test]
+fn a_publish_that_is_cancelled_within_its_body_publishes_nothing() {
+    with_trial(&locations(300), async |trial| {
+        for reason in [h2::Reason::CANCEL, h2::Reason::NO_ERROR, h2::Reason::INTERNAL_ERROR] {
+            let mut client = client(trial, 65_535).await;
+            let request = Request::post("http://h/pub/a").body(()).unwrap();
+            let (_, mut body) = client.send_request(request, false).unwrap();
+            body.send_data(Bytes::from_static(b"half"), false).unwrap();
+            // Half of it has come before the reset does.
+            let (answer, _) = client.send_request(get("/stats"), true).unwrap();
+            answer.await.unwrap();
+            body.send_reset(reason);
+            let (answer, _) = client.send_request(get("/stats"), true).unwrap();
+            answer.await.unwrap();
+        }
+        trial.until("all are gone", |trial| trial.worker.connections() == 0).await;
+        assert_eq!(trial.census().published, 0);
     });
 }
 

@@ -1,23 +1,24 @@
 //! One HTTP/2 connection: its streams are requests that come by the service.
 //!
-//! hyper speaks the protocol; this file is about how long a connection lasts and how it ends.
+//! The h2 crate speaks the protocol; this file is about how long a connection lasts and how it ends.
 
-mod task;
+mod request_body;
+mod stream;
 mod transport;
+mod tunnel;
 
 use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 
-use hyper::rt::Executor;
-use hyper::server::conn::http2::Builder;
-use hyper::service::service_fn;
+use bytes::Bytes;
+use h2::server::{Builder, Connection as Http2};
 use tokio::task::spawn_local;
 
 use self::transport::Transport;
 use super::listener_place::ListenerPlace;
-use super::service::{self, Visit};
+use super::service::Visit;
 use crate::conf::settings::Server;
 use crate::delivery::{Activity, Connection, Event, Seat, Stream};
 use crate::request::peer::Peer;
@@ -25,8 +26,12 @@ use crate::wire::workbench::Workbench;
 
 /// Streams a client may have open at once, as nginx has it.
 const STREAMS: u32 = 128;
-/// Bytes of a stream that may wait within HTTP/2; more wait in the outbox, where they are counted.
+/// Bytes of a stream that may wait within HTTP/2, for a socket that is busy; more wait in the outbox.
 const STREAM_BUFFER: usize = 64 * 1024;
+/// Bytes of a body that a client may send before they are wanted, as nginx has it.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// The same for all streams of a connection.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How long a client may take to close after it was told to, or to end a body that nobody wants, milliseconds.
 const LINGER: u64 = 5_000;
 /// The same where the server leaves.
@@ -40,7 +45,7 @@ struct Shared {
     bench: Rc<Workbench>,
     place: Rc<ListenerPlace>,
     peer: Rc<Peer>,
-    /// Stands for the connection in the worker: it counts, has the deadline, and is told to close.
+    /// Stands for the connection in the worker: it counts, has the deadlines, and is told to close.
     control: Rc<Connection>,
     requests: Cell<u64>,
     open: Cell<usize>,
@@ -58,47 +63,43 @@ pub async fn serve_http2(
     let settings = bench.context.settings();
     let Some(listener) = settings.listeners.get(place.index()) else { return };
     let server = &listener.names.default;
-    let mut builder = Builder::new(Local);
+    let mut builder = Builder::new();
     builder
         .enable_connect_protocol()
-        .auto_date_header(false)
         .max_concurrent_streams(STREAMS)
-        .max_send_buf_size(STREAM_BUFFER)
+        .max_send_buffer_size(STREAM_BUFFER)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(head_limit(server));
-    let control = bench.context.worker.enter(Connection::seated(Stream::Body, seat));
-    bench.context.worker.set_deadline(&control, Some(server.client_header_timeout));
+    let worker = Rc::clone(&bench.context.worker);
+    let control = worker.enter(Connection::seated(Stream::Body, seat));
+    control.set_send_timeout(server.root.core.send_timeout);
+    worker.set_deadline(&control, Some(server.client_header_timeout));
     drop(settings);
-    let shared = Rc::new(Shared {
-        bench,
-        place,
-        peer,
-        control: Rc::clone(&control),
-        requests: Cell::new(0),
-        open: Cell::new(0),
+    let transport = Transport::new(stream, first, Rc::clone(&worker), Rc::clone(&control));
+    let shared = Rc::new(Shared { bench, place, peer, control, requests: Cell::new(0), open: Cell::new(0) });
+    let _dismissal = Dismissal(&shared);
+    let mut handshake = pin!(builder.handshake(transport));
+    let begun = std::future::poll_fn(|cx| {
+        if shared.poll_leave(cx, false).is_some() { Poll::Ready(None) } else { handshake.as_mut().poll(cx).map(Some) }
     });
-    let of_service = Rc::clone(&shared);
-    let service = service_fn(move |request| {
-        let shared = Rc::clone(&of_service);
-        async move { service::answer(shared.begin(), request).await }
-    });
-    let mut connection = pin!(builder.serve_connection(Transport::new(stream, first), service));
-    let mut leaving = false;
-    let ended = std::future::poll_fn(|cx| {
-        while let Some(leave) = shared.poll_leave(cx, leaving) {
-            match leave {
-                Leave::Now => return Poll::Ready(Ok(())),
-                Leave::Soon => {
-                    leaving = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
-        }
-        connection.as_mut().poll(cx)
-    });
-    if let Err(error) = ended.await {
+    let ended = match begun.await {
+        None => Ok(()),
+        Some(Ok(mut connection)) => shared.serve(&mut connection).await,
+        Some(Err(error)) => Err(error),
+    };
+    if let Err(error) = ended {
         tracing::info!("client closed or broke HTTP/2: {error}");
     }
-    shared.bench.context.worker.dismiss(&control);
+}
+
+/// Lets the connection go when its task ends, by a panic too.
+struct Dismissal<'a>(&'a Shared);
+
+impl Drop for Dismissal<'_> {
+    fn drop(&mut self) {
+        self.0.bench.context.worker.dismiss(&self.0.control);
+    }
 }
 
 /// How a connection is to end.
@@ -110,6 +111,32 @@ enum Leave {
 }
 
 impl Shared {
+    /// Serves stream after stream until the connection is over.
+    async fn serve(self: &Rc<Self>, connection: &mut Http2<Transport, Bytes>) -> Result<(), h2::Error> {
+        let mut leaving = false;
+        std::future::poll_fn(|cx| {
+            loop {
+                while let Some(leave) = self.poll_leave(cx, leaving) {
+                    match leave {
+                        Leave::Now => return Poll::Ready(Ok(())),
+                        Leave::Soon => {
+                            leaving = true;
+                            connection.graceful_shutdown();
+                        }
+                    }
+                }
+                match ready!(connection.poll_accept(cx)) {
+                    Some(Ok((request, respond))) => {
+                        spawn_local(stream::serve(self.begin(), request, respond));
+                    }
+                    Some(Err(error)) => return Poll::Ready(Err(error)),
+                    None => return Poll::Ready(Ok(())),
+                }
+            }
+        })
+        .await
+    }
+
     /// Whether the connection is to end, now that something has happened to it from outside.
     fn poll_leave(&self, cx: &mut TaskContext<'_>, leaving: bool) -> Option<Leave> {
         if self.control.is_closing() && !leaving {
@@ -140,9 +167,7 @@ impl Shared {
         self.bench.context.worker.set_activity(&self.control, Activity::Carrying);
         self.bench.context.worker.set_deadline(&self.control, None);
         let (bench, peer, place) = (Rc::clone(&self.bench), Rc::clone(&self.peer), Rc::clone(&self.place));
-        let visit = Visit::new(bench, peer, place, self.requests.get(), Box::new(OpenStream(Rc::clone(self))));
-        task::belongs_to(visit.connection());
-        visit
+        Visit::new(bench, peer, place, self.requests.get(), Box::new(OpenStream(Rc::clone(self))))
     }
 
     /// A stream is over; after the last one the connection may stay idle for a while.
@@ -187,17 +212,4 @@ impl Drop for OpenStream {
 fn head_limit(server: &Server) -> u32 {
     let (count, size) = server.large_client_header_buffers;
     u32::try_from(count.saturating_mul(size)).unwrap_or(u32::MAX)
-}
-
-/// Runs what hyper starts on the worker's own thread.
-#[derive(Clone, Copy)]
-struct Local;
-
-impl<F> Executor<F> for Local
-where
-    F: Future<Output: 'static> + 'static,
-{
-    fn execute(&self, future: F) {
-        spawn_local(task::run(future));
-    }
 }

@@ -1,12 +1,16 @@
-//! A stream as hyper wants it, with the bytes that were read before it was known to be HTTP/2.
+//! The socket below an HTTP/2 connection, with the bytes that were read before it was known to be HTTP/2.
+//!
+//! What the socket does not take is timed as for any other connection: a peer that takes nothing for `send_timeout` loses it
+//! with all its streams.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::delivery::Stream;
+use crate::delivery::{Connection, Stream, Worker};
 
 /// Bytes for one read.
 const READ: usize = 16 * 1024;
@@ -16,28 +20,45 @@ pub(super) struct Transport {
     stream: Stream,
     /// Read already, given to the reader first.
     first: Vec<u8>,
+    worker: Rc<Worker>,
+    /// What the worker knows the connection by.
+    control: Rc<Connection>,
+    /// Bytes have gone since the socket was full last.
+    moved: bool,
 }
 
 impl Transport {
-    pub(super) fn new(stream: Stream, first: Vec<u8>) -> Self {
-        Self { stream, first }
+    pub(super) fn new(stream: Stream, first: Vec<u8>, worker: Rc<Worker>, control: Rc<Connection>) -> Self {
+        Self { stream, first, worker, control, moved: false }
+    }
+
+    /// The socket is full.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let moved = std::mem::take(&mut self.moved) | self.stream.has_moved();
+        let ready = self.stream.poll_write_ready(cx);
+        if ready.is_pending() {
+            self.worker.wait_for_peer(&self.control, moved);
+        } else {
+            self.moved = moved;
+        }
+        ready
     }
 }
 
-impl Read for Transport {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut room: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+impl AsyncRead for Transport {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.first.is_empty() {
             let some = self.first.len().min(room.remaining());
             room.put_slice(self.first.get(..some).unwrap_or_default());
             self.first.drain(..some);
             return Poll::Ready(Ok(()));
         }
-        let mut buffer = [0; READ];
-        let buffer = buffer.get_mut(..room.remaining().min(READ)).unwrap_or_default();
+        let space = room.remaining().min(READ);
+        let buffer = room.initialize_unfilled_to(space);
         loop {
             match self.stream.try_read(buffer) {
                 Ok(read) => {
-                    room.put_slice(buffer.get(..read).unwrap_or_default());
+                    room.advance(read);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.stream.poll_read_ready(cx))?,
@@ -47,20 +68,23 @@ impl Read for Transport {
     }
 }
 
-impl Write for Transport {
+impl AsyncWrite for Transport {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
             match self.stream.try_write(slices) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.stream.poll_write_ready(cx))?,
-                written => return Poll::Ready(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_room(cx))?,
+                written => {
+                    self.moved |= written.is_ok();
+                    return Poll::Ready(written);
+                }
             }
         }
     }
@@ -69,10 +93,12 @@ impl Write for Transport {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Comes after everything that was to be written has been.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.stream.try_flush()? {
-            ready!(self.stream.poll_write_ready(cx))?;
+            ready!(self.poll_room(cx))?;
         }
+        self.control.has_sent_all();
         Poll::Ready(Ok(()))
     }
 

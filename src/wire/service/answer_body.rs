@@ -3,7 +3,7 @@
 use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -21,6 +21,37 @@ pub(crate) enum AnswerBody {
 }
 
 impl AnswerBody {
+    /// How many bytes wait, once some do; 0: the body is over. Whoever asks is woken too when the body is given up.
+    pub(crate) fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Self::Outbox { visit, over } = self else { return Poll::Ready(Ok(0)) };
+        loop {
+            let connection = visit.connection();
+            connection.listen(cx);
+            if connection.is_broken() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            match connection.waiting() {
+                0 if *over => {
+                    visit.complete();
+                    return Poll::Ready(Ok(0));
+                }
+                0 => *over |= ready!(connection.poll_event(cx, false, false)) == Event::Ended,
+                waiting => return Poll::Ready(Ok(waiting)),
+            }
+        }
+    }
+
+    /// Takes up to so many bytes off what waits, for whoever sends them at once; and whether they are the last.
+    pub(crate) fn take(&mut self, most: usize) -> (Bytes, bool) {
+        let Self::Outbox { visit, over } = self else { return (Bytes::new(), true) };
+        let piece = visit.connection().take(most);
+        let last = *over && visit.connection().waiting() == 0 && !visit.connection().is_broken();
+        if last {
+            visit.complete();
+        }
+        (piece, last)
+    }
+
     /// Waits until the worker gives the connection up, for whoever does not ask for a frame meanwhile.
     pub(crate) async fn given_up(&self) {
         let Self::Outbox { visit, .. } = self else { return pending().await };

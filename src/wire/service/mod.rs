@@ -19,7 +19,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Body;
-use hyper::{Request, Response, StatusCode, upgrade};
+use hyper::{Request, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_local;
 
 use self::waiting::{HeadSlot, Waiter};
@@ -46,12 +47,17 @@ pub(crate) use visit::Visit;
 /// How long a client may go on with a body that nobody wants, milliseconds.
 const LINGER: u64 = 5_000;
 
-/// Answers a request. An error resets it.
-pub(crate) async fn answer<B>(mut visit: Visit, mut request: Request<B>) -> io::Result<Response<AnswerBody>>
+/// Answers a request. An error resets it. A websocket goes by the stream that `tunnel` brings once the head of the answer
+/// has been sent; for any other answer it is dropped.
+pub(crate) async fn answer<B, T>(
+    mut visit: Visit,
+    request: Request<B>,
+    tunnel: impl Future<Output = Option<T>> + 'static,
+) -> io::Result<Response<AnswerBody>>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
+    T: AsyncRead + AsyncWrite + 'static,
 {
-    let upgrade = upgrade::on(&mut request);
     let (parts, mut body) = request.into_parts();
     let settings = visit.context().settings();
     let outcome = Box::pin(decide(&mut visit, &settings, &parts, &mut body)).await;
@@ -75,7 +81,7 @@ where
             Ok(respond(visit, head, true))
         }
         Outcome::Tunnel { head, session } => {
-            spawn_local(tunnel::serve(visit, session, upgrade));
+            spawn_local(tunnel::serve(visit, session, tunnel));
             Ok(head.map(|()| AnswerBody::Empty))
         }
     }

@@ -13,10 +13,11 @@ use crate::request::head::{BadHead, HeadLimits, RequestHead, Version};
 const WEBSOCKET: [(&[u8], &[u8]); 3] =
     [(b"connection", b"upgrade"), (b"upgrade", b"websocket"), (b"sec-websocket-key", b"AAAAAAAAAAAAAAAAAAAAAA==")];
 
-/// Whether the request opens a tunnel for a websocket (RFC 8441).
+/// Whether the request opens a tunnel for a websocket (RFC 8441), by the word of h2 or of hyper.
 pub(super) fn opens_websocket(parts: &Parts) -> bool {
     parts.method == Method::CONNECT
-        && parts.extensions.get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket")
+        && (parts.extensions.get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket")
+            || parts.extensions.get::<h2::ext::Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket"))
 }
 
 /// The head. A request that opens a websocket becomes the GET that would do so in HTTP/1.

@@ -5,9 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::visit::Visit;
 use crate::delivery::{Connection, Event};
@@ -17,8 +15,6 @@ use crate::wire::http1::connection::catch_up;
 
 /// Bytes for one read.
 const READ: usize = 4 * 1024;
-
-type Tunnel = TokioIo<Upgraded>;
 
 /// What there is to do.
 enum Work {
@@ -31,9 +27,13 @@ enum Work {
 }
 
 /// Serves a websocket until it ends; without a session only what waits is sent.
-pub(super) async fn serve(mut visit: Visit, session: Option<Box<Session>>, upgrade: OnUpgrade) {
-    let Ok(upgraded) = upgrade.await else { return };
-    let (mut reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
+pub(super) async fn serve<T: AsyncRead + AsyncWrite>(
+    mut visit: Visit,
+    session: Option<Box<Session>>,
+    tunnel: impl Future<Output = Option<T>>,
+) {
+    let Some(tunnel) = tunnel.await else { return };
+    let (mut reader, mut writer) = tokio::io::split(tunnel);
     // From now on the client has `send_timeout` to take what waits.
     visit.context().worker.flush(visit.connection());
     let ended = match session {
@@ -47,11 +47,11 @@ pub(super) async fn serve(mut visit: Visit, session: Option<Box<Session>>, upgra
 }
 
 /// Both directions until the websocket is over.
-async fn pump(
+async fn pump<T: AsyncRead + AsyncWrite>(
     visit: &Visit,
     mut session: Box<Session>,
-    reader: &mut ReadHalf<Tunnel>,
-    writer: &mut WriteHalf<Tunnel>,
+    reader: &mut ReadHalf<T>,
+    writer: &mut WriteHalf<T>,
 ) -> io::Result<()> {
     let connection = visit.connection();
     let context = visit.context();
@@ -99,7 +99,7 @@ async fn work(connection: &Connection) -> Work {
 }
 
 /// Sends what waits; given up with the connection. Whether the subscription has ended meanwhile.
-async fn send(connection: &Connection, writer: &mut WriteHalf<Tunnel>) -> io::Result<bool> {
+async fn send<T: AsyncWrite>(connection: &Connection, writer: &mut WriteHalf<T>) -> io::Result<bool> {
     let ended = Cell::new(false);
     let all = async {
         loop {

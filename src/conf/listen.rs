@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ahash::AHashMap;
+
 use super::compiler::Compiler;
 use super::error::{Fault, Note, shown};
 use super::scope::invalid_parameter;
@@ -271,7 +273,7 @@ impl<'c> Socket<'c> {
 
 /// The choice by name; of two servers with one name the first has it.
 fn names(servers: &[(usize, &Compiled)], default: &Arc<Server>, address: &str, compiler: &mut Compiler) -> ServerNames {
-    let mut exact: HashMap<Box<str>, Arc<Server>> = HashMap::new();
+    let mut exact: AHashMap<Box<str>, Arc<Server>> = AHashMap::new();
     let mut masks: Vec<(HostMask, Arc<Server>)> = Vec::new();
     let mut regexes: Vec<(Regex, Arc<Server>)> = Vec::new();
     let mut conflicts: Vec<Box<str>> = Vec::new();

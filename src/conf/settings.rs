@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ahash::AHashMap;
+
 pub use access::{AccessRule, AuthBasic, LimitExcept, RealIp, Referers, SecureLink, Who};
 pub use backend::{Backend, UpstreamServer};
 pub use state::{State, StateSync};
@@ -135,7 +137,7 @@ pub enum ListenAddress {
 #[derive(Clone, Debug)]
 pub struct ServerNames {
     /// Exact names, lower-cased.
-    pub exact: HashMap<Box<str>, Arc<Server>>,
+    pub exact: AHashMap<Box<str>, Arc<Server>>,
     /// Masks, longest first, suffix masks before prefix masks.
     pub masks: Vec<(super::variable::HostMask, Arc<Server>)>,
     /// Regexes in file order.
@@ -202,7 +204,7 @@ impl Server {
 #[derive(Debug, Default)]
 pub struct Locations {
     /// `location = /x`
-    pub exact: HashMap<Box<[u8]>, Arc<Location>>,
+    pub exact: AHashMap<Box<[u8]>, Arc<Location>>,
     /// Prefix locations (`/x` and `^~ /x`), longest first.
     pub prefixes: Vec<Arc<Location>>,
     /// Regex locations in file order.

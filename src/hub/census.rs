@@ -84,8 +84,8 @@ impl ZoneState {
         }
     }
 
-    pub(super) fn find(&self, ids: &[ChannelId]) -> Vec<ChannelInfo> {
-        ids.iter().filter_map(|id| self.registry.get(self.registry.find(id)?)).map(ChannelInfo::from).collect()
+    pub(super) fn find(&self, ids: &[ChannelId], found: &mut Vec<ChannelInfo>) {
+        found.extend(ids.iter().filter_map(|id| self.registry.get(self.registry.find(id)?)).map(ChannelInfo::from));
     }
 
     /// Looks at up to `batch` channels created after `after` and finds up to `most` whose id begins with `prefix`.

@@ -250,7 +250,11 @@ impl Hub {
 
     /// The numbers of the channels that exist, in the order asked for.
     pub fn find(&self, ids: &[ChannelId]) -> Vec<ChannelInfo> {
-        ids.chunks(CHANNELS).flat_map(|part| self.state.lock().find(part)).collect()
+        let mut found = Vec::with_capacity(ids.len().min(CHANNELS));
+        for part in ids.chunks(CHANNELS) {
+            self.state.lock().find(part, &mut found);
+        }
+        found
     }
 
     /// Up to `most` channels whose id begins with `prefix`, in order of creation, from the one after `after` on. Fewer

@@ -4,9 +4,9 @@
 //! growing one of them moves a few thousand small entries and never touches a channel: no insert is slow.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::ops::Bound;
 
+use ahash::RandomState;
 use hashbrown::HashTable;
 
 use super::channel::Channel;

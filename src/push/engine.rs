@@ -104,10 +104,10 @@ pub(crate) fn decide<'s>(context: &Context, exchange: &mut Exchange<'s>) -> Verd
 }
 
 /// Goes on with the body that was asked for.
-pub(crate) fn resume<'s>(context: &Context, exchange: &mut Exchange<'s>, job: Job<'s>, body: Vec<u8>) -> Verdict<'s> {
+pub(crate) fn resume<'s>(context: &Context, exchange: &mut Exchange<'s>, job: Job<'s>, body: Arc<[u8]>) -> Verdict<'s> {
     match job.task {
         Task::Publish { admin, job: publish } => {
-            let reply = publish::finish(&context.worker, exchange, job.location, admin, &publish, body.into());
+            let reply = publish::finish(&context.worker, exchange, job.location, admin, &publish, body);
             if !context.worker.hub().answers_wait() {
                 return Verdict::Reply(reply);
             }
@@ -133,6 +133,8 @@ pub(crate) fn fail_job<'s>(context: &Context, exchange: &mut Exchange<'s>, job: 
 
 /// Answers a request that cannot be understood.
 pub(crate) fn refuse<'s>(context: &Context, exchange: &mut Exchange<'s>, bad: BadHead) -> Verdict<'s> {
+    // Where such a request ends cannot be told.
+    exchange.route.close = true;
     let location = exchange.location;
     fail(context, exchange, location, bad.status())
 }
@@ -146,7 +148,7 @@ pub(crate) fn fail<'s>(
 ) -> Verdict<'s> {
     match phases::failed(exchange, location, status) {
         Routed::Serve(location) => match serve(context, exchange, location) {
-            Verdict::Body(job) => resume(context, exchange, job, Vec::new()),
+            Verdict::Body(job) => resume(context, exchange, job, Arc::default()),
             verdict => verdict,
         },
         Routed::Reply(reply) => Verdict::Reply(reply),

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use crate::model::{Capabilities, Refusal};
-use crate::request::reply::{CACHE_CONTROL, EXPIRES, Field, Fields, Reply, is_line_end};
+use crate::request::reply::{CACHE_CONTROL, EXPIRES, Field, Reply, is_line_end};
 
 /// `Expires` of what no cache may keep.
 pub(crate) const EPOCH: &[u8] = b"Thu, 01 Jan 1970 00:00:01 GMT";
@@ -15,8 +15,8 @@ pub(crate) const EPOCH: &[u8] = b"Thu, 01 Jan 1970 00:00:01 GMT";
 pub(crate) const NO_CACHE: &[u8] = b"no-cache, no-store, must-revalidate";
 
 /// The fields that keep answers of the module out of caches, where it has them.
-pub(crate) fn cache_fields(capabilities: &Capabilities) -> Fields {
-    if capabilities.forbids_caching { expires_headers().into_iter().collect() } else { Fields::new() }
+pub(crate) fn cache_fields(capabilities: &Capabilities) -> SmallVec<[Field; 2]> {
+    if capabilities.forbids_caching { SmallVec::from(expires_headers()) } else { SmallVec::new() }
 }
 
 /// These two fields (`{EXP}`).
@@ -66,7 +66,7 @@ pub(crate) fn explanation(refusal: Refusal, capabilities: &Capabilities) -> Cow<
 }
 
 /// The header-only answer that refuses a request: the given fields, then why.
-pub(crate) fn refused(refusal: Refusal, capabilities: &Capabilities, fields: Fields) -> Reply {
+pub(crate) fn refused(refusal: Refusal, capabilities: &Capabilities, fields: impl IntoIterator<Item = Field>) -> Reply {
     let reply = Reply::header_only(refusal.status()).with(fields);
     if refusal.status() == 500 { reply } else { reply.with([explain(explanation(refusal, capabilities))]) }
 }

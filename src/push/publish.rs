@@ -12,7 +12,7 @@ use crate::conf::settings::Location;
 use crate::delivery::Worker;
 use crate::model::{Capabilities, ChannelId, Draft, EventTags, Refusal};
 use crate::push::fields::{CorsSide, cache_fields};
-use crate::request::reply::{Fields, Reply};
+use crate::request::reply::{Field, Reply};
 use crate::site::exchange::Exchange;
 use crate::site::phases;
 
@@ -51,7 +51,7 @@ pub(crate) fn begin(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Loc
     let admitted = match (ids.is_empty(), delete) {
         (true, _) => Err(Refusal::NoChannelId),
         (false, true) => hub.admit_delete(&ids),
-        (false, false) => hub.admit_publish(&ids, worker.now()),
+        (false, false) => hub.admit_publish(&ids, exchange.now),
     };
     match admitted {
         Ok(()) => Begun::Body(Job { ids, delete }),
@@ -66,7 +66,7 @@ pub(crate) fn finish<'b>(
     location: &'b Arc<Location>,
     admin: bool,
     job: &Job,
-    body: Box<[u8]>,
+    body: Arc<[u8]>,
 ) -> Reply {
     // The body took its time: it is now that the message enters the hub.
     let (hub, now) = (worker.hub(), worker.now());
@@ -81,8 +81,7 @@ pub(crate) fn finish<'b>(
     if body.is_empty() {
         return refused(Refusal::EmptyPost, exchange, location, admin);
     }
-    let draft =
-        Draft { text: body.into(), event: event_tags(exchange), store: location.push.store_messages, binary: false };
+    let draft = Draft { text: body, event: event_tags(exchange), store: location.push.store_messages, binary: false };
     let published = hub.publish(&job.ids, &draft, now);
     if published == Err(Refusal::Leaving) {
         return refused(Refusal::Leaving, exchange, location, admin);
@@ -135,13 +134,16 @@ fn headed(reply: Reply, exchange: &Exchange<'_>, location: &Arc<Location>, admin
     reply
 }
 
-fn fields(exchange: &Exchange<'_>, location: &Location, admin: bool) -> Fields {
+fn fields(exchange: &Exchange<'_>, location: &Location, admin: bool) -> impl Iterator<Item = Field> + use<> {
     let capabilities = &exchange.settings.capabilities;
-    let mut fields = cache_fields(capabilities);
     let origin = channels::origin(exchange, location);
     let methods = methods(capabilities, admin);
-    fields.extend(module::cors_headers(capabilities, CorsSide::Publisher, origin.as_deref(), methods));
-    fields
+    cache_fields(capabilities).into_iter().chain(module::cors_headers(
+        capabilities,
+        CorsSide::Publisher,
+        origin.as_deref(),
+        methods,
+    ))
 }
 
 fn methods(capabilities: &Capabilities, admin: bool) -> &'static str {

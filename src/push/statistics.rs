@@ -10,7 +10,7 @@ use crate::conf::settings::Location;
 use crate::delivery::{Activity, Worker};
 use crate::hub::{Census, ChannelInfo, ChannelKey, Hub};
 use crate::model::{Capabilities, ChannelId, Refusal};
-use crate::request::reply::{Body, Fields, Reply};
+use crate::request::reply::{Body, Field, Reply};
 use crate::site::exchange::Exchange;
 use crate::site::vars::hostname;
 
@@ -55,10 +55,8 @@ pub(crate) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Loca
     Begun::Reply(closing(reply, location))
 }
 
-fn fields(capabilities: &Capabilities) -> Fields {
-    let mut fields = cache_fields(capabilities);
-    fields.extend(module::version_headers(capabilities));
-    fields
+fn fields(capabilities: &Capabilities) -> impl Iterator<Item = Field> + use<> {
+    cache_fields(capabilities).into_iter().chain(module::version_headers(capabilities))
 }
 
 fn closing(mut reply: Reply, location: &Location) -> Reply {

@@ -22,7 +22,7 @@ use crate::model::{ChannelId, Message, Refusal, percent_decode};
 use crate::push::fields::CorsSide;
 use crate::render::{self, Framing, Kind, Origin, PollWriter, View};
 use crate::request::head::Version;
-use crate::request::reply::{Body, Fields, Reply};
+use crate::request::reply::{Body, Field, Fields, Reply};
 use crate::site::exchange::Exchange;
 use crate::site::gzip;
 
@@ -210,7 +210,7 @@ fn poll(
             () if waits => EVENT_STREAM.into(),
             () => content_type(exchange, location),
         },
-        fields: subscriber_fields(exchange, location),
+        fields: subscriber_fields(exchange, location).collect(),
         etag_prefix: module::etag_prefix(capabilities),
         gzip_takes_etag: capabilities.gzip_takes_etag,
         own_chunks: exchange.has_own_chunks(),
@@ -367,15 +367,11 @@ fn headed(reply: Reply, exchange: &Exchange<'_>, location: &Location) -> Reply {
 }
 
 /// CORS and cache fields of a subscriber location.
-pub(crate) fn subscriber_fields(exchange: &Exchange<'_>, location: &Location) -> Fields {
-    let mut fields = cors_fields(exchange, location);
-    fields.extend(cache_fields(&exchange.settings.capabilities));
-    fields
+pub(crate) fn subscriber_fields(exchange: &Exchange<'_>, location: &Location) -> impl Iterator<Item = Field> + use<> {
+    cors_fields(exchange, location).chain(cache_fields(&exchange.settings.capabilities))
 }
 
-fn cors_fields(exchange: &Exchange<'_>, location: &Location) -> Fields {
+fn cors_fields(exchange: &Exchange<'_>, location: &Location) -> impl Iterator<Item = Field> + use<> {
     let origin = channels::origin(exchange, location);
-    module::cors_headers(&exchange.settings.capabilities, CorsSide::Subscriber, origin.as_deref(), "GET")
-        .into_iter()
-        .collect()
+    module::cors_headers(&exchange.settings.capabilities, CorsSide::Subscriber, origin.as_deref(), "GET").into_iter()
 }

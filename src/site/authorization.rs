@@ -56,8 +56,7 @@ fn carried_challenge(asked: &Exchange<'_>) -> Option<Vec<u8>> {
 /// A GET for another URI of the same server, with the client's header and without its body.
 fn subrequest<'s>(exchange: &mut Exchange<'s>, uri: &[u8]) -> Exchange<'s> {
     let (settings, listener, peer) = (exchange.settings, exchange.listener, Rc::clone(&exchange.peer));
-    let mut asked =
-        Exchange::unreadable(settings, listener, peer, exchange.head.clone(), exchange.now, exchange.requests);
+    let mut asked = Exchange::new(settings, listener, peer, exchange.head.clone(), exchange.now, exchange.requests);
     asked.server = exchange.server;
     asked.host.clone_from(&exchange.host);
     asked.remote = exchange.remote;

@@ -80,15 +80,6 @@ pub struct Exchange<'s> {
     pub(crate) route: RouteState,
 }
 
-/// A request that was read and cannot be served, for the reply that says so.
-#[derive(Debug)]
-pub struct Refused<'s> {
-    /// What is known of it.
-    pub exchange: Exchange<'s>,
-    /// What is wrong.
-    pub bad: BadHead,
-}
-
 /// Where the request stands on its way through the locations.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RouteState {
@@ -125,69 +116,9 @@ pub(crate) struct RouteState {
 }
 
 impl<'s> Exchange<'s> {
-    /// The context of a request that was read in full. `requests` counts the requests of the connection from 1.
+    /// The context of a request, at the default server of the socket as long as it is not understood. `requests` counts the
+    /// requests of the connection from 1.
     pub fn new(
-        settings: &'s Settings,
-        listener: &'s Listener,
-        peer: Rc<Peer>,
-        head: RequestHead,
-        now: Now,
-        requests: u64,
-    ) -> Result<Self, Box<Refused<'s>>> {
-        let mut exchange = Self::blank(settings, listener, peer, head, now, requests);
-        match exchange.understand() {
-            Ok(()) => Ok(exchange),
-            Err(bad) => {
-                exchange.route.close = true;
-                Err(Box::new(Refused { exchange, bad }))
-            }
-        }
-    }
-
-    /// The context of a request that could not be read, for the reply that says so: the default server of the socket.
-    pub fn unreadable(
-        settings: &'s Settings,
-        listener: &'s Listener,
-        peer: Rc<Peer>,
-        head: RequestHead,
-        now: Now,
-        requests: u64,
-    ) -> Self {
-        let mut exchange = Self::blank(settings, listener, peer, head, now, requests);
-        exchange.route.close = true;
-        exchange
-    }
-
-    /// Finds server, URI and framing of the body. Whatever is wrong, the rest is found as far as it can be, for the reply
-    /// that says so.
-    fn understand(&mut self) -> Result<(), BadHead> {
-        let mut host: SmallVec<[u8; 40]> = SmallVec::new();
-        let mut sound = true;
-        for sent in [self.head.host(), self.head.authority()].into_iter().flatten() {
-            match normal_host(sent) {
-                Some(normal) => host = SmallVec::from_slice(&normal),
-                None => sound = false,
-            }
-        }
-        let (server, regex) = find_server(&self.listener.names, &host);
-        self.server = server;
-        self.location = &server.root;
-        self.chosen = &server.root;
-        if let Some(regex) = regex {
-            self.matches(regex, &host);
-        }
-        self.host = host;
-        let place = canonical(self.head.target(), self.server.merge_slashes)
-            .map(|(uri, args)| (SmallVec::from_slice(&uri), SmallVec::from_slice(args)));
-        let place = place.map(|(uri, args)| (self.uri, self.args) = (uri, args));
-        if matches!(self.head.method(), b"CONNECT" | b"TRACE") {
-            return Err(BadHead::Method);
-        }
-        self.body = body_length(&self.head)?;
-        if sound { place } else { Err(BadHead::BadRequest) }
-    }
-
-    fn blank(
         settings: &'s Settings,
         listener: &'s Listener,
         peer: Rc<Peer>,
@@ -241,6 +172,35 @@ impl<'s> Exchange<'s> {
                 refused: None,
             },
         }
+    }
+
+    /// Finds server, URI and framing of the body. Whatever is wrong, the rest is found as far as it can be, for the reply
+    /// that says so.
+    pub fn understand(&mut self) -> Result<(), BadHead> {
+        let mut host: SmallVec<[u8; 40]> = SmallVec::new();
+        let mut sound = true;
+        for sent in [self.head.host(), self.head.authority()].into_iter().flatten() {
+            match normal_host(sent) {
+                Some(normal) => host = SmallVec::from_slice(&normal),
+                None => sound = false,
+            }
+        }
+        let (server, regex) = find_server(&self.listener.names, &host);
+        self.server = server;
+        self.location = &server.root;
+        self.chosen = &server.root;
+        if let Some(regex) = regex {
+            self.matches(regex, &host);
+        }
+        self.host = host;
+        let place = canonical(self.head.target(), self.server.merge_slashes)
+            .map(|(uri, args)| (SmallVec::from_slice(&uri), SmallVec::from_slice(args)));
+        let place = place.map(|(uri, args)| (self.uri, self.args) = (uri, args));
+        if matches!(self.head.method(), b"CONNECT" | b"TRACE") {
+            return Err(BadHead::Method);
+        }
+        self.body = body_length(&self.head)?;
+        if sound { place } else { Err(BadHead::BadRequest) }
     }
 
     /// Matches; a match replaces the numbered captures and sets the variables of named groups.

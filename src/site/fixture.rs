@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::exchange::{Exchange, Refused};
+use ahash::AHashMap;
+
+use super::exchange::Exchange;
 use super::phases::{Routed, route};
 use crate::conf::Settings;
 use crate::conf::settings::*;
 use crate::conf::variable::{Builtin, Complex, Definition, Part, Source, Variable};
 use crate::model::{Capabilities, Compat, Now, Zone};
-use crate::request::head::{HeadLimits, RequestHead};
+use crate::request::head::{BadHead, HeadLimits, RequestHead};
 use crate::request::head_parser::parse;
 use crate::request::peer::{Peer, PeerAddress};
 
@@ -184,7 +186,7 @@ pub(crate) fn server(root: Location, all: Vec<Location>, named: Vec<(&str, Locat
 }
 
 pub(crate) fn settings(server: Server) -> Settings {
-    let names = ServerNames { exact: HashMap::new(), masks: vec![], regexes: vec![], default: Arc::new(server) };
+    let names = ServerNames { exact: AHashMap::default(), masks: vec![], regexes: vec![], default: Arc::new(server) };
     let definition = |name: &str| Definition { name: name.into(), source: Source::Assigned };
     Settings {
         process: Process {
@@ -278,8 +280,9 @@ pub(crate) fn head(bytes: &str) -> RequestHead {
 }
 
 /// The exchange of a request that has come by the first listener.
-pub(crate) fn exchange<'s>(settings: &'s Settings, bytes: &str) -> Result<Exchange<'s>, Box<Refused<'s>>> {
-    Exchange::new(settings, &settings.listeners[0], peer(), head(bytes), NOW, 1)
+pub(crate) fn exchange<'s>(settings: &'s Settings, bytes: &str) -> Result<Exchange<'s>, BadHead> {
+    let mut exchange = Exchange::new(settings, &settings.listeners[0], peer(), head(bytes), NOW, 1);
+    exchange.understand().map(|()| exchange)
 }
 
 /// Runs `look` on the exchange of a request, before it is routed.

@@ -100,37 +100,41 @@ impl Writer {
 
     /// A channel without what separates or ends it.
     fn write_row(self, row: &Row<'_>, out: &mut Vec<u8>) {
-        let Row { id, published, stored, subscribers } = *row;
+        let [id, published, stored, subscribers, end] = self.words_of_a_row();
+        let quote = if self.layout == Layout::Json { self.quote() } else { "" };
+        out.extend_from_slice(id.as_bytes());
+        self.write_id(row.id, out);
+        for (word, number) in [(published, row.published), (stored, row.stored), (subscribers, row.subscribers)] {
+            for part in [word, quote, itoa::Buffer::new().format(number), quote] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        }
+        out.extend_from_slice(end.as_bytes());
+    }
+
+    /// What stands before the id and each number of a channel, and behind the last.
+    fn words_of_a_row(self) -> [&'static str; 5] {
         match self.layout {
             Layout::Plain => {
-                out.extend_from_slice(b"channel: ");
-                self.write_id(id, out);
-                put(out, format_args!("\r\npublished_messages: {published}\r\nstored_messages: {stored}\r\n"));
-                put(out, format_args!("active_subscribers: {subscribers}"));
+                ["channel: ", "\r\npublished_messages: ", "\r\nstored_messages: ", "\r\nactive_subscribers: ", ""]
             }
-            Layout::Json => {
-                let q = self.quote();
-                out.extend_from_slice(b"{\"channel\": \"");
-                self.write_id(id, out);
-                put(
-                    out,
-                    format_args!("\", \"published_messages\": {q}{published}{q}, \"stored_messages\": {q}{stored}{q}"),
-                );
-                put(out, format_args!(", \"subscribers\": {q}{subscribers}{q}}}"));
-            }
+            Layout::Json => [
+                "{\"channel\": \"",
+                "\", \"published_messages\": ",
+                ", \"stored_messages\": ",
+                ", \"subscribers\": ",
+                "}",
+            ],
             Layout::Yaml => {
-                out.extend_from_slice(b"  channel: ");
-                self.write_id(id, out);
-                put(out, format_args!("\r\n  published_messages: {published}\r\n  stored_messages: {stored}\r\n"));
-                put(out, format_args!("  subscribers: {subscribers}"));
+                ["  channel: ", "\r\n  published_messages: ", "\r\n  stored_messages: ", "\r\n  subscribers: ", ""]
             }
-            Layout::Xml => {
-                out.extend_from_slice(b"<channel>\r\n  <name>");
-                self.write_id(id, out);
-                put(out, format_args!("</name>\r\n  <published_messages>{published}</published_messages>\r\n"));
-                put(out, format_args!("  <stored_messages>{stored}</stored_messages>\r\n"));
-                put(out, format_args!("  <subscribers>{subscribers}</subscribers>\r\n</channel>"));
-            }
+            Layout::Xml => [
+                "<channel>\r\n  <name>",
+                "</name>\r\n  <published_messages>",
+                "</published_messages>\r\n  <stored_messages>",
+                "</stored_messages>\r\n  <subscribers>",
+                "</subscribers>\r\n</channel>",
+            ],
         }
     }
 

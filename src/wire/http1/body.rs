@@ -4,6 +4,8 @@
 //! Knows framings and a limit; nothing of verdicts or sockets. Invariant: the bytes it takes are those of the body whatever
 //! the split of the input; once it has failed nothing behind it can be told from a request, and it fails for good.
 
+use std::sync::Arc;
+
 use super::chunked_body::{BadChunk, ChunkedBody};
 use crate::request::head::BodyLength;
 
@@ -13,9 +15,15 @@ const ROOM: usize = 64 * 1024;
 /// A body on its way.
 pub(super) struct RequestBody {
     framing: Framing,
-    /// The body so far, unless nobody wants it.
-    text: Vec<u8>,
+    text: Text,
     wanted: bool,
+}
+
+/// The body so far, unless nobody wants it.
+enum Text {
+    Gathered(Vec<u8>),
+    /// It came in one piece.
+    Whole(Arc<[u8]>),
 }
 
 enum Framing {
@@ -35,7 +43,7 @@ impl RequestBody {
             BodyLength::Exact(length) => Framing::Exact { missing: length, length, limit: 0 },
             BodyLength::Chunked => Framing::Chunked(ChunkedBody::new(0)),
         };
-        Self { framing, text: Vec::new(), wanted: true }
+        Self { framing, text: Text::Gathered(Vec::new()), wanted: true }
     }
 
     /// Most bytes; 0 = no limit. What has come counts.
@@ -49,7 +57,7 @@ impl RequestBody {
     /// From now on the body is read and forgotten, up to this many bytes.
     pub(super) fn forget(&mut self, most: u64) {
         self.wanted = false;
-        self.text = Vec::new();
+        self.text = Text::Gathered(Vec::new());
         self.set_limit(most);
     }
 
@@ -57,22 +65,30 @@ impl RequestBody {
     pub(super) fn take(&mut self, input: &mut &[u8]) -> Result<bool, BadChunk> {
         let used = match &mut self.framing {
             Framing::Exact { length, limit, .. } if *limit != 0 && *length > *limit => return Err(BadChunk::TooLarge),
-            Framing::Exact { missing, .. } => {
+            Framing::Exact { missing, length, .. } => {
                 let part = input.len().min(usize::try_from(*missing).unwrap_or(usize::MAX));
-                if self.wanted && self.text.capacity() == 0 {
-                    self.text.reserve_exact(part.max(ROOM.min(*missing as usize)));
-                }
-                if self.wanted {
-                    self.text.extend_from_slice(input.get(..part).unwrap_or_default());
+                let bytes = input.get(..part).unwrap_or_default();
+                match &mut self.text {
+                    Text::Gathered(_) if self.wanted && part as u64 == *length => self.text = Text::Whole(bytes.into()),
+                    Text::Gathered(text) if self.wanted => {
+                        if text.capacity() == 0 {
+                            text.reserve_exact(part.max(ROOM.min(*missing as usize)));
+                        }
+                        text.extend_from_slice(bytes);
+                    }
+                    Text::Gathered(_) | Text::Whole(_) => {}
                 }
                 *missing -= part as u64;
                 part
             }
-            Framing::Chunked(decoder) => decoder.feed(input, &mut self.text)?,
+            Framing::Chunked(decoder) => {
+                let mut text = Vec::new();
+                match &mut self.text {
+                    Text::Gathered(text) if self.wanted => decoder.feed(input, text)?,
+                    Text::Gathered(_) | Text::Whole(_) => decoder.feed(input, &mut text)?,
+                }
+            }
         };
-        if !self.wanted {
-            self.text.clear();
-        }
         *input = input.get(used..).unwrap_or_default();
         Ok(self.is_complete())
     }
@@ -85,8 +101,11 @@ impl RequestBody {
     }
 
     /// Hands the body out.
-    pub(super) fn take_text(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.text)
+    pub(super) fn take_text(&mut self) -> Arc<[u8]> {
+        match std::mem::replace(&mut self.text, Text::Gathered(Vec::new())) {
+            Text::Gathered(text) => text.into(),
+            Text::Whole(text) => text,
+        }
     }
 }
 
@@ -114,7 +133,7 @@ mod tests {
             }
             ahead = rest.to_vec();
         }
-        let text = if outcome.is_err() { Vec::new() } else { body.take_text() };
+        let text = if outcome.is_err() { Vec::new() } else { body.take_text().to_vec() };
         (text, if outcome.is_err() { Vec::new() } else { ahead }, outcome)
     }
 

@@ -17,7 +17,7 @@ use crate::push::context::Context;
 use crate::push::{engine, websocket};
 use crate::request::head::{BadHead, BodyLength, HeadLimits, RequestHead};
 use crate::request::head_parser;
-use crate::site::exchange::{Exchange, Refused};
+use crate::site::exchange::Exchange;
 use crate::wire::session::Session;
 use crate::wire::workbench::Workbench;
 
@@ -289,27 +289,19 @@ fn answer_one<'s>(
     let Some(listener) = session.listener(settings) else { return Some(Stop::Next(Next::Close { linger: false })) };
     let limits = HeadLimits::of(&listener.names.default, &settings.capabilities);
     let (peer, now) = (Rc::clone(&session.peer), bench.context.worker.now());
-    let (mut exchange, refused) = match head_parser::parse(input, &limits) {
+    let (head, read) = match head_parser::parse(input, &limits) {
         Ok(None) => return Some(Stop::Next(Next::Read)),
         Ok(Some((head, length))) => {
             *input = input.get(length..).unwrap_or_default();
-            match Exchange::new(settings, listener, peer, head, now, session.requests + 1) {
-                Ok(exchange) => (exchange, None),
-                Err(refused) => {
-                    let Refused { exchange, bad } = *refused;
-                    (exchange, Some(bad))
-                }
-            }
+            (head, Ok(()))
         }
-        Err(bad) => {
-            let head = RequestHead::unreadable(input);
-            (Exchange::unreadable(settings, listener, peer, head, now, session.requests + 1), Some(bad))
-        }
+        Err(bad) => (RequestHead::unreadable(input), Err(bad)),
     };
     session.requests += 1;
     bench.context.worker.begin_request(connection);
+    let mut exchange = Exchange::new(settings, listener, peer, head, now, session.requests);
     exchange.limiter = Some(&bench.context.limiter);
-    if let Some(bad) = refused {
+    if let Err(bad) = read.and_then(|()| exchange.understand()) {
         return Some(Stop::Next(refuse(bench, connection, session, &mut exchange, bad, input, out)));
     }
     let mut body = RequestBody::new(exchange.body);

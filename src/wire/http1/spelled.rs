@@ -40,7 +40,8 @@ impl<'a> Spelled<'a> {
         (self.out.len() - self.start) as u32
     }
 
-    fn put(&mut self, parts: [&[u8]; 3]) {
+    fn put<const N: usize>(&mut self, parts: [&[u8]; N]) {
+        self.out.reserve(parts.iter().map(|part| part.len()).sum());
         for part in parts {
             self.out.extend_from_slice(part);
         }
@@ -52,13 +53,12 @@ impl HeadSink for Spelled<'_> {
         if status == 200 {
             return self.out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
         }
-        self.put([b"HTTP/1.1 ", itoa::Buffer::new().format(status).as_bytes(), b" "]);
-        self.put([reason(status).as_bytes(), b"\r\n", b""]);
+        let mut digits = itoa::Buffer::new();
+        self.put([b"HTTP/1.1 ", digits.format(status).as_bytes(), b" ", reason(status).as_bytes(), b"\r\n"]);
     }
 
     fn field(&mut self, name: &str, value: &[u8]) {
-        self.put([name.as_bytes(), b": ", value]);
-        self.out.extend_from_slice(b"\r\n");
+        self.put([name.as_bytes(), b": ", value, b"\r\n"]);
     }
 
     fn date(&mut self, seconds: i64) {
@@ -72,12 +72,12 @@ impl HeadSink for Spelled<'_> {
     }
 
     fn etag(&mut self, prefix: &str, tag: i64) {
-        self.put([b"Etag: ", prefix.as_bytes(), b""]);
+        self.put([b"Etag: ", prefix.as_bytes()]);
         self.marks.tag = self.here();
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(tag.unsigned_abs()).as_bytes();
         self.marks.tag_digits = digits.len() as u32;
-        self.put([digits, b"\r\n", b""]);
+        self.put([digits, b"\r\n"]);
     }
 
     fn chunked(&mut self) {

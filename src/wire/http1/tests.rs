@@ -467,7 +467,7 @@ fn bad_hosts_and_bad_paths_are_refused() {
     let settings = site(vec![]);
     for (target, host) in [("/", "a b"), ("/", ""), ("/%zz", "a"), ("/..", "a"), ("/%00", "a")] {
         let bytes = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-        let refused = exchange(&settings, &bytes).err().map(|refused| refused.bad);
+        let refused = exchange(&settings, &bytes).err();
         assert_eq!(refused, Some(BadHead::BadRequest), "{bytes:?}");
     }
 }
@@ -476,7 +476,8 @@ fn bad_hosts_and_bad_paths_are_refused() {
 fn an_unreadable_request_is_answered_by_the_default_server() {
     let settings = site(vec![]);
     let head = RequestHead::unreadable(b"");
-    let mut exchange = Exchange::unreadable(&settings, &settings.listeners[0], peer(), head, NOW, 1);
+    let mut exchange = Exchange::new(&settings, &settings.listeners[0], peer(), head, NOW, 1);
+    exchange.route.close = true;
     let location = exchange.location;
     let reply = error_reply(&mut exchange, location, BadHead::HeaderTooLarge.status());
     let (head, framing) = encode(&reply, &exchange);
@@ -671,9 +672,9 @@ proptest::proptest! {
         let settings = guarded(&Directory(std::env::temp_dir().join("pushstreamd-http-none")));
         let bytes = format!("GET {target} HTTP/1.0\r\n{name}: {value}\r\n\r\n");
         let limits = crate::request::head::HeadLimits::of(&settings.listeners[0].names.default, &settings.capabilities);
-        if let Ok(Some((head, _))) = crate::request::head_parser::parse(bytes.as_bytes(), &limits)
-            && let Ok(mut exchange) = Exchange::new(&settings, &settings.listeners[0], peer(), head, NOW, 1)
-        {
+        if let Ok(Some((head, _))) = crate::request::head_parser::parse(bytes.as_bytes(), &limits) {
+            let mut exchange = Exchange::new(&settings, &settings.listeners[0], peer(), head, NOW, 1);
+            let _ = exchange.understand();
             let routed = route(&mut exchange);
             if let Routed::Reply(reply) = routed {
                 let (text, _) = encode(&reply, &exchange);

@@ -56,42 +56,40 @@ pub(super) enum Step<'s> {
 impl<'s> Turn<'_, 's> {
     /// Goes on from a verdict with what has come of the body, which is taken off the front of `input`.
     pub(super) fn advance(&mut self, verdict: Verdict<'s>, input: &mut &[u8]) -> Step<'s> {
-        let mut verdict = verdict;
-        loop {
-            let next = match verdict {
-                Verdict::Body(job) => {
-                    self.expect_no_less();
-                    self.body.set_limit(job.limit());
-                    let before = input.len();
-                    let taken = self.body.take(input);
-                    self.exchange.request_length += (before - input.len()) as u64;
-                    match taken {
-                        Ok(false) => return Step::Body(job),
-                        Ok(true) => {
-                            self.session.published |= job.publishes();
-                            let text = self.body.take_text();
-                            verdict = engine::resume(&self.bench.context, self.exchange, job, text);
-                        }
-                        Err(bad) => {
-                            tell(bad);
-                            let status = bad.status();
-                            verdict = engine::fail_job(&self.bench.context, self.exchange, &job, status);
-                            self.body.forget(UNWANTED);
-                        }
-                    }
-                    continue;
-                }
-                Verdict::Patience(patience) => return Step::Patience(patience),
-                Verdict::Reply(reply) => self.answer(reply, input),
-                Verdict::LongReply(reply, body) => self.reply_from(&reply, |_| body),
-                Verdict::Stream(stream) => Some(self.stream(*stream)),
-                Verdict::Wait(wait) => Some(self.wait(*wait)),
-                Verdict::WebSocket(opening) => Some(self.websocket(*opening)),
-                Verdict::Farewell(switching, frame) => Some(self.farewell(&switching, frame)),
-                Verdict::Drop => Some(Next::Close { linger: false }),
-            };
-            return Step::Done(next);
-        }
+        Step::Done(match verdict {
+            Verdict::Body(job) => return self.read_body(job, input),
+            Verdict::Patience(patience) => return Step::Patience(patience),
+            Verdict::Reply(mut reply) => self.answer(&mut reply, input),
+            Verdict::LongReply(reply, body) => self.reply_from(&reply, |_| body),
+            Verdict::Stream(stream) => Some(self.stream(*stream)),
+            Verdict::Wait(wait) => Some(self.wait(*wait)),
+            Verdict::WebSocket(opening) => Some(self.websocket(*opening)),
+            Verdict::Farewell(switching, frame) => Some(self.farewell(&switching, frame)),
+            Verdict::Drop => Some(Next::Close { linger: false }),
+        })
+    }
+
+    /// Takes what has come of a body, and goes on when that is all of it.
+    fn read_body(&mut self, job: Job<'s>, input: &mut &[u8]) -> Step<'s> {
+        self.expect_no_less();
+        self.body.set_limit(job.limit());
+        let before = input.len();
+        let taken = self.body.take(input);
+        self.exchange.request_length += (before - input.len()) as u64;
+        let verdict = match taken {
+            Ok(false) => return Step::Body(job),
+            Ok(true) => {
+                self.session.published |= job.publishes();
+                let text = self.body.take_text();
+                engine::resume(&self.bench.context, self.exchange, job, text)
+            }
+            Err(bad) => {
+                tell(bad);
+                self.body.forget(UNWANTED);
+                engine::fail_job(&self.bench.context, self.exchange, &job, bad.status())
+            }
+        };
+        self.advance(verdict, input)
     }
 
     /// Tells a client that waits for it to send its body.
@@ -106,7 +104,7 @@ impl<'s> Turn<'_, 's> {
     }
 
     /// Answers a request, whose body is of no interest any more, and sees to it that it is read to its end.
-    fn answer(&mut self, reply: Reply, input: &mut &[u8]) -> Option<Next> {
+    fn answer(&mut self, reply: &mut Reply, input: &mut &[u8]) -> Option<Next> {
         let failed = self.exchange.route.body_discarded;
         if !failed && !self.body.is_complete() {
             self.expect_no_less();
@@ -120,14 +118,13 @@ impl<'s> Turn<'_, 's> {
             self.body.take(input)
         };
         self.exchange.request_length += (before - input.len()) as u64;
-        let mut reply = reply;
         if let Err(bad) = taken {
             self.exchange.route.close = true;
             if bad == BadChunk::Malformed && !failed {
                 // A broken body is answered for what it is.
                 tell(bad);
                 let location = self.exchange.location;
-                reply = phases::error_reply(self.exchange, location, bad.status());
+                *reply = phases::error_reply(self.exchange, location, bad.status());
             }
         }
         let next = self.reply(reply);
@@ -227,18 +224,18 @@ impl<'s> Turn<'_, 's> {
     }
 
     /// Appends a reply.
-    fn reply(&mut self, mut reply: Reply) -> Option<Next> {
+    fn reply(&mut self, reply: &mut Reply) -> Option<Next> {
         let exchange = &*self.exchange;
         let location = exchange.location;
         self.connection.set_send_timeout(location.core.send_timeout);
         if matches!(reply.body, Body::Full(_) | Body::File(_)) {
-            gzip::apply(&mut reply, exchange, location);
+            gzip::apply(reply, exchange, location);
         }
         if let Body::File(part) = &reply.body {
-            return self.reply_from(&reply, |framing| file_source::of(part, &reply, framing, location));
+            return self.reply_from(reply, |framing| file_source::of(part, reply, framing, location));
         }
         let start = self.out.len();
-        let sent = write_head(&reply, exchange, location, self.keeps(), &mut Spelled::new(self.out));
+        let sent = write_head(reply, exchange, location, self.keeps(), &mut Spelled::new(self.out));
         let head = self.out.len();
         let mut uncopied = Bytes::new();
         if sent.with_body {
@@ -256,14 +253,14 @@ impl<'s> Turn<'_, 's> {
         let sent_head = SentHead::Spelled(self.out.get(start..head).unwrap_or_default());
         let body_bytes = self.out.len() + uncopied.len() - head;
         let told = Sent { head: sent_head, head_bytes: head - start, body_bytes };
-        log::write(&self.bench.context, exchange, &reply, told);
+        log::write(&self.bench.context, exchange, reply, told);
         if !uncopied.is_empty() {
             // What was gathered goes first; the body follows as it is.
             self.connection.push(Bytes::from(std::mem::take(self.out)));
             self.connection.push(uncopied);
             self.flush();
         }
-        next_after(sent, &reply)
+        next_after(sent, reply)
     }
 
     /// Whether the connection may serve another request after this one.

@@ -38,7 +38,7 @@ use crate::push::websocket::{Opening, Switching};
 use crate::request::head::{HeadLimits, RequestHead};
 use crate::request::reply::{Body as ReplyBody, Reply};
 use crate::site::access_log::SentHead;
-use crate::site::exchange::{Exchange, Refused};
+use crate::site::exchange::Exchange;
 use crate::site::gzip;
 
 pub(crate) use answer_body::AnswerBody;
@@ -127,25 +127,18 @@ where
     let listener = visit.session.listener(settings).ok_or(io::ErrorKind::ConnectionReset)?;
     let limits = HeadLimits::of(&listener.names.default, &settings.capabilities);
     let (peer, now, number) = (Rc::clone(&visit.session.peer), context.worker.now(), visit.session.requests);
-    let (mut exchange, refused) = match request::head(parts, &limits) {
-        Ok(head) => match Exchange::new(settings, listener, peer, head, now, number) {
-            Ok(exchange) => (exchange, None),
-            Err(refused) => {
-                let Refused { exchange, bad } = *refused;
-                (exchange, Some(bad))
-            }
-        },
-        Err(bad) => {
-            let head = RequestHead::unreadable(b"");
-            (Exchange::unreadable(settings, listener, peer, head, now, number), Some(bad))
-        }
+    let (head, read) = match request::head(parts, &limits) {
+        Ok(head) => (head, Ok(())),
+        Err(bad) => (RequestHead::unreadable(b""), Err(bad)),
     };
+    let mut exchange = Exchange::new(settings, listener, peer, head, now, number);
+    let understood = read.and_then(|()| exchange.understand());
     exchange.route.framed_below = true;
     exchange.route.tunnel = request::opens_websocket(parts);
     exchange.limiter = Some(&context.limiter);
-    let mut verdict = match refused {
-        Some(bad) => engine::refuse(context, &mut exchange, bad),
-        None => engine::decide(context, &mut exchange),
+    let mut verdict = match understood {
+        Err(bad) => engine::refuse(context, &mut exchange, bad),
+        Ok(()) => engine::decide(context, &mut exchange),
     };
     loop {
         verdict = match verdict {
@@ -153,7 +146,7 @@ where
                 Ok(text) => {
                     exchange.request_length += text.len() as u64;
                     visit.session.published |= job.publishes();
-                    engine::resume(context, &mut exchange, job, text)
+                    engine::resume(context, &mut exchange, job, text.into())
                 }
                 Err(status) => engine::fail_job(context, &mut exchange, &job, status),
             },

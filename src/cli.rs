@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
-use crate::conf::settings::StateSync;
-use crate::model::Line;
+use crate::conf::settings::durability;
+use crate::model::{Durability, Line};
 
 /// Where relative paths begin if nobody says so.
 pub const PREFIX: &str = "/etc/pushstreamd/";
@@ -102,7 +102,7 @@ pub struct Cli {
 
     /// When the log is on the medium: `always` (before a publish is answered), `1s` (within a second) or `off`
     #[arg(long, value_name = "WHEN", value_parser = state_sync)]
-    pub state_sync: Option<StateSync>,
+    pub state_sync: Option<Durability>,
 
     /// Tell counters and health as JSON on an address of their own (/status, /channels, /health); keep it private
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -236,8 +236,8 @@ fn wanting(argument: &str) -> (&str, &'static str) {
     }
 }
 
-fn state_sync(word: &str) -> Result<StateSync, String> {
-    StateSync::parse(word.as_bytes()).ok_or_else(|| "it is always, 1s or off".to_owned())
+fn state_sync(word: &str) -> Result<Durability, String> {
+    durability(word.as_bytes()).ok_or_else(|| "it is always, 1s or off".to_owned())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use ahash::AHashMap;
 
 pub use access::{AccessRule, AuthBasic, LimitExcept, RealIp, Referers, SecureLink, Who};
 pub use backend::{Backend, UpstreamServer};
-pub use state::{State, StateSync};
+pub use state::{State, durability};
 
 use super::variable::{Complex, Definition};
 use crate::model::{Capabilities, Compat, Zone};

@@ -3,14 +3,15 @@
 use super::compiler::Compiler;
 use super::error::Fault;
 use super::scope::{Scope, invalid_value};
-use super::settings::{State, StateSync};
+use super::settings::{State, durability};
+use crate::model::Durability;
 
 /// Compiles the values of `http`.
 pub(super) fn compile(http: &Scope<'_, '_>, compiler: &Compiler) -> Result<State, Fault> {
     let dir = http.text("push_stream_state").filter(|dir| *dir != b"off").map(|dir| compiler.in_prefix(dir));
     let sync = match http.entry("push_stream_state_sync") {
-        Some(entry) => StateSync::parse(entry.node.arg(0)).ok_or_else(|| invalid_value(entry.node))?,
-        None => StateSync::default(),
+        Some(entry) => durability(entry.node.arg(0)).ok_or_else(|| invalid_value(entry.node))?,
+        None => Durability::default(),
     };
     Ok(State { dir, sync })
 }
@@ -33,9 +34,9 @@ mod tests {
         assert_eq!(loaded("", false), Ok(State::default()));
         assert_eq!(loaded("push_stream_state off;", false), Ok(State::default()));
         let below = loaded("push_stream_state state;", false).unwrap();
-        assert_eq!((below.dir.as_deref(), below.sync), (Some(Path::new("/p/state")), StateSync::Second));
+        assert_eq!((below.dir.as_deref(), below.sync), (Some(Path::new("/p/state")), Durability::Second));
         let other = loaded("push_stream_state /var/lib/push; push_stream_state_sync always;", false).unwrap();
-        assert_eq!((other.dir.as_deref(), other.sync), (Some(Path::new("/var/lib/push")), StateSync::Always));
+        assert_eq!((other.dir.as_deref(), other.sync), (Some(Path::new("/var/lib/push")), Durability::Always));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use thiserror::Error as ThisError;
 
 use crate::conf::ConfError;
+use crate::log::LogError;
 use crate::model::Refusal;
 
 /// Why something could not be done.
@@ -18,6 +19,9 @@ pub enum Error {
     /// A file could not be read, or a thread not be started.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// The directory of `push_stream_state` belongs to another process, or to a newer version.
+    #[error("{0}")]
+    State(String),
     /// The limits of the configuration do not allow it; the text is that of the module.
     #[error("{0}")]
     Refused(String),
@@ -37,6 +41,12 @@ impl Error {
         notes
             .iter()
             .any(|note| note.contains("directive is not allowed here") || note.contains("no \"events\" section"))
+    }
+}
+
+impl From<LogError> for Error {
+    fn from(error: LogError) -> Self {
+        Self::State(error.to_string())
     }
 }
 

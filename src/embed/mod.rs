@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
+use tokio::sync::oneshot;
 
 pub use failure::Error;
 pub use message::{Channel, Message, Start, Statistics};
@@ -50,7 +51,8 @@ use crate::model::{ChannelId, Draft, EventTags, Now, Refusal};
 /// # }
 /// ```
 ///
-/// Its threads end when the last clone and the last router made of it are gone.
+/// Its threads end when the last clone and the last router made of it are gone, and the log (`push_stream_state`) is written to its
+/// end then; [`PushStream::shutdown`] does the latter before.
 #[derive(Clone)]
 pub struct PushStream {
     pool: Arc<Pool>,
@@ -151,6 +153,37 @@ impl PushStream {
     /// A channel's numbers; `None` if it does not exist.
     pub fn channel(&self, channel: &str) -> Option<Channel> {
         self.pool.hub().find(&[ChannelId::new(channel.as_bytes())]).first().map(Channel::of)
+    }
+
+    /// Returns when all that was published and deleted up to now is on the disk that `push_stream_state` names; false if that is not to
+    /// be, since the disk fails or there is none. With `push_stream_state_sync always` publishers over HTTP are answered after that;
+    /// [`PushStream::publish`] does not wait.
+    pub async fn synced(&self) -> bool {
+        let (sender, synced) = oneshot::channel();
+        self.pool.hub().when_synced(move |fine| {
+            // Nobody may be waiting any more.
+            let _ = sender.send(fine);
+        });
+        synced.await.unwrap_or(false)
+    }
+
+    /// Ends the log, so that another process or another `PushStream` can go on with it: from now on publishers are refused, and when
+    /// it returns everything that was published is on the disk. Subscribers stay until the last clone and router are gone. Without
+    /// it the same is done then, by whoever drops the last of them, who waits for the disk.
+    pub async fn shutdown(&self) {
+        let (sender, closed) = oneshot::channel();
+        let hub = Arc::clone(self.pool.hub());
+        let close = move || {
+            Pool::close(&hub);
+            let _ = sender.send(());
+        };
+        match std::thread::Builder::new().name("push-end".to_owned()).spawn(close) {
+            Ok(_) => {
+                // An error would be a panic there, which has been told.
+                let _ = closed.await;
+            }
+            Err(_) => Pool::close(self.pool.hub()),
+        }
     }
 
     /// The numbers of all channels together.

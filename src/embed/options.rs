@@ -1,6 +1,6 @@
 //! How a configuration becomes a push server.
 //!
-//! Looks at what says how requests are answered; warns of what an application has to see to itself.
+//! Looks at what says how requests are answered.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::PushStream;
 use super::failure::Error;
 use super::pool::Pool;
 use crate::conf::settings::LogLevel;
-use crate::conf::{self, LoadOptions, Note, Settings, default_layout};
+use crate::conf::{self, LoadOptions, Note, default_layout};
 use crate::model::ALERT;
 
 /// What stands around the directives of one server.
@@ -90,7 +90,6 @@ impl Options {
             return Err(Error::NoServer);
         }
         loaded.notes.iter().for_each(tell);
-        warn_of_what_is_not_done(&loaded.settings);
         Ok(PushStream { pool: Arc::new(Pool::start(Arc::new(loaded.settings))?), bitrix })
     }
 }
@@ -104,12 +103,5 @@ fn tell(note: &Note) {
         LogLevel::Warn => tracing::warn!("{text}"),
         LogLevel::Error => tracing::error!("{text}"),
         LogLevel::Crit | LogLevel::Alert | LogLevel::Emerg => tracing::error!(target: ALERT, "{text}"),
-    }
-}
-
-fn warn_of_what_is_not_done(settings: &Settings) {
-    if let Some(dir) = &settings.state.dir {
-        let dir = dir.display();
-        tracing::warn!("push_stream_state {dir}: inside an application there is no log, messages end with the process");
     }
 }

@@ -4,19 +4,24 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::failure::Error;
 use super::now;
 use super::subscriptions::Subscriptions;
 use super::threads::{self, Call, Shared};
 use crate::conf::Settings;
 use crate::hub::Hub;
+use crate::log::OpenLog;
 
 /// Threads without a number in the configuration.
 const THREADS: usize = 4;
+/// How often it is looked whether publishes under way have reached all of their channels.
+const SETTLE: Duration = Duration::from_millis(1);
 
-/// The threads. They end when it is dropped.
+/// The threads. They end when it is dropped, and so does the log.
 pub(super) struct Pool {
     hub: Arc<Hub>,
     settings: Arc<Settings>,
@@ -27,12 +32,15 @@ pub(super) struct Pool {
 
 impl Pool {
     /// Starts the threads.
-    pub(super) fn start(settings: Arc<Settings>) -> io::Result<Self> {
+    pub(super) fn start(settings: Arc<Settings>) -> Result<Self, Error> {
         let cores = available_parallelism().map_or(1, usize::from);
         let count = settings.process.worker_processes.map_or(cores.min(THREADS), |count| count.max(1));
         let options = settings.capabilities;
         // One more: those who subscribe without HTTP.
         let hub = Arc::new(Hub::new(settings.zone.clone(), options, count + 1, now(), None));
+        if let Some(dir) = &settings.state.dir {
+            hub.take_up(OpenLog::open(dir)?, 0, settings.state.sync, now)?;
+        }
         let subscriptions = Subscriptions::new(Arc::clone(&hub), count);
         let shared = Shared {
             hub: Arc::clone(&hub),
@@ -47,8 +55,18 @@ impl Pool {
     }
 
     /// Channels and messages.
-    pub(super) fn hub(&self) -> &Hub {
+    pub(super) fn hub(&self) -> &Arc<Hub> {
         &self.hub
+    }
+
+    /// Takes no more from publishers, and writes what they were told to be published to the end of the log. Whatever is called
+    /// first does it.
+    pub(super) fn close(hub: &Hub) {
+        hub.set_closed(true);
+        while !hub.is_settled() {
+            std::thread::sleep(SETTLE);
+        }
+        hub.close_log();
     }
 
     /// The configuration.
@@ -65,5 +83,11 @@ impl Pool {
     pub(super) fn call(&self, call: Call) -> bool {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         self.threads.get(turn % self.threads.len().max(1)).is_some_and(|thread| thread.send(call).is_ok())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        Self::close(&self.hub);
     }
 }

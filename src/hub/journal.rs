@@ -10,8 +10,10 @@ use super::Hub;
 use super::channel::Channel;
 use super::registry::ChannelKey;
 use super::zone::ZoneState;
-use crate::log::{ChannelMark, Entry, HealthView, Log, Marks, Memory, Published, Queue, Sync, Taken, WalkPlace};
-use crate::model::{Message, Now};
+use crate::log::{
+    ChannelMark, Entry, HealthView, LogError, Marks, Memory, OpenLog, Published, Queue, Restored, Taken, WalkPlace,
+};
+use crate::model::{Durability, Message, Now};
 
 /// Bytes of entries that may wait for the writer.
 const QUEUE: usize = 64 << 20;
@@ -145,14 +147,37 @@ impl ZoneState {
 }
 
 impl Hub {
+    /// Fills the hub from a log, with what was written after an end of it, and keeps that log from then on. `wall` is asked what the
+    /// wall clock shows.
+    pub fn take_up(
+        self: &Arc<Self>,
+        mut log: OpenLog,
+        after: u64,
+        sync: Durability,
+        wall: impl Fn() -> Now,
+    ) -> Result<Restored, LogError> {
+        let restored = if log.is_blank() { Restored::default() } else { self.read(&mut log, after, wall)? };
+        self.keep_log();
+        self.log.store(Some(Arc::new(log.start(Arc::clone(self) as _, sync)?)));
+        Ok(restored)
+    }
+
+    /// Takes over what was written to a log after an end of it.
+    pub fn read(&self, log: &mut OpenLog, after: u64, wall: impl Fn() -> Now) -> Result<Restored, LogError> {
+        self.restore_begins(log.last_time());
+        let restored = log.restore_after(after, &mut |entry| self.apply(entry, wall()))?;
+        self.restored(restored.is_clean(), wall());
+        Ok(restored)
+    }
+
+    /// The sequence number of the last publish.
+    pub fn last_seq(&self) -> u64 {
+        self.state.lock().clock.last().seq
+    }
+
     /// Begins to queue entries for a log. What was restored is in the log already.
     pub fn keep_log(&self) {
         self.state.lock().journal.queue = Some(Queue::new(QUEUE));
-    }
-
-    /// Takes the log that writes what is queued; it lasts until [`Hub::close_log`].
-    pub fn attach(&self, log: Log) {
-        self.log.store(Some(Arc::new(log)));
     }
 
     /// The state of the log, if there is one.
@@ -162,17 +187,24 @@ impl Hub {
 
     /// Whether answers have to wait until changes are on the medium.
     pub fn answers_wait(&self) -> bool {
-        self.log.load().as_ref().is_some_and(|log| log.sync() == Sync::Always)
+        self.log.load().as_ref().is_some_and(|log| log.sync() == Durability::Always)
     }
 
     /// If answers have to wait until changes are on the medium: calls back when all changes up to now are, or will not be.
     /// Otherwise the callback is given back.
     pub fn when_durable<F: FnOnce(bool) + Send + 'static>(&self, callback: F) -> Option<F> {
         let log = self.log.load();
-        let Some(log) = log.as_ref().filter(|log| log.sync() == Sync::Always) else { return Some(callback) };
+        let Some(log) = log.as_ref().filter(|log| log.sync() == Durability::Always) else { return Some(callback) };
         let position = self.state.lock().journal.queue.as_ref().map_or(0, Queue::position);
         log.when_synced(position, callback);
         None
+    }
+
+    /// Calls back when all changes up to now are on the medium (true), or will not be, or there is no log (false).
+    pub fn when_synced(&self, callback: impl FnOnce(bool) + Send + 'static) {
+        let Some(log) = &*self.log.load() else { return callback(false) };
+        let position = self.state.lock().journal.queue.as_ref().map_or(0, Queue::position);
+        log.when_synced(position, callback);
     }
 
     /// Writes what is queued and gives the directory up. What changes later is lost with the process. Returns how far the log

@@ -1,6 +1,7 @@
 //! What the log asks of a disk: numbered files that grow at their end. The seam where tests make a disk fail.
 //!
-//! It does not know what stands in the files.
+//! It does not know what stands in the files. What returns without an error, but for [`Growing::append`], is so after a power
+//! cut too.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,6 +10,9 @@ use std::path::PathBuf;
 pub(super) trait Disk: Send {
     /// Their numbers and sizes on the disk, in order.
     fn list(&self) -> io::Result<Vec<(u64, u64)>>;
+    /// Makes sure that their place is there and this process's alone. True if it was not: then what is there is to be looked at
+    /// anew.
+    fn hold(&mut self) -> io::Result<bool>;
     /// Says to others who holds the files.
     fn claim(&self);
     /// All bytes of one.
@@ -21,6 +25,8 @@ pub(super) trait Disk: Send {
     fn remove(&self, number: u64) -> io::Result<()>;
     /// Keeps a copy of one for whoever wants to look at what happened to it; where.
     fn set_aside(&self, number: u64) -> io::Result<PathBuf>;
+    /// Puts some out of the way that are no part of this log; where they are kept.
+    fn put_aside(&self, numbers: &[u64]) -> io::Result<PathBuf>;
     /// The name of one, to be told.
     fn path(&self, number: u64) -> PathBuf;
 }

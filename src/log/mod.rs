@@ -31,18 +31,6 @@ pub use queue::{Memory, Queue, Taken, WalkPlace};
 pub use restore::Restored;
 pub use thread::{Log, OpenLog};
 
-/// When what was written is forced onto the medium.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Sync {
-    /// Before a publish is answered; publishes that come together share one sync.
-    Always,
-    /// Within a second.
-    #[default]
-    Second,
-    /// When the operating system likes: a crash of the process loses as little as otherwise, a power cut may lose more.
-    Off,
-}
-
 /// Why a directory cannot hold the log of this process. What stands in its files is never a reason, but a newer format.
 #[derive(Debug, Error)]
 pub enum LogError {

@@ -8,6 +8,7 @@ use super::entry::Entry;
 use super::frame::{Found, Frames};
 use super::header::{self, Header, Read};
 use super::segments::Segments;
+use crate::model::ALERT;
 
 /// What was found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -30,6 +31,16 @@ impl Restored {
     /// Whether the process before has written everything, or there was none.
     pub fn is_clean(&self) -> bool {
         !self.crashed()
+    }
+
+    /// Tells what was lost in the files.
+    pub(super) fn tell(&self) {
+        for line in &self.cut {
+            tracing::warn!("{line}");
+        }
+        for line in &self.damaged {
+            tracing::error!(target: ALERT, "{line}");
+        }
     }
 
     /// Whether a process has written there that did not come to its end.

@@ -22,6 +22,16 @@ pub(super) struct Segments {
     last: u64,
     /// Where the ends of segments are that could not be cut yet.
     uncut: Vec<(u64, u64)>,
+    /// What is on the disk may be something else than what is known here.
+    unknown: bool,
+}
+
+/// What a place is that could not be used before.
+pub(super) enum Place {
+    /// What was written is still there.
+    Same,
+    /// Not all that was written is known to be there; where files are that somebody else had left.
+    Other(Option<PathBuf>),
 }
 
 /// A segment that no longer grows.
@@ -43,7 +53,47 @@ impl Segments {
     pub(super) fn new(disk: Box<dyn Disk>, seed: u32) -> io::Result<Self> {
         let old: VecDeque<Old> = disk.list()?.into_iter().map(|(number, size)| Old { number, size }).collect();
         let last = old.back().map_or(0, |old| old.number);
-        Ok(Self { disk, old, growing: None, seed, last, uncut: Vec::new() })
+        Ok(Self { disk, old, growing: None, seed, last, uncut: Vec::new(), unknown: false })
+    }
+
+    /// Those of a disk that cannot be looked at now.
+    pub(super) fn awaited(disk: Box<dyn Disk>, seed: u32) -> Self {
+        Self { disk, old: VecDeque::new(), growing: None, seed, last: 0, uncut: Vec::new(), unknown: true }
+    }
+
+    /// Takes none of what is there for its own any more.
+    pub(super) fn forget(&mut self) {
+        self.old.clear();
+        self.unknown = true;
+    }
+
+    /// Whether all of them are still there; an error if not.
+    pub(super) fn look(&mut self) -> io::Result<()> {
+        let found = self.disk.list();
+        let there = |number: &u64| found.iter().flatten().any(|(found, _)| found == number);
+        if self.numbers().iter().all(there) {
+            return found.map(drop);
+        }
+        self.unknown = true;
+        Err(found.err().unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "its files are gone")))
+    }
+
+    /// Takes the place that could not be used before; comes before the next segment is begun there.
+    pub(super) fn recover(&mut self) -> io::Result<Place> {
+        self.unknown |= self.disk.hold()?;
+        if !self.unknown {
+            return Ok(Place::Same);
+        }
+        let found = self.disk.list()?;
+        let own = self.numbers();
+        let strange: Vec<u64> =
+            found.iter().map(|(number, _)| *number).filter(|number| !own.contains(number)).collect();
+        let aside = if strange.is_empty() { None } else { Some(self.disk.put_aside(&strange)?) };
+        self.old.retain(|old| found.iter().any(|(number, _)| *number == old.number));
+        self.last = self.last.max(found.last().map_or(0, |(number, _)| *number));
+        self.uncut.clear();
+        self.unknown = false;
+        Ok(Place::Other(aside))
     }
 
     pub(super) fn disk(&self) -> &dyn Disk {

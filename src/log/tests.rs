@@ -2,6 +2,7 @@
 
 mod crash;
 mod faults;
+mod power;
 mod size;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{ChannelId, EventTags, Message, Stamp};
+use crate::model::{ChannelId, Durability, EventTags, Message, Stamp};
 
 pub(super) fn published(channel: &str, seq: u64, text: &[u8]) -> Published {
     let stamp = Stamp { time: 1000, tag: seq as u32 };

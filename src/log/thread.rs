@@ -4,7 +4,6 @@
 //! else it looks by itself, so that a publish costs no wake-up.
 
 use std::hash::{BuildHasher, RandomState};
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::LogError;
 use super::directory::Directory;
 use super::entry::Entry;
 use super::health::Health;
@@ -19,24 +19,60 @@ use super::queue::Memory;
 use super::restore::{self, Restored};
 use super::segments::Segments;
 use super::writer::Writer;
-use super::{LogError, Sync};
+use crate::model::{ALERT, Durability};
 
 /// A log that is open and not written yet.
 pub struct OpenLog {
     pub(super) segments: Segments,
     pub(super) health: Health,
     pub(super) restored: Restored,
+    /// Why the directory cannot be used yet.
+    pub(super) awaited: Option<String>,
+    pub(super) rewritten: bool,
 }
 
 impl OpenLog {
     /// Takes a directory for this process.
+    ///
+    /// One that cannot be made, opened or listed is no error: the log holds nothing, and is written from memory as soon as it can
+    /// be. What the directory turns out to hold of a process before is put aside then, since it knows nothing of what this one
+    /// has said.
     pub fn open(dir: &Path) -> Result<Self, LogError> {
-        let disk = Directory::open(dir)?;
-        // Nobody outside can know it: see `frame`.
-        let seed = RandomState::new().hash_one(std::process::id()) as u32;
-        let segments =
-            Segments::new(Box::new(disk), seed).map_err(|error| LogError::Io { path: dir.to_owned(), error })?;
-        Ok(Self { segments, health: Health::default(), restored: Restored::default() })
+        let opened = Directory::open(dir).and_then(|disk| {
+            Segments::new(Box::new(disk), seed()).map_err(|error| LogError::Io { path: dir.to_owned(), error })
+        });
+        match opened {
+            Ok(segments) => Ok(Self::of(segments)),
+            Err(LogError::Io { path, error }) => {
+                let segments = Segments::awaited(Box::new(Directory::unheld(dir)), seed());
+                let awaited = Some(format!("{}: {error}", path.display()));
+                Ok(Self { awaited, ..Self::of(segments) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks at a directory that another process holds and goes on to hold; it is only read.
+    pub fn of_another(dir: &Path) -> Result<Self, LogError> {
+        let segments = Segments::new(Box::new(Directory::unheld(dir)), seed());
+        segments.map(Self::of).map_err(|error| LogError::Io { path: dir.to_owned(), error })
+    }
+
+    /// Whether a hub has nothing to read there: the directory cannot be used yet, or what it holds is not to be.
+    pub fn is_blank(&self) -> bool {
+        self.awaited.is_some() || self.rewritten
+    }
+
+    fn of(segments: Segments) -> Self {
+        let (health, restored) = (Health::default(), Restored::default());
+        Self { segments, health, restored, awaited: None, rewritten: false }
+    }
+
+    /// The same for a hub that has changed while another process has written there: what that has written is put aside, and all that
+    /// the hub holds is written anew.
+    #[must_use]
+    pub fn rewritten(self) -> Self {
+        Self { rewritten: true, ..self }
     }
 
     /// The last time that the process before may have handed out; 0 if nothing was written.
@@ -47,18 +83,30 @@ impl OpenLog {
     /// Reads the entries that were written after [`Log::close`] has returned `end`, in order; 0: all.
     pub fn restore_after(&mut self, end: u64, apply: &mut dyn FnMut(Entry)) -> Result<Restored, LogError> {
         let restored = restore::restore(&mut self.segments, end, apply)?;
+        restored.tell();
         self.restored = restored.clone();
         self.health.update(|view| view.damaged = u64::from(restored.renew.is_some()));
         Ok(restored)
     }
 
     /// Begins to write what `memory` queues from now on.
-    pub fn start(self, memory: Arc<dyn Memory>, sync: Sync) -> io::Result<Log> {
+    pub fn start(self, memory: Arc<dyn Memory>, sync: Durability) -> Result<Log, LogError> {
+        let place = self.segments.place();
         let bell = Arc::new(Bell::default());
         let (health, slowest) = (self.health.clone(), self.health.clone());
         // The process may have changed since it was opened: a daemon is a child of whoever opened it.
         self.segments.disk().claim();
         let mut writer = Writer::new(self.segments, memory, self.health, sync, &self.restored);
+        if self.rewritten {
+            writer.rewrite();
+        }
+        if let Some(why) = &self.awaited {
+            tracing::error!(
+                target: ALERT,
+                "the log cannot be opened: {why}; messages published now do not survive a restart, it is tried again each second"
+            );
+            writer.wait_for_disk(&format!("it cannot be opened: {why}"));
+        }
         // Before anybody is served: a process that ends at once has left its marks.
         writer.step(0);
         let rung = Arc::clone(&bell);
@@ -77,16 +125,22 @@ impl OpenLog {
                 tracing::error!(target: "alert", "the log could not be written to its end: {error}");
             }
             writer.end()
-        })?;
+        });
+        let thread = thread.map_err(|error| LogError::Io { path: place.into(), error })?;
         Ok(Log { bell, health, sync, thread: Mutex::new(Some(thread)) })
     }
+}
+
+/// What nobody outside can know: see `frame`.
+fn seed() -> u32 {
+    RandomState::new().hash_one(std::process::id()) as u32
 }
 
 /// A log that is being written.
 pub struct Log {
     bell: Arc<Bell>,
     health: Health,
-    sync: Sync,
+    sync: Durability,
     thread: Mutex<Option<JoinHandle<u64>>>,
 }
 
@@ -97,7 +151,7 @@ impl Log {
     }
 
     /// Whether publishers wait for a sync.
-    pub fn sync(&self) -> Sync {
+    pub fn sync(&self) -> Durability {
         self.sync
     }
 

@@ -4,18 +4,17 @@
 //! [`Memory`]. Whatever a disk does, the hub is never held up; what could not be written is told again from memory when the
 //! disk is back, and only then is the log said to be whole.
 
-use crate::model::ALERT;
 use std::io;
 use std::sync::Arc;
 
-use super::Sync;
 use super::entry::{Entry, Marks};
 use super::frame;
 use super::health::Health;
 use super::queue::{Memory, Taken, WalkPlace};
 use super::renewal::Renewal;
 use super::restore::Restored;
-use super::segments::Segments;
+use super::segments::{Place, Segments};
+use crate::model::{ALERT, Durability};
 
 /// Milliseconds between two batches.
 pub(super) const BATCH: u64 = 50;
@@ -23,6 +22,9 @@ pub(super) const BATCH: u64 = 50;
 const SYNC: u64 = 800;
 /// Milliseconds between two attempts to write to a disk that failed.
 const RETRY: u64 = 1000;
+/// Milliseconds between two looks whether the files are still there, and between two lines about a disk that does not come back.
+const LOOK: u64 = 2000;
+const REMIND: u64 = 60_000;
 /// Seconds that marks are ahead of the hub's time when they are written, and how few may be left.
 const AHEAD: u32 = 5;
 const LEFT: u32 = 2;
@@ -35,7 +37,7 @@ pub(super) struct Writer {
     segments: Segments,
     memory: Arc<dyn Memory>,
     health: Health,
-    sync: Sync,
+    sync: Durability,
     /// The marks last written.
     marks: Marks,
     /// When something was first written that is not synced yet.
@@ -45,6 +47,9 @@ pub(super) struct Writer {
     renewal: Renewal,
     /// What is missing on the disk, if something is.
     gap: Option<Gap>,
+    /// When the files are looked for next, and when a gap is told of again.
+    look_at: u64,
+    remind_at: u64,
     entries: Vec<Entry>,
     buffer: Vec<u8>,
 }
@@ -75,7 +80,7 @@ impl Writer {
         segments: Segments,
         memory: Arc<dyn Memory>,
         health: Health,
-        sync: Sync,
+        sync: Durability,
         restored: &Restored,
     ) -> Self {
         let mut entries = Vec::new();
@@ -93,9 +98,23 @@ impl Writer {
             safe_seq: taken.marks.seq,
             renewal: Renewal::new(restored.renew),
             gap: restored.crashed().then_some(all),
+            look_at: LOOK,
+            remind_at: REMIND,
             entries,
             buffer: Vec::new(),
         }
+    }
+
+    /// Has everything written anew from memory, in place of what is there.
+    pub(super) fn rewrite(&mut self) {
+        self.segments.forget();
+        self.gap = Some(Gap { from_seq: 0, told: false, retry_at: Some(0), walk: Walk::Begin });
+    }
+
+    /// Begins with a disk that cannot be used yet, which has been told.
+    pub(super) fn wait_for_disk(&mut self, why: &str) {
+        self.gap = Some(Gap { from_seq: 0, told: true, retry_at: Some(RETRY), walk: Walk::Begin });
+        self.health.gap_began(why);
     }
 
     /// Does what is to be done now; returns after how many milliseconds the next step is due.
@@ -119,9 +138,23 @@ impl Writer {
         {
             // A segment of its own shows whether the disk is back.
             gap.walk = Walk::Begin;
+            if let Place::Other(aside) = self.segments.recover()? {
+                gap.from_seq = 0;
+                self.safe_seq = 0;
+                if let Some(aside) = aside {
+                    let aside = aside.display();
+                    tracing::warn!(
+                        "what another process had left in the directory of the log is kept in {aside}, and not used"
+                    );
+                }
+            }
             self.segments.begin(0)?;
             self.segments.sync()?;
             self.marks = Marks::default();
+        }
+        if self.gap.is_none() && now >= self.look_at {
+            self.look_at = now + LOOK;
+            self.segments.look().inspect_err(|_| self.safe_seq = 0)?;
         }
         let ended = self.walk_on()?;
         let taken = self.write_batch(now)?;
@@ -135,16 +168,16 @@ impl Writer {
         let closed = ended && self.gap.is_some_and(|gap| matches!(gap.walk, Walk::End));
         let due = match self.sync {
             _ if closed || self.renewal.waits_for_sync() => self.unsynced.is_some(),
-            Sync::Always => self.unsynced.is_some(),
-            Sync::Second => self.unsynced.is_some_and(|since| now.saturating_sub(since) >= SYNC),
-            Sync::Off => false,
+            Durability::Always => self.unsynced.is_some(),
+            Durability::Second => self.unsynced.is_some_and(|since| now.saturating_sub(since) >= SYNC),
+            Durability::Off => false,
         };
         if due {
             self.segments.sync()?;
             self.unsynced = None;
             self.health.update(|view| view.syncs += 1);
         }
-        if due || self.sync == Sync::Off || self.unsynced.is_none() {
+        if due || self.sync == Durability::Off || self.unsynced.is_none() {
             if self.gap.is_none_or(|gap| !gap.told) || closed {
                 self.safe_seq = taken.marks.seq;
             }
@@ -268,9 +301,11 @@ impl Writer {
         let from_seq = self.gap.map_or(u64::MAX, |gap| gap.from_seq).min(self.safe_seq + 1);
         self.gap = Some(Gap { from_seq, told: true, retry_at: Some(now + RETRY), walk: Walk::Begin });
         let why = format!("it cannot be written: {error}");
-        if self.health.gap_began(&why) {
-            let place = self.segments.place();
-            tracing::error!(target: ALERT, "the log in {place} has a gap: {why}; messages published now do not survive a restart");
+        let new = self.health.gap_began(&why);
+        if new || now >= self.remind_at {
+            self.remind_at = now + REMIND;
+            let (place, has) = (self.segments.place(), if new { "has" } else { "still has" });
+            tracing::error!(target: ALERT, "the log in {place} {has} a gap: {why}; messages published now do not survive a restart");
         }
     }
 

@@ -6,6 +6,7 @@
 mod capabilities;
 mod channel_id;
 mod channel_path;
+mod durability;
 mod json_text;
 mod message;
 mod now;
@@ -20,6 +21,7 @@ mod zone;
 pub use capabilities::{AfterClose, Capabilities, FrameRules};
 pub use channel_id::ChannelId;
 pub use channel_path::{Requested, parse_channel_path, percent_decode};
+pub use durability::Durability;
 pub use json_text::write_json_text;
 pub use message::{Draft, EventTags, Message};
 pub use now::Now;

@@ -28,6 +28,9 @@ use crate::site::{authorization, error_page};
 /// Bytes of an unwanted body that are read away to save the connection; a longer one costs it.
 pub(crate) const UNWANTED: u64 = 1024 * 1024;
 
+/// How often it is looked whether the workers have caught up.
+const CATCH_UP: Duration = Duration::from_millis(1);
+
 /// What a request has come to.
 pub(crate) enum Verdict<'s> {
     /// An answer. What has not been read of the body is of no interest.
@@ -108,20 +111,43 @@ pub(crate) fn resume<'s>(context: &Context, exchange: &mut Exchange<'s>, job: Jo
     match job.task {
         Task::Publish { admin, job: publish } => {
             let reply = publish::finish(&context.worker, exchange, job.location, admin, &publish, body);
-            if !context.worker.hub().answers_wait() {
-                return Verdict::Reply(reply);
-            }
-            let (sender, safe) = oneshot::channel();
-            let told = move |fine| {
-                // Nobody may be waiting any more.
-                let _ = sender.send(fine);
-            };
-            match context.worker.hub().when_durable(told) {
-                None => Verdict::Patience(Patience::Durability(reply, safe)),
-                Some(_) => Verdict::Reply(reply),
+            match durability(context) {
+                Some(safe) => Verdict::Patience(Patience::Durability(reply, safe)),
+                None => Verdict::Reply(reply),
             }
         }
         Task::Forget => serve(context, exchange, job.location),
+    }
+}
+
+/// Where answers have to wait until changes are on the medium: what tells that all up to now are, or will not be.
+fn durability(context: &Context) -> Option<oneshot::Receiver<bool>> {
+    let hub = context.worker.hub();
+    if !hub.answers_wait() {
+        return None;
+    }
+    let (sender, safe) = oneshot::channel();
+    let told = move |fine| {
+        // Nobody may be waiting any more.
+        let _ = sender.send(fine);
+    };
+    hub.when_durable(told).is_none().then_some(safe)
+}
+
+/// Returns when a client that has published by its websocket may be listened to again: its message is as safe as one that is answered,
+/// and the workers have caught up.
+pub(crate) async fn go_on(context: &Context) {
+    if let Some(safe) = durability(context) {
+        // As with an answer, of a disk that fails the operator is told.
+        let _ = safe.await;
+    }
+    catch_up(context).await;
+}
+
+/// Lets a publisher wait until no worker is far behind: its next message would only make their queues longer.
+pub(crate) async fn catch_up(context: &Context) {
+    while context.worker.hub().is_congested() {
+        tokio::time::sleep(CATCH_UP).await;
     }
 }
 

@@ -91,7 +91,8 @@ pub(crate) struct Session {
 pub(crate) enum Received {
     /// All of them.
     All,
-    /// The client publishes faster than the workers deliver: the rest is for when they have caught up.
+    /// The client has published and has to wait, for workers or for the disk: the rest is for when it may go on
+    /// ([`super::engine::go_on`]).
     Ahead,
     /// The websocket is over.
     Over,
@@ -260,7 +261,8 @@ impl Session {
             if over {
                 return Received::Over;
             }
-            if published && context.worker.hub().is_congested() {
+            let hub = context.worker.hub();
+            if published && (hub.is_congested() || hub.answers_wait()) {
                 return Received::Ahead;
             }
         }

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use nix::unistd::{AccessFlags, access};
 
 use super::tls::TlsSite;
-use crate::conf::settings::{ErrorLog, LogLevel, LogTarget, StateSync};
+use crate::conf::settings::{ErrorLog, LogLevel, LogTarget};
 use crate::conf::{self, ConfError, LoadOptions, Loaded, Note};
+use crate::model::Durability;
 
 /// What the server was started with, and what a reload starts from again.
 pub(super) struct Origin {
@@ -24,7 +25,7 @@ pub(super) struct Origin {
     /// Where messages outlive the process, whatever the configuration says; `off`: nowhere.
     pub state: Option<PathBuf>,
     /// When they are safe there, whatever the configuration says.
-    pub state_sync: Option<StateSync>,
+    pub state_sync: Option<Durability>,
 }
 
 impl Origin {

@@ -60,6 +60,8 @@ pub(super) struct Server {
     pub(super) handed_over: bool,
     /// How far the log was written when it was handed over.
     pub(super) log_end: u64,
+    /// The sequence number of the last publish when this process began to serve beside its successor.
+    pub(super) seq_beside: Option<u64>,
 }
 
 impl Server {
@@ -132,6 +134,7 @@ impl Server {
             successor: None,
             handed_over: false,
             log_end: 0,
+            seq_beside: None,
         };
         Ok(Running { server, runtime, signals })
     }

@@ -88,6 +88,17 @@ impl Server {
     /// successor can be ended. The configuration is read by whoever stays.
     pub(super) fn serve_beside_successor(&mut self) {
         tracing::info!(target: NOTICE, "a new binary is running: serving again with the configuration in force");
+        if self.handed_over && self.settings.state.dir.is_some() && self.shared.hub.log_health().is_none() {
+            // Each process has messages of its own from now on, as with nginx; one directory cannot hold both.
+            tracing::warn!(
+                "the log is the new binary's: what is published here does not survive a restart until that one has ended"
+            );
+            let looked = state::look_at_anothers(self.log_end, &self.shared.hub, &self.settings.state);
+            if let Err(error) = looked {
+                tracing::error!(target: ALERT, "what the new binary was given is not known here: {error}");
+            }
+            self.seq_beside = Some(self.shared.hub.last_seq());
+        }
         self.resume();
     }
 
@@ -98,6 +109,7 @@ impl Server {
         tracing::error!(target: ALERT, "the new binary process {} has ended: {status}", successor.id());
         self.successor = None;
         self.take_name_back();
+        self.take_log_back();
         self.resume();
     }
 
@@ -106,7 +118,6 @@ impl Server {
         if !std::mem::take(&mut self.handed_over) {
             return;
         }
-        self.take_log_back();
         self.shared.hub.set_closed(false);
         self.status.open(&self.shared);
         match listen::shares(&self.bound, self.workers.len()) {
@@ -120,16 +131,22 @@ impl Server {
         }
     }
 
-    /// Reads what a successor has written, if it has given the log up, and keeps it again.
+    /// Reads what a successor has written, if it was given the log, and keeps it again.
     fn take_log_back(&mut self) {
-        let state = &self.settings.state;
+        let (state, hub) = (&self.settings.state, &self.shared.hub);
+        if hub.log_health().is_some() {
+            return;
+        }
+        // What was published here beside the successor is in memory alone, and what was published there at the same time has taken
+        // the same places.
+        let changed = self.seq_beside.take().is_some_and(|seq| seq != hub.last_seq());
         let restored = match state::open(state) {
             Ok(None) => Ok(()),
-            Ok(Some(log)) => state::restore(log, self.log_end, &self.shared.hub, state),
-            Err(error) => Err(error.into()),
+            Ok(Some(log)) => state::restore(if changed { log.rewritten() } else { log }, self.log_end, hub, state),
+            Err(error) => Err(error),
         };
         if let Err(error) = restored {
-            tracing::error!(target: ALERT, "the log cannot be taken back: {error:#}; messages do not survive a restart");
+            tracing::error!(target: ALERT, "the log cannot be taken back: {error}; messages do not survive a restart");
         }
     }
 

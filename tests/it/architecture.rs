@@ -18,7 +18,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("site", &["conf", "model", "request"]),
     ("push", &["conf", "delivery", "hub", "model", "render", "request", "site"]),
     ("wire", &["conf", "delivery", "hub", "model", "push", "render", "request", "site"]),
-    ("embed", &["conf", "delivery", "hub", "model", "push", "render", "request", "site", "wire"]),
+    ("embed", &["conf", "delivery", "hub", "log", "model", "push", "render", "request", "site", "wire"]),
     ("migrate", &["conf"]),
     (
         "server",

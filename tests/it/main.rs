@@ -20,6 +20,7 @@ mod configuration;
 mod configuration_errors;
 mod defaults;
 mod defects;
+mod disk_trouble;
 mod embed;
 mod ends;
 mod fuzz_entry;

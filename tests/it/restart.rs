@@ -1,15 +1,12 @@
 //! A server that ends and one that begins from its log: clients go on as if nothing had happened.
 
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{
-    Client, Frame, PATIENCE, Prefix, Running, Socket, eventually, exchange, free_port, percent_encoded, said,
-};
+use crate::support::{Client, Frame, PATIENCE, Prefix, Running, Socket, eventually, percent_encoded, said};
 
 const LOCATIONS: &str = "
     location /pub { push_stream_publisher admin; push_stream_channels_path $arg_id; push_stream_store_messages on; }
@@ -26,6 +23,8 @@ const LOCATIONS: &str = "
     location ~ ^/events/(.*) { push_stream_subscriber eventsource; push_stream_channels_path $1; }
     location ~ ^/ws/(.*) {
         push_stream_subscriber websocket;
+        push_stream_websocket_allow_publish on;
+        push_stream_store_messages on;
         push_stream_channels_path $1;
         push_stream_last_received_message_time $arg_time;
         push_stream_last_received_message_tag $arg_tag;
@@ -33,7 +32,7 @@ const LOCATIONS: &str = "
     }";
 
 /// A directory with a configuration whose log is below it.
-fn prefix(state: &str) -> Prefix {
+pub fn prefix(state: &str) -> Prefix {
     let prefix = Prefix::new("restart");
     prefix.configure(&format!(
         "daemon off; pid logs/nginx.pid; error_log logs/error.log info;
@@ -47,17 +46,17 @@ fn prefix(state: &str) -> Prefix {
     prefix
 }
 
-fn usual() -> Prefix {
+pub fn usual() -> Prefix {
     prefix("push_stream_state state;")
 }
 
-fn start(prefix: &Prefix) -> Running {
+pub fn start(prefix: &Prefix) -> Running {
     let running = prefix.spawn(&[]);
     prefix.wait_until_serving();
     running
 }
 
-fn end(mut running: Running, signal: Signal) {
+pub fn end(mut running: Running, signal: Signal) {
     running.signal(signal);
     running.wait();
 }
@@ -78,11 +77,11 @@ fn poll(prefix: &Prefix, channels: &str, position: Option<&(String, String)>) ->
 }
 
 /// All messages of a channel.
-fn stored(prefix: &Prefix, channel: &str) -> Vec<String> {
+pub fn stored(prefix: &Prefix, channel: &str) -> Vec<String> {
     poll(prefix, channel, None).0
 }
 
-fn statistics(prefix: &Prefix, channel: &str) -> serde_json::Value {
+pub fn statistics(prefix: &Prefix, channel: &str) -> serde_json::Value {
     let answer = prefix.request("GET", &format!("/stats?id={channel}"), "").unwrap();
     let body = answer.split_once("\r\n\r\n").unwrap().1;
     serde_json::from_str(body).unwrap_or(serde_json::Value::Null)
@@ -272,10 +271,10 @@ fn a_file_that_is_damaged_or_of_the_future_is_told() {
 }
 
 /// A server that is no child of the test; killed in the end.
-struct Stranger(i32);
+pub struct Stranger(i32);
 
 impl Stranger {
-    fn kill(&self) {
+    pub fn kill(&self) {
         kill(Pid::from_raw(self.0), Signal::SIGKILL).unwrap();
     }
 }
@@ -288,7 +287,7 @@ impl Drop for Stranger {
 }
 
 /// USR2; returns once the successor serves.
-fn succeed(prefix: &Prefix, server: &Running) -> Stranger {
+pub fn succeed(prefix: &Prefix, server: &Running) -> Stranger {
     let told = || prefix.read("logs/error.log").matches("serves from now on").count();
     let before = told();
     server.signal(Signal::SIGUSR2);
@@ -343,88 +342,6 @@ fn an_old_server_that_serves_again_has_what_its_successor_was_given() {
     end(old, Signal::SIGTERM);
     let _again = start(&prefix);
     assert_eq!(stored(&prefix, "a").len(), 5);
-}
-
-/// A mount of its own on a directory, for as long as this lives.
-struct Mount {
-    holder: Running,
-}
-
-impl Mount {
-    fn tmpfs(dir: &std::path::Path, size: &str) -> Self {
-        std::fs::create_dir_all(dir).unwrap();
-        let script =
-            format!("mount -t tmpfs -o size={size} none '{}' && echo mounted && exec sleep 300", dir.display());
-        let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]).stdin(Stdio::null());
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("this test needs `unshare`");
-        let mut line = String::new();
-        let stdout = child.stdout.take().unwrap();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
-        assert_eq!(line, "mounted\n", "this test needs a kernel that lets users mount a tmpfs of their own");
-        Self { holder: Running(child) }
-    }
-
-    /// Starts the server of a prefix where the mount is seen.
-    fn start(&self, prefix: &Prefix, words: &[&str]) -> Running {
-        let mut command = Command::new("nsenter");
-        let server = prefix.command(words);
-        command.args(["--user", "--mount", "--preserve-credentials", "--target", &self.holder.0.id().to_string()]);
-        command.arg(server.get_program()).args(server.get_args()).stdin(Stdio::null()).stdout(Stdio::null());
-        let running = Running(command.spawn().expect("this test needs `nsenter`"));
-        prefix.wait_until_serving();
-        running
-    }
-
-    /// A file there, seen from here.
-    fn path(&self, path: &std::path::Path) -> std::path::PathBuf {
-        self.holder.proc("root").join(path.strip_prefix("/").unwrap())
-    }
-}
-
-#[test]
-fn a_full_disk_is_told_and_the_log_is_whole_when_there_is_room_again() {
-    let prefix = usual();
-    let dir = prefix.path("state");
-    let mount = Mount::tmpfs(&dir, "26m");
-    // Ten megabytes are left.
-    std::fs::write(mount.path(&dir.join("filler")), vec![1; 16 << 20]).unwrap();
-    let port = free_port();
-    let server = mount.start(&prefix, &["--status", &format!("127.0.0.1:{port}")]);
-    let health = || exchange(port, "GET", "/health", "").unwrap();
-    assert!(health().ends_with("\r\n\r\nok\n"));
-    let text = "x".repeat(100_000);
-    for n in 0..120 {
-        prefix.publish("a", &format!("{n} {text}"));
-    }
-    prefix.error_log_has("has a gap: it cannot be written: No space left on device");
-    assert_eq!(prefix.read("logs/error.log").matches("has a gap").count(), 1);
-    let said = health();
-    assert!(said.starts_with("HTTP/1.1 200") && said.contains("ok\nthe log has a gap: it cannot be written"), "{said}");
-    // It serves on.
-    prefix.publish("b", "while the disk is full");
-    assert_eq!(stored(&prefix, "b"), ["1 while the disk is full"]);
-    std::fs::remove_file(mount.path(&dir.join("filler"))).unwrap();
-    prefix.error_log_has("the log is whole again");
-    let status = exchange(port, "GET", "/status", "").unwrap();
-    let status: serde_json::Value = serde_json::from_str(status.split_once("\r\n\r\n").unwrap().1).unwrap();
-    assert_eq!((&status["log"]["gap"], &status["log"]["gaps"]), (&serde_json::Value::Null, &1.into()), "{status}");
-    end(server, Signal::SIGKILL);
-    let server = mount.start(&prefix, &[]);
-    assert_eq!(stored(&prefix, "a").len(), 120);
-    assert_eq!(stored(&prefix, "b").len(), 1);
-    end(server, Signal::SIGTERM);
-}
-
-#[test]
-fn a_disk_that_cannot_be_written_does_not_keep_anybody_from_starting() {
-    let prefix = usual();
-    std::fs::write(prefix.path("state"), "no directory").unwrap();
-    let server = start(&prefix);
-    prefix.publish("a", "one");
-    assert_eq!(stored(&prefix, "a"), ["1 one"]);
-    prefix.error_log_has("the log cannot be opened");
-    end(server, Signal::SIGTERM);
 }
 
 #[test]

@@ -163,14 +163,26 @@ fn publish_until(address: SocketAddr, stop: &AtomicBool) -> Acknowledged {
     acknowledged
 }
 
-/// The moments at which the server was killed.
-fn end_again_and_again(
-    prefix: &Prefix,
-    server: &mut Option<Running>,
-    total: Duration,
-    period: Duration,
-) -> Vec<Instant> {
-    let (began, mut kills) = (Instant::now(), Vec::new());
+/// What the ends of servers have shown.
+#[derive(Default)]
+struct Ends {
+    /// The moments at which one was killed.
+    kills: Vec<Instant>,
+    /// Memory of each before its end, in KiB.
+    resident: Vec<usize>,
+    /// Bytes of the directory then.
+    on_disk: Vec<u64>,
+    /// The longest time between an end and the next one that serves.
+    longest: Duration,
+}
+
+fn bytes_on_disk(prefix: &Prefix) -> u64 {
+    let files = std::fs::read_dir(prefix.path("state")).unwrap().filter_map(|entry| entry.ok()?.metadata().ok());
+    files.map(|file| std::os::unix::fs::MetadataExt::blocks(&file) * 512).sum()
+}
+
+fn end_again_and_again(prefix: &Prefix, server: &mut Option<Running>, total: Duration, period: Duration) -> Ends {
+    let (began, mut seen) = (Instant::now(), Ends::default());
     let ends = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGKILL, Signal::SIGQUIT];
     for end in ends.into_iter().cycle() {
         std::thread::sleep(period);
@@ -178,14 +190,18 @@ fn end_again_and_again(
             break;
         }
         let mut running = server.take().unwrap();
+        seen.resident.push(running.resident_kib());
+        seen.on_disk.push(bytes_on_disk(prefix));
+        let ended = Instant::now();
         if end == Signal::SIGKILL {
-            kills.push(Instant::now());
+            seen.kills.push(ended);
         }
         running.signal(end);
         running.wait();
         *server = Some(start(prefix));
+        seen.longest = seen.longest.max(ended.elapsed());
     }
-    kills
+    seen
 }
 
 #[test]
@@ -207,7 +223,7 @@ fn restarts_under_load_lose_nothing_and_give_nothing_twice() {
     let mut server = Some(start(&prefix));
     let address = prefix.address();
     let (stop, give_up) = (AtomicBool::new(false), AtomicBool::new(false));
-    let (acknowledged, kills, clients) = std::thread::scope(|scope| {
+    let (acknowledged, ends, clients) = std::thread::scope(|scope| {
         let mut clients = Vec::new();
         for (channel, id) in CHANNELS.into_iter().enumerate() {
             for mode in MODES {
@@ -216,7 +232,7 @@ fn restarts_under_load_lose_nothing_and_give_nothing_twice() {
             }
         }
         let publisher = scope.spawn(|| publish_until(address, &stop));
-        let kills = end_again_and_again(&prefix, &mut server, total, period);
+        let ends = end_again_and_again(&prefix, &mut server, total, period);
         stop.store(true, Ordering::Relaxed);
         let acknowledged = publisher.join().unwrap();
         for channel in CHANNELS {
@@ -229,8 +245,9 @@ fn restarts_under_load_lose_nothing_and_give_nothing_twice() {
         give_up.store(true, Ordering::Relaxed);
         let clients: Vec<(&str, usize, Seen)> =
             clients.into_iter().map(|(mode, channel, thread)| (mode, channel, thread.join().unwrap())).collect();
-        (acknowledged, kills, clients)
+        (acknowledged, ends, clients)
     });
+    let kills = &ends.kills;
     assert!(acknowledged.len() > 100 && kills.len() >= 2, "{} messages, {} kills", acknowledged.len(), kills.len());
     let may_be_lost = |at: Instant| kills.iter().any(|kill| at <= *kill + COST && *kill < at + COST);
     for (mode, channel, seen) in &clients {
@@ -246,9 +263,23 @@ fn restarts_under_load_lose_nothing_and_give_nothing_twice() {
     }
     let log = prefix.log();
     assert!(!log.contains("panicked") && !log.contains("has a gap") && !log.contains("unreadable"), "{log}");
-    let files = std::fs::read_dir(prefix.path("state")).unwrap().filter_map(|entry| entry.ok()?.metadata().ok());
-    let bytes: u64 = files.map(|file| std::os::unix::fs::MetadataExt::blocks(&file) * 512).sum();
-    assert!(bytes < 160 << 20, "{bytes} bytes in the directory");
-    let ends = kills.len();
-    println!("{} messages, {ends} kills, {} clients: nothing lost, nothing twice", acknowledged.len(), clients.len());
+    assert!(bytes_on_disk(&prefix) < 160 << 20, "{} bytes in the directory", bytes_on_disk(&prefix));
+    // What is stored is the same from the first minutes on, and so is what holds it.
+    let (early, late) = ends.resident.split_at(ends.resident.len() / 2);
+    let (early, late) = (early.iter().max().unwrap(), late.iter().max().unwrap());
+    assert!(
+        total < Duration::from_secs(600) || late < &(early + early / 4),
+        "KiB before each end: {:?}",
+        ends.resident
+    );
+    println!(
+        "{} messages, {} ends of which {} kills, {} clients: nothing lost, nothing twice; {early} KiB in the first half, {late} in \
+         the second; at most {} MiB on disk; {:?} at most from an end to the next server that serves",
+        acknowledged.len(),
+        ends.resident.len(),
+        kills.len(),
+        clients.len(),
+        ends.on_disk.iter().max().unwrap() >> 20,
+        ends.longest
+    );
 }

@@ -241,7 +241,7 @@ fn million(options: &MillionOptions) -> Result<()> {
     let mut text =
         "| phase | took | longest answer | all but one in 1,000 below | all but one in 100 below |\n|---|---:|---:|---:|---:|\n"
             .to_owned();
-    for phase in rows::million(&kind, &crowd)? {
+    for phase in rows::million(&kind, &crowd)?.into_iter().chain(rows::renewed(&kind, &crowd)?) {
         let pauses = &phase.pauses;
         let _ = writeln!(
             text,

@@ -132,6 +132,22 @@ impl Server {
         Ok((began.elapsed(), answer))
     }
 
+    /// The number of the newest file of the log.
+    pub(crate) fn newest_log(&self) -> Result<u64> {
+        Ok(self.logs()?.into_iter().max().unwrap_or(0))
+    }
+
+    /// The number of the oldest file of the log.
+    pub(crate) fn oldest_log(&self) -> Result<u64> {
+        self.logs()?.into_iter().min().context("there is no log")
+    }
+
+    fn logs(&self) -> Result<Vec<u64>> {
+        let (_, home) = self.child.as_ref().context("the log of a server that is somebody else's is not looked at")?;
+        let names = fs::read_dir(home.join("state"))?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter_map(|name| name.strip_suffix(".log")?.parse().ok()).collect())
+    }
+
     fn wait_until_up(&mut self, name: &str) -> Result<()> {
         let began = Instant::now();
         while TcpStream::connect(self.address).is_err() {

@@ -2,35 +2,23 @@
 
 use std::path::PathBuf;
 
+use crate::model::Durability;
+
 /// `push_stream_state` and `push_stream_state_sync`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct State {
     /// The directory of the log; `None` = memory only.
     pub dir: Option<PathBuf>,
     /// When what was written is forced onto the medium.
-    pub sync: StateSync,
+    pub sync: Durability,
 }
 
-/// `push_stream_state_sync`
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum StateSync {
-    /// `always`: before a publish is answered.
-    Always,
-    /// `1s`: within a second.
-    #[default]
-    Second,
-    /// `off`: when the operating system likes.
-    Off,
-}
-
-impl StateSync {
-    /// The word of the configuration and the command line.
-    pub fn parse(word: &[u8]) -> Option<Self> {
-        match word {
-            b"always" => Some(Self::Always),
-            b"1s" => Some(Self::Second),
-            b"off" => Some(Self::Off),
-            _ => None,
-        }
+/// The word of the configuration and the command line for when what was written is forced onto the medium.
+pub fn durability(word: &[u8]) -> Option<Durability> {
+    match word {
+        b"always" => Some(Durability::Always),
+        b"1s" => Some(Durability::Second),
+        b"off" => Some(Durability::Off),
+        _ => None,
     }
 }

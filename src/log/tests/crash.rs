@@ -18,7 +18,7 @@ fn open(dir: &Path) -> (Model, Restored, OpenLog) {
 /// The writer of an opened log, to be driven step by step.
 pub(super) fn writer(log: OpenLog, serving: &Arc<Serving>) -> Writer {
     let memory: Arc<dyn Memory> = Arc::clone(serving) as Arc<dyn Memory>;
-    Writer::new(log.segments, memory, log.health, Sync::Second, &log.restored)
+    Writer::new(log.segments, memory, log.health, Durability::Second, &log.restored)
 }
 
 fn file(dir: &Path, number: u64) -> PathBuf {
@@ -165,7 +165,7 @@ fn a_later_format_is_refused_and_left_as_it_is() {
 fn a_process_that_ends_by_its_own_will_says_so() {
     let dir = temporary("clean");
     let serving = Serving::new(Model::default(), 1 << 20);
-    let log = OpenLog::open(&dir).unwrap().start(Arc::clone(&serving) as Arc<dyn Memory>, Sync::Second).unwrap();
+    let log = OpenLog::open(&dir).unwrap().start(Arc::clone(&serving) as Arc<dyn Memory>, Durability::Second).unwrap();
     serving.publish("a", true, b"text");
     log.close();
     let (model, restored, log) = open(&dir);
@@ -208,7 +208,7 @@ fn after_a_crash_all_counts_are_told_again_and_nobody_is_alarmed() {
 fn whoever_waits_for_a_sync_is_told_when_it_is_done() {
     let dir = temporary("always");
     let serving = Serving::new(Model::default(), 1 << 20);
-    let log = OpenLog::open(&dir).unwrap().start(Arc::clone(&serving) as Arc<dyn Memory>, Sync::Always).unwrap();
+    let log = OpenLog::open(&dir).unwrap().start(Arc::clone(&serving) as Arc<dyn Memory>, Durability::Always).unwrap();
     for round in 0..20 {
         let (sender, receiver) = std::sync::mpsc::channel();
         let position = serving.publish("a", true, b"text");

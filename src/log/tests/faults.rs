@@ -57,7 +57,7 @@ impl Faulty {
         let health = Health::default();
         let segments = Segments::new(Box::new(self.clone()), 7).unwrap();
         let memory = Arc::clone(serving) as Arc<dyn Memory>;
-        (Writer::new(segments, memory, health.clone(), Sync::Second, &Restored::default()), health)
+        (Writer::new(segments, memory, health.clone(), Durability::Second, &Restored::default()), health)
     }
 }
 
@@ -77,6 +77,10 @@ impl Disk for Faulty {
     fn list(&self) -> io::Result<Vec<(u64, u64)>> {
         let state = self.0.lock();
         Ok(state.files.keys().map(|&number| (number, state.files[&number].len() as u64)).collect())
+    }
+
+    fn hold(&mut self) -> io::Result<bool> {
+        Ok(false)
     }
 
     fn claim(&self) {}
@@ -115,6 +119,10 @@ impl Disk for Faulty {
     }
 
     fn set_aside(&self, _: u64) -> io::Result<PathBuf> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn put_aside(&self, _: &[u64]) -> io::Result<PathBuf> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

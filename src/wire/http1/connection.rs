@@ -6,14 +6,12 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use super::body::RequestBody;
 use super::suspended::{self, Suspended};
 use super::turn::{Step, Turn};
 use crate::conf::Settings;
 use crate::delivery::{Activity, Connection, Event, Flush};
-use crate::push::context::Context;
 use crate::push::{engine, websocket};
 use crate::request::head::{BadHead, BodyLength, HeadLimits, RequestHead};
 use crate::request::head_parser;
@@ -23,8 +21,6 @@ use crate::wire::workbench::Workbench;
 
 /// Bytes a client may send ahead while it is not listened to.
 const AHEAD: usize = 64 * 1024;
-/// How long a publisher waits before it looks again whether the workers have caught up.
-const CATCH_UP: Duration = Duration::from_millis(1);
 /// Bytes of answers that may wait for a client before more of its requests are answered.
 const UNREAD: usize = 256 * 1024;
 /// How long a connection is read on after an answer that leaves request bytes behind, milliseconds.
@@ -67,7 +63,7 @@ pub async fn serve(bench: Rc<Workbench>, connection: Rc<Connection>, mut session
         }
         next = match next {
             Next::Answer | Next::Read if session.must_wait(&bench.context) => {
-                Box::pin(catch_up(&bench.context)).await;
+                Box::pin(engine::catch_up(&bench.context)).await;
                 next
             }
             // What was kept of the requests sent ahead ends in the middle of one.
@@ -127,13 +123,6 @@ impl Drop for Dismissal<'_> {
             worker.tally().count_panic();
         }
         worker.dismiss(self.1);
-    }
-}
-
-/// Lets a publisher wait until no worker is far behind: its next message would only make their queues longer.
-pub(in crate::wire) async fn catch_up(context: &Context) {
-    while context.worker.hub().is_congested() {
-        tokio::time::sleep(CATCH_UP).await;
     }
 }
 

@@ -4,9 +4,10 @@
 
 use std::rc::Rc;
 
-use super::connection::{await_end, catch_up, drained};
+use super::connection::{await_end, drained};
 use super::spelled::Spelled;
 use crate::delivery::{Connection, Event};
+use crate::push::engine::go_on;
 use crate::push::websocket::{self, Received, Switching};
 use crate::wire::reply_head::HeadSink;
 use crate::wire::session::Session;
@@ -59,7 +60,7 @@ pub(super) async fn serve(
                     Received::All => true,
                     Received::Over => false,
                     Received::Ahead => {
-                        Box::pin(catch_up(context)).await;
+                        Box::pin(go_on(context)).await;
                         Box::pin(take(bench, connection, session, &mut socket)).await
                     }
                 };
@@ -77,7 +78,7 @@ pub(super) async fn serve(
     }
 }
 
-/// Takes what the client has sent ahead, with pauses while it publishes faster than the workers deliver; false when the
+/// Takes what the client has sent ahead, with pauses while what it has published has to be waited for; false when the
 /// websocket is over.
 async fn take(
     bench: &Workbench,
@@ -91,7 +92,7 @@ async fn take(
         match socket.receive(&bench.context, connection, &mut bytes) {
             Received::All => return true,
             Received::Over => return false,
-            Received::Ahead => Box::pin(catch_up(&bench.context)).await,
+            Received::Ahead => Box::pin(go_on(&bench.context)).await,
         }
     }
 }

@@ -25,7 +25,6 @@ use tokio::task::spawn_local;
 
 use self::waiting::{HeadSlot, Waiter};
 use super::file_source;
-use super::http1::connection::catch_up;
 use super::log::{self, Sent};
 use super::logged_source::{HeadText, LastingHead};
 use super::reply_head::Framing;
@@ -66,7 +65,7 @@ where
     }
     let bench = Rc::clone(visit.bench());
     if visit.session.must_wait(&bench.context) {
-        catch_up(&bench.context).await;
+        engine::catch_up(&bench.context).await;
     }
     match outcome? {
         Outcome::Whole(head) => Ok(respond(visit, head, true)),

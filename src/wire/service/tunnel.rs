@@ -9,9 +9,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 
 use super::visit::Visit;
 use crate::delivery::{Connection, Event};
+use crate::push::engine::go_on;
 use crate::push::websocket::Received;
 pub(super) use crate::push::websocket::Session;
-use crate::wire::http1::connection::catch_up;
 
 /// Bytes for one read.
 const READ: usize = 4 * 1024;
@@ -73,7 +73,7 @@ async fn pump<T: AsyncRead + AsyncWrite>(
                     match session.receive(context, connection, &mut bytes) {
                         Received::All => break,
                         Received::Over => return Ok(()),
-                        Received::Ahead => catch_up(context).await,
+                        Received::Ahead => go_on(context).await,
                     }
                 }
             }

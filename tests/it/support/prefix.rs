@@ -184,6 +184,13 @@ impl Running {
         status.unwrap()
     }
 
+    /// Memory it has in use.
+    pub fn resident_kib(&self) -> usize {
+        let status = fs::read_to_string(self.proc("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Its entry in /proc.
     pub fn proc(&self, entry: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{entry}", self.0.id()))

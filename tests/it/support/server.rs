@@ -191,9 +191,7 @@ impl Server {
 
     /// Resident memory of the process in KiB.
     pub fn resident_kib(&self) -> usize {
-        let status = std::fs::read_to_string(self.proc("status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        self.process.resident_kib()
     }
 }
 

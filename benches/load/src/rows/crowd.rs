@@ -48,6 +48,33 @@ impl Pauses {
     }
 }
 
+/// Channels that messages come and go in while others stay, how many they hold each, and bytes of a message.
+const BUSY: usize = 100;
+const BUSY_BYTES: usize = 2000;
+
+/// Loads with a log, and publishes until what the load has written is written once more.
+pub(crate) fn renewed(kind: &Kind, crowd: &Crowd) -> Result<Vec<Phase>> {
+    // Nothing expires meanwhile: each message of the load is carried along.
+    let server = Server::start(kind, &Setup { message_ttl: 3600, state: true, ..Setup::default() })?;
+    let mut swarm = Swarm::new()?;
+    let (body, busy) = (requests::message(200), requests::message(BUSY_BYTES));
+    let mut phases = vec![probed("load, with the log", &server, || {
+        all(&mut swarm, &server, crowd.channels, |n, out| {
+            out.extend_from_slice(&requests::publish("pub", &format!("{n:032}"), &body));
+        })
+    })?];
+    let last = server.newest_log()?;
+    phases.push(probed("files of the log are renewed", &server, || {
+        while server.oldest_log()? <= last {
+            all(&mut swarm, &server, 10_000, |n, out| {
+                out.extend_from_slice(&requests::publish("pub", &format!("busy-{}", n % BUSY), &busy));
+            })?;
+        }
+        Ok(())
+    })?);
+    Ok(phases)
+}
+
 /// Loads, lists and lets expire.
 pub(crate) fn million(kind: &Kind, crowd: &Crowd) -> Result<Vec<Phase>> {
     let server = Server::start(kind, &Setup { message_ttl: crowd.ttl, ..Setup::default() })?;

@@ -10,7 +10,7 @@ mod poll;
 mod publish;
 mod store;
 
-pub(crate) use crowd::{Crowd, million};
+pub(crate) use crowd::{Crowd, million, renewed};
 pub(crate) use idle::join;
 
 use anyhow::Result;

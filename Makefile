@@ -5,7 +5,7 @@ SERVER := target/release/pushstreamd
 LOAD = $(CARGO) run --release -p pushstreamd-load --
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-rust check lint bench bench-micro soak soak-restarts churn million siege compat examples fuzz-smoke docs clean
+.PHONY: help run build test setup test-rust check lint bench bench-micro soak soak-restarts churn million siege compat examples fuzz-smoke docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,7 +17,10 @@ run: build ## serve the embedded default (Bitrix layout: 8893 subscribers, 127.0
 	@mkdir -p target/run
 	$(SERVER) -p target/run
 
-test: test-rust compat ## everything: Rust tests, wire tests, real clients; installs what it needs
+test: setup test-rust compat ## everything: Rust tests, wire tests, real clients; installs what it needs
+
+setup:
+	compat-tests/setup
 
 test-rust:
 	@if command -v cargo-nextest >/dev/null; then set -x; $(CARGO) nextest run && $(CARGO) test --doc; else set -x; $(CARGO) test; fi

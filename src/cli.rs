@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
-use crate::conf::settings::durability;
+use crate::conf::settings::{Address, durability};
 use crate::model::{Durability, Line};
 
 /// Where relative paths begin if nobody says so.
@@ -103,6 +103,10 @@ pub struct Cli {
     /// When the log is on the medium: `always` (before a publish is answered), `1s` (within a second) or `off`
     #[arg(long, value_name = "WHEN", value_parser = state_sync)]
     pub state_sync: Option<Durability>,
+
+    /// Redis or Valkey that nodes share their channels over (docs/SCALING.md); before `push_stream_backplane`, `off` for none
+    #[arg(long, value_name = "URL", value_parser = backplane)]
+    pub backplane: Option<Backplane>,
 
     /// Tell counters and health as JSON on an address of their own (/status, /channels, /health); keep it private
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -234,6 +238,19 @@ fn wanting(argument: &str) -> (&str, &'static str) {
         "--signal" => ("-s", "parameter"),
         other => (other, "parameter"),
     }
+}
+
+/// Value of `--backplane`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backplane {
+    /// `off`
+    Off,
+    /// Where it is.
+    At(Address),
+}
+
+fn backplane(word: &str) -> Result<Backplane, String> {
+    if word == "off" { Ok(Backplane::Off) } else { word.parse().map(Backplane::At) }
 }
 
 fn state_sync(word: &str) -> Result<Durability, String> {

@@ -4,6 +4,7 @@
 //! is the house of the program, whose rooms stand on one another; docs/ARCHITECTURE.md has the map:
 //! `server` > `wire` > `push` > `site`, `delivery` > `request`, `hub`, `render` > `model`, and `conf` beside them.
 
+mod backplane;
 mod cli;
 mod conf;
 mod delivery;

@@ -12,7 +12,7 @@ use super::guard::Unguarded;
 use super::namespace::dollar_name;
 use super::push::OLD_VARIABLES;
 use super::scope::{Level, Scope};
-use super::settings::{LogLevel, Settings, State};
+use super::settings::{Backplane, LogLevel, Settings, State};
 use super::tree::{Dialect, Node, Reader};
 use super::written::Written;
 use super::{backend, guard, limits, listen, logs, process, server, tables, tls, zone};
@@ -230,9 +230,12 @@ fn compile(nodes: &[Node], accept_unguarded: bool, compiler: &mut Compiler) -> R
         Some(http) => self::http(http, compiler)?,
         None => Vec::new(),
     };
-    let state = match main.blocks_named("http").next() {
-        Some(level) => super::state::compile(&Scope { level, outer: None }, compiler)?,
-        None => State::default(),
+    let (state, backplane) = match main.blocks_named("http").next() {
+        Some(level) => {
+            let http = Scope { level, outer: None };
+            (super::state::compile(&http, compiler)?, super::backplane::compile(&http, compiler)?)
+        }
+        None => (State::default(), Backplane::none()),
     };
     let Some(events) = main.blocks_named("events").next() else {
         return Err(Fault::anywhere("no \"events\" section in configuration"));
@@ -251,6 +254,7 @@ fn compile(nodes: &[Node], accept_unguarded: bool, compiler: &mut Compiler) -> R
         process,
         zone: compiler.zone.clone(),
         state,
+        backplane,
         zone_name: std::mem::take(&mut compiler.zone_name),
         compat: compiler.compat,
         capabilities: Capabilities::of(compiler.compat),

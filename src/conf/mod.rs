@@ -9,6 +9,7 @@
 
 mod access;
 mod backend;
+mod backplane;
 mod compiler;
 mod complex;
 mod core;

@@ -12,6 +12,7 @@ use ahash::AHashMap;
 
 pub use access::{AccessRule, AuthBasic, LimitExcept, RealIp, Referers, SecureLink, Who};
 pub use backend::{Backend, UpstreamServer};
+pub use backplane::{Address, Backplane, Place};
 pub use state::{State, durability};
 
 use super::variable::{Complex, Definition};
@@ -19,6 +20,7 @@ use crate::model::{Capabilities, Compat, Zone};
 
 mod access;
 mod backend;
+mod backplane;
 mod state;
 
 /// A whole configuration.
@@ -30,6 +32,8 @@ pub struct Settings {
     pub zone: Zone,
     /// Where messages outlive the process.
     pub state: State,
+    /// Where the order of the zone is made, if nodes share it.
+    pub backplane: Backplane,
     /// Name of the zone: the second word of `push_stream_shared_memory_size`.
     pub zone_name: Box<str>,
     /// Whose wire is spoken.

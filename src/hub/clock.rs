@@ -2,7 +2,8 @@
 //!
 //! It does not know channels, and reads no clock: whoever calls the hub says what the wall clock shows. Invariants: its time
 //! never goes back, whatever the wall clock does; each stamp is greater than every stamp given and every resume point told
-//! before, by this process or (as far as the floor says) by one before it.
+//! before, by this process or (as far as the floor says) by one before it. A clock that is led does not look at the wall clock
+//! at all: its time is that of the entries that were applied, the same on every node.
 
 use crate::model::{Now, Stamp};
 
@@ -26,6 +27,8 @@ pub(super) struct Clock {
     /// The greatest stamp that a message bears.
     last: Stamp,
     seq: u64,
+    /// Whether entries alone say what time it is.
+    led: bool,
 }
 
 /// A moment in the order of messages: all up to it are history, all after it are news.
@@ -42,11 +45,24 @@ impl Clock {
     /// process may have given that ended in it.
     pub(super) fn new(wall: Now, floor: Option<Stamp>) -> Self {
         let last = floor.unwrap_or(Stamp { time: wall.secs(), tag: (wall.0 % 1000 + 1) as u32 * FREE_TAGS });
-        Self { present: (u64::from(last.time) * 1000).max(wall.0), wall: wall.0, last, seq: 0 }
+        Self { present: (u64::from(last.time) * 1000).max(wall.0), wall: wall.0, last, seq: 0, led: false }
+    }
+
+    /// A clock that knows nothing before the first entry.
+    pub(super) fn led() -> Self {
+        Self { present: 0, wall: 0, last: Stamp::default(), seq: 0, led: true }
+    }
+
+    /// Whether entries alone say what time it is.
+    pub(super) fn is_led(&self) -> bool {
+        self.led
     }
 
     /// The time, given what the wall clock shows.
     pub(super) fn tick(&mut self, wall: Now) -> Now {
+        if self.led {
+            return Now(self.present);
+        }
         if wall.0.saturating_add(DISORDER) < self.wall {
             // Set back: what passes from now on is counted from here.
             self.wall = wall.0;
@@ -154,6 +170,17 @@ mod tests {
         assert_eq!(clock.tick(Now(wall)), Now(10_500_000));
         wall += 2 * 3_600_000;
         assert_eq!(clock.tick(Now(wall)), Now(wall));
+    }
+
+    #[test]
+    fn a_clock_that_is_led_shows_what_it_is_told_and_no_wall_clock_moves_it() {
+        let mut clock = Clock::led();
+        assert_eq!(clock.tick(Now(9_000_000)), Now(0));
+        clock.raise(50, Stamp { time: 50, tag: 3 }, 7);
+        assert_eq!(clock.tick(Now(9_000_000)), Now(50_000));
+        assert_eq!(clock.seen(), Stamp { time: 50, tag: 3 });
+        clock.raise(52, Stamp::default(), 0);
+        assert_eq!((clock.tick(Now(1)), clock.seen()), (Now(52_000), Stamp { time: 52, tag: 0 }));
     }
 
     proptest! {

@@ -165,7 +165,9 @@ impl Hub {
     /// Takes over what was written to a log after an end of it.
     pub fn read(&self, log: &mut OpenLog, after: u64, wall: impl Fn() -> Now) -> Result<Restored, LogError> {
         self.restore_begins(log.last_time());
-        let restored = log.restore_after(after, &mut |entry| self.apply(entry, wall()))?;
+        let restored = log.restore_after(after, &mut |entry| {
+            self.apply(entry, wall());
+        })?;
         self.restored(restored.is_clean(), wall());
         Ok(restored)
     }

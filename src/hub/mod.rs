@@ -17,6 +17,7 @@ mod grace;
 mod history;
 mod journal;
 mod notes;
+mod order;
 mod parts;
 mod publisher;
 mod registry;
@@ -33,7 +34,7 @@ mod tests;
 mod trash;
 mod zone;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -44,6 +45,7 @@ use crate::model::{Capabilities, ChannelId, Draft, Now, Refusal, Stamp, Zone};
 pub use census::{Census, ChannelInfo};
 pub use fanout::{Fanout, Note};
 pub use history::{History, Missed};
+pub use order::{Order, Outcome, Terms, Told};
 pub use registry::ChannelKey;
 pub use subscriber::{Answer, Ask, AskKind, Registration};
 
@@ -66,6 +68,7 @@ pub struct Hub {
     graveyard: Mutex<Vec<Garbage>>,
     wakers: Box<[ArcSwapOption<Waker>]>,
     log: ArcSwapOption<Log>,
+    order: OnceLock<Arc<dyn Order>>,
 }
 
 impl Hub {
@@ -77,6 +80,7 @@ impl Hub {
             graveyard: Mutex::default(),
             wakers: (0..workers).map(|_| ArcSwapOption::empty()).collect(),
             log: ArcSwapOption::empty(),
+            order: OnceLock::new(),
         }
     }
 
@@ -107,7 +111,7 @@ impl Hub {
 
     /// Whether every publish that was admitted before [`Hub::set_closed`] has reached all of its channels.
     pub fn is_settled(&self) -> bool {
-        self.state.lock().in_parts == 0
+        self.state.lock().in_parts == 0 && self.order.get().is_none_or(|order| order.is_idle())
     }
 
     /// Checks the channels of a publish, in order, and creates the missing ones. Comes before the body is read.
@@ -238,6 +242,11 @@ impl Hub {
     /// Whether a worker is so far behind with its notes that whoever publishes should wait before the next message: the
     /// queues have no other bound.
     pub fn is_congested(&self) -> bool {
+        self.has_many_notes() || self.order.get().is_some_and(|order| order.is_full())
+    }
+
+    /// Whether a worker is so far behind with its notes that no more should come.
+    pub fn has_many_notes(&self) -> bool {
         self.state.lock().notes.are_many()
     }
 

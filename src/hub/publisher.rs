@@ -36,7 +36,15 @@ impl ZoneState {
 
     /// Whether what is published now can be kept.
     pub(super) fn check_open(&self) -> Result<(), Refusal> {
-        if self.closed { Err(Refusal::Leaving) } else { Ok(()) }
+        if self.closed {
+            return Err(Refusal::Leaving);
+        }
+        self.check_joined()
+    }
+
+    /// Whether it has what the others of its zone have.
+    pub(super) fn check_joined(&self) -> Result<(), Refusal> {
+        if self.joining { Err(Refusal::Joining) } else { Ok(()) }
     }
 
     pub(super) fn check_delete(&self, ids: &[ChannelId]) -> Result<(), Refusal> {

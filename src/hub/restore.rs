@@ -1,7 +1,8 @@
-//! The door of the log into the hub: entries that were written before, applied in order, give the hub that wrote them.
+//! The door of the log into the hub: entries, applied in order, give the hub that wrote them.
 //!
-//! It does not know where they come from. Each may come twice, and messages that live long come after younger ones. Nothing is
-//! told to anybody meanwhile: there are no subscribers yet, and the events channel has its own entries.
+//! It does not know where they come from: a disk at the start, where messages that live long come after younger ones; or, while
+//! it serves, where the order of the zone is made (`order`). Each may come twice. Subscribers are told of what is new; at a start
+//! there are none.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -36,9 +37,9 @@ impl Hub {
         self.state.lock().clock.raise(time, Stamp::default(), 0);
     }
 
-    /// Applies one entry of a log. [`Hub::restored`] must follow the last one.
-    pub fn apply(&self, entry: Entry, wall: Now) {
-        self.locked(wall, |state, now| state.apply(entry, now));
+    /// Applies one entry; whether a channel that it deletes was there. After those of a disk, [`Hub::restored`] must follow.
+    pub fn apply(&self, entry: Entry, wall: Now) -> bool {
+        self.locked(wall, |state, now| state.apply(entry, now))
     }
 
     /// Ends a restore. `clean` says whether the process before has written everything; if not, stamps and ids go on behind any
@@ -49,12 +50,17 @@ impl Hub {
 }
 
 impl ZoneState {
-    fn apply(&mut self, entry: Entry, now: Now) {
+    fn apply(&mut self, entry: Entry, now: Now) -> bool {
         match entry {
             Entry::Publish(published) => self.apply_publish(published, now),
             Entry::Kept(published) => self.apply_kept(&published, now),
             Entry::Gone { channel, seq } => self.apply_gone(&channel, seq),
             Entry::Channel(mark) => self.apply_mark(&mark, now),
+            Entry::Deleted { channel, text } => return self.delete(&[channel], text.as_deref(), now) > 0,
+            Entry::Marks(marks) if self.clock.is_led() => {
+                self.clock.raise(marks.time, marks.last, marks.seq);
+                self.counters.published = self.counters.published.max(marks.published);
+            }
             Entry::Marks(marks) => {
                 let before = &mut self.restore.marks;
                 *before = Marks {
@@ -72,6 +78,7 @@ impl ZoneState {
             Entry::WalkBegan => self.restore.told = Some(HashSet::new()),
             Entry::WalkEnded => self.end_walk(),
         }
+        false
     }
 
     /// The channel of an entry, created if it is missing.
@@ -88,17 +95,36 @@ impl ZoneState {
         if published.message.seq <= self.clock.last().seq {
             return;
         }
-        let Published { channel, count, stored, message } = published;
+        let Published { channel, count, stored, mut message } = published;
         self.clock.raise(message.stamp.time, message.stamp, message.seq);
         let Some(slot) = self.restored_channel(&channel, now) else { return };
         let inactivity = self.settings.inactivity;
         let Some(channel) = self.registry.get_mut(slot) else { return };
         channel.expires = message.stamp.time.saturating_add(inactivity);
-        channel.advance(count, &message);
         self.counters.published += u64::from(!channel.for_events);
-        if stored && message.expires > now.secs() {
-            self.store(slot, message);
+        if !self.clock.is_led() {
+            channel.advance(count, &message);
+            if stored && message.expires > now.secs() {
+                self.store(slot, message);
+            }
+            return self.trim(slot, now);
         }
+        // The order of the zone has the last word on the counts, also where it has lost some.
+        channel.published = count;
+        channel.skipped = message.id.cast_unsigned().saturating_sub(count);
+        channel.last = message.stamp;
+        let now = self.clock.present();
+        self.janitor.message_published(now);
+        let expires = channel.backlog.settled(message.expires);
+        if let Some(own) = Arc::get_mut(&mut message) {
+            own.expires = expires;
+        }
+        if stored && expires > now.secs() {
+            self.store(slot, Arc::clone(&message));
+        } else {
+            self.pass_by(&message, now);
+        }
+        self.tell_subscribers(slot, message);
         self.trim(slot, now);
     }
 

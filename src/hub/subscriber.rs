@@ -161,6 +161,7 @@ impl ZoneState {
         path: &[Requested],
         checked: &mut Checked,
     ) -> Result<(), Refusal> {
+        self.check_joined()?;
         let count_repeated = self.capabilities.exact_admission && ask.kind != AskKind::Poll && ask.path.len() > 1;
         for Requested { id, .. } in path {
             self.check_id(id)?;

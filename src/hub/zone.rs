@@ -49,6 +49,8 @@ pub(super) struct ZoneState {
     pub(super) garbage: Garbage,
     /// Nothing more is taken from publishers: it could not be kept.
     pub(super) closed: bool,
+    /// Whether it has not yet come to where the others of its zone are: nobody is served.
+    pub(super) joining: bool,
     /// Publishes to very many channels that are under way.
     pub(super) in_parts: usize,
 }
@@ -117,6 +119,7 @@ impl ZoneState {
             restore: Restore::default(),
             garbage: Garbage::default(),
             closed: false,
+            joining: false,
             in_parts: 0,
         };
         state.establish_events_channel(now);
@@ -228,18 +231,29 @@ impl ZoneState {
         if draft.store {
             self.store(slot, Arc::clone(&message));
         } else {
-            let held = self.held_by(&message);
-            self.hold(held);
-            self.trash.messages.add(1, held, now);
+            self.pass_by(&message, now);
         }
+        self.tell_subscribers(slot, message);
+        self.trim(slot, now);
+    }
+
+    /// Counts a message that is not stored.
+    pub(super) fn pass_by(&mut self, message: &Message, now: Now) {
+        let held = self.held_by(message);
+        self.hold(held);
+        self.trash.messages.add(1, held, now);
+    }
+
+    /// Posts a message to the workers that have subscribers of its channel.
+    pub(super) fn tell_subscribers(&mut self, slot: Slot, message: Arc<Message>) {
         let Some(channel) = self.registry.get(slot) else { return };
         if channel.subscriptions.total() > 0 {
+            let stamp = message.stamp;
             let fanout = Arc::new(Fanout::new(channel.key, channel.id.clone(), message, stamp));
             for worker in channel.subscriptions.workers() {
                 self.notes.post(worker, Note::Message(Arc::clone(&fanout)));
             }
         }
-        self.trim(slot, now);
     }
 
     /// Stores a message as the channel's newest one. [`ZoneState::trim`] must follow, which files the channel too.

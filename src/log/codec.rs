@@ -22,6 +22,8 @@ const CHANNEL: u8 = 4;
 const MARKS: u8 = 5;
 const WALK_BEGAN: u8 = 6;
 const WALK_ENDED: u8 = 7;
+/// Between machines alone; a disk is told of what has gone ([`GONE`]).
+const DELETED: u8 = 8;
 
 const STORED: u8 = 1;
 const BINARY: u8 = 2;
@@ -42,7 +44,7 @@ pub enum CodecError {
 
 /// Whether bytes may begin an entry: a cheap look before an expensive one.
 pub(super) fn may_begin(bytes: &[u8]) -> bool {
-    matches!(bytes, [VERSION, PUBLISH..=WALK_ENDED, ..])
+    matches!(bytes, [VERSION, PUBLISH..=DELETED, ..])
 }
 
 /// Appends an entry.
@@ -61,6 +63,12 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
             out.push(GONE);
             write_bytes(channel.as_bytes(), out);
             write_number(*seq, out);
+        }
+        Entry::Deleted { channel, text } => {
+            out.push(DELETED);
+            write_bytes(channel.as_bytes(), out);
+            out.push(u8::from(text.is_some()));
+            write_bytes(text.as_deref().unwrap_or_default(), out);
         }
         Entry::Channel(mark) => {
             out.push(CHANNEL);
@@ -156,14 +164,18 @@ pub fn decode(bytes: &[u8]) -> Result<Entry, CodecError> {
             published: reader.number()?,
             skipped: reader.number()?,
             unknown_until: reader.short()?,
-            clean: match reader.byte()? {
-                0 => false,
-                1 => true,
-                _ => return Err(CodecError::Malformed),
-            },
+            clean: reader.flag()?,
         }),
         WALK_BEGAN => Entry::WalkBegan,
         WALK_ENDED => Entry::WalkEnded,
+        DELETED => Entry::Deleted {
+            channel: reader.channel()?,
+            text: match (reader.flag()?, reader.bytes()?) {
+                (true, text) => Some(text.into()),
+                (false, []) => None,
+                (false, _) => return Err(CodecError::Malformed),
+            },
+        },
         _ => return Err(CodecError::Malformed),
     };
     if reader.0.is_empty() { Ok(entry) } else { Err(CodecError::Malformed) }
@@ -194,6 +206,14 @@ impl<'a> Reader<'a> {
             }
         }
         Err(CodecError::Malformed)
+    }
+
+    fn flag(&mut self) -> Result<bool, CodecError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(CodecError::Malformed),
+        }
     }
 
     fn short(&mut self) -> Result<u32, CodecError> {
@@ -272,7 +292,7 @@ mod tests {
         #[test]
         fn bytes_that_are_read_are_those_that_would_be_written(
             mut bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..4u8], 0..60),
-            kind in 0..9u8,
+            kind in 0..10u8,
         ) {
             bytes.splice(0..0, [VERSION, kind]);
             if let Ok(entry) = decode(&bytes) {

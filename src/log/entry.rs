@@ -21,6 +21,13 @@ pub enum Entry {
         /// Sequence number of the last publish before it went.
         seq: u64,
     },
+    /// A channel was deleted by somebody, and its subscribers are told so; entries of it that follow make a new one.
+    Deleted {
+        /// The channel.
+        channel: ChannelId,
+        /// What they are told; nothing: the text that is configured.
+        text: Option<Box<[u8]>>,
+    },
     /// A channel as it is: it was created, or no stored message tells its counts any more.
     Channel(ChannelMark),
     /// The high-water marks of the zone.
@@ -36,7 +43,7 @@ impl Entry {
     pub fn channel(&self) -> Option<&ChannelId> {
         match self {
             Self::Publish(published) | Self::Kept(published) => Some(&published.channel),
-            Self::Gone { channel, .. } => Some(channel),
+            Self::Gone { channel, .. } | Self::Deleted { channel, .. } => Some(channel),
             Self::Channel(mark) => Some(&mark.channel),
             Self::Marks(_) | Self::WalkBegan | Self::WalkEnded => None,
         }

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-pub use codec::FORMAT;
+pub use codec::{CodecError, FORMAT, decode, encode};
 pub use entry::{ChannelMark, Entry, Marks, Published};
 pub use health::HealthView;
 pub use queue::{Memory, Queue, Taken, WalkPlace};

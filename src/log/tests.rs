@@ -59,7 +59,11 @@ pub(super) fn any_entry() -> impl Strategy<Value = Entry> {
     });
     let gone = (any_bytes(), any_number());
     let gone = gone.prop_map(|(channel, seq)| Entry::Gone { channel: ChannelId::new(&channel), seq });
+    let deleted = (any_bytes(), prop::option::of(any_bytes()));
+    let deleted = deleted
+        .prop_map(|(channel, text)| Entry::Deleted { channel: ChannelId::new(&channel), text: text.map(Into::into) });
     prop_oneof![
+        1 => deleted,
         4 => any_published().prop_map(Entry::Publish),
         2 => any_published().prop_map(Entry::Kept),
         1 => gone,
@@ -138,6 +142,7 @@ impl Model {
                 self.seq = self.seq.max(marks.seq);
             }
             Entry::WalkBegan => self.walk = Some(BTreeSet::new()),
+            Entry::Deleted { .. } => unreachable!("a disk is told that a channel is gone"),
             Entry::WalkEnded => {
                 if let Some(walk) = self.walk.take() {
                     self.channels.retain(|id, _| walk.contains(id));

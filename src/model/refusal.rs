@@ -38,6 +38,18 @@ pub enum Refusal {
     /// The server is about to end and could not keep what it is given.
     #[error("The server is shutting down.")]
     Leaving,
+    /// The node has not yet what the others of its zone have.
+    #[error("This node is joining the others.")]
+    Joining,
+    /// Where the order of the zone is made cannot be reached, or takes nothing: nothing was published.
+    #[error("The backplane is not available.")]
+    Away,
+    /// More waits for it than may wait: nothing was published.
+    #[error("Too many messages wait for the backplane.")]
+    Crowded,
+    /// It has not answered in time: what was published may yet appear.
+    #[error("The backplane has not answered in time, the message may have been published.")]
+    Unanswered,
     /// The memory budget is used up (only where full memory refuses).
     #[error("")]
     MemoryFull,
@@ -49,7 +61,7 @@ impl Refusal {
         match self {
             Self::NoChannelId | Self::IdTooLarge | Self::EmptyPost => 400,
             Self::MemoryFull => 500,
-            Self::Leaving => 503,
+            Self::Leaving | Self::Joining | Self::Away | Self::Crowded | Self::Unanswered => 503,
             _ => 403,
         }
     }

@@ -63,6 +63,8 @@ pub(crate) enum Patience {
     Verify(SlowPassword),
     /// What was published has to be safe before it is answered; what it is answered with.
     Durability(Reply, oneshot::Receiver<bool>),
+    /// What was handed in has to come back from where the order of the zone is made.
+    Order(Box<publish::HandedIn>),
     /// A statistics answer so long that others get their turn while it is made.
     Listing(Box<Listing>),
 }
@@ -110,7 +112,10 @@ pub(crate) fn decide<'s>(context: &Context, exchange: &mut Exchange<'s>) -> Verd
 pub(crate) fn resume<'s>(context: &Context, exchange: &mut Exchange<'s>, job: Job<'s>, body: Arc<[u8]>) -> Verdict<'s> {
     match job.task {
         Task::Publish { admin, job: publish } => {
-            let reply = publish::finish(&context.worker, exchange, job.location, admin, &publish, body);
+            let reply = match publish::act(&context.worker, exchange, job.location, admin, publish, body) {
+                publish::Finished::Reply(reply) => reply,
+                publish::Finished::HandedIn(handed) => return Verdict::Patience(Patience::Order(Box::new(handed))),
+            };
             match durability(context) {
                 Some(safe) => Verdict::Patience(Patience::Durability(reply, safe)),
                 None => Verdict::Reply(reply),
@@ -210,6 +215,7 @@ pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, p
                 let _ = safe.await;
                 Verdict::Reply(reply)
             }
+            Patience::Order(handed) => Verdict::Reply(publish::settle(&context.worker, exchange, *handed).await),
             Patience::Listing(mut listing) => {
                 while listing.go_on(context.worker.hub()) {
                     tokio::task::yield_now().await;

@@ -86,6 +86,11 @@ pub(crate) fn unbuffered() -> Field {
     (Cow::Borrowed("X-Accel-Buffering"), Cow::Borrowed(b"no"))
 }
 
+/// `Retry-After`, of what may be well again in a moment.
+pub(crate) fn retry_after() -> Field {
+    (Cow::Borrowed("Retry-After"), Cow::Borrowed(b"1"))
+}
+
 /// `Allow`.
 pub(crate) fn allow(methods: &'static str) -> Field {
     (Cow::Borrowed("Allow"), Cow::Borrowed(methods.as_bytes()))

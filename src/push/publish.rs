@@ -5,11 +5,14 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::channels;
 use super::fields as module;
 use super::statistics;
 use crate::conf::settings::Location;
 use crate::delivery::Worker;
+use crate::hub::{Outcome, Told};
 use crate::model::{Capabilities, ChannelId, Draft, EventTags, Refusal};
 use crate::push::fields::{CorsSide, cache_fields};
 use crate::request::reply::{Field, Reply};
@@ -59,8 +62,72 @@ pub(crate) fn begin(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Loc
     }
 }
 
+/// What a publisher request comes to with its body.
+pub(crate) enum Finished {
+    /// The answer.
+    Reply(Reply),
+    /// What it asks for was handed in where the order of the zone is made.
+    HandedIn(HandedIn),
+}
+
+/// A request that waits until what it has handed in comes back.
+pub(crate) struct HandedIn {
+    location: Arc<Location>,
+    admin: bool,
+    job: Job,
+    /// What is published here alone if it cannot be published everywhere.
+    local: Option<Draft>,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
+/// Publishes or deletes, or hands that in.
+pub(crate) fn act<'b>(
+    worker: &Worker,
+    exchange: &mut Exchange<'b>,
+    location: &'b Arc<Location>,
+    admin: bool,
+    job: Job,
+    body: Arc<[u8]>,
+) -> Finished {
+    let empty = body.is_empty() && !job.delete;
+    if !worker.hub().is_led() || empty {
+        return Finished::Reply(finish(worker, exchange, location, admin, &job, body));
+    }
+    let (sender, outcome) = oneshot::channel();
+    let told: Told = Box::new(move |outcome| {
+        // Nobody may be waiting any more.
+        let _ = sender.send(outcome);
+    });
+    let mut local = None;
+    if job.delete {
+        let text = deletion_text(exchange, &body).map(Into::into);
+        worker.hub().hand_in_delete(job.ids.clone(), text, told);
+    } else {
+        let draft = draft(exchange, location, body);
+        local = exchange.settings.backplane.local_on_failure.then(|| draft.clone());
+        worker.hub().hand_in(job.ids.clone(), draft, told);
+    }
+    Finished::HandedIn(HandedIn { location: Arc::clone(location), admin, job, local, outcome })
+}
+
+/// Answers when what was handed in has come back, or will not.
+pub(crate) async fn settle(worker: &Worker, exchange: &Exchange<'_>, handed: HandedIn) -> Reply {
+    let HandedIn { location, admin, job, local, outcome } = handed;
+    let outcome = match (outcome.await.unwrap_or(Err(Refusal::Unanswered)), local) {
+        (Err(Refusal::Away | Refusal::Crowded), Some(draft)) => {
+            worker.hub().publish(&job.ids, &draft, worker.now()).map(|()| job.ids.len())
+        }
+        (outcome, _) => outcome,
+    };
+    match outcome {
+        Ok(deleted) if job.delete => deletion(deleted, exchange, &location, admin),
+        Ok(_) => published(worker, exchange, &location, admin, &job.ids),
+        Err(refusal) => refused(refusal, exchange, &location, admin),
+    }
+}
+
 /// Publishes or deletes.
-pub(crate) fn finish<'b>(
+fn finish<'b>(
     worker: &Worker,
     exchange: &mut Exchange<'b>,
     location: &'b Arc<Location>,
@@ -71,34 +138,55 @@ pub(crate) fn finish<'b>(
     // The body took its time: it is now that the message enters the hub.
     let (hub, now) = (worker.hub(), worker.now());
     if job.delete {
-        let text = Some(&*body).filter(|text| !text.is_empty() && exchange.settings.capabilities.deletion_brings_text);
-        return if hub.delete(&job.ids, text, now) == 0 {
-            headed(Reply::header_only(404), exchange, location, admin)
-        } else {
-            headed(Reply::header_only(200), exchange, location, admin).with([module::explain("Channel deleted.")])
-        };
+        let deleted = hub.delete(&job.ids, deletion_text(exchange, &body), now);
+        return deletion(deleted, exchange, location, admin);
     }
     if body.is_empty() {
         return refused(Refusal::EmptyPost, exchange, location, admin);
     }
-    let draft = Draft { text: body, event: event_tags(exchange), store: location.push.store_messages, binary: false };
-    let published = hub.publish(&job.ids, &draft, now);
-    if published == Err(Refusal::Leaving) {
-        return refused(Refusal::Leaving, exchange, location, admin);
+    let draft = draft(exchange, location, body);
+    match hub.publish(&job.ids, &draft, now) {
+        Ok(()) => published(worker, exchange, location, admin, &job.ids),
+        Err(Refusal::MemoryFull) => {
+            // The one failure that goes through nginx's own error pages.
+            tracing::error!("push stream module: unable to allocate message in shared memory");
+            let mut reply =
+                phases::error_reply(exchange, location, 500).with(cache_fields(&exchange.settings.capabilities));
+            reply.close = true;
+            reply
+        }
+        Err(refusal) => refused(refusal, exchange, location, admin),
     }
-    if published.is_err() {
-        // The one failure that goes through nginx's own error pages.
-        tracing::error!("push stream module: unable to allocate message in shared memory");
-        let mut reply =
-            phases::error_reply(exchange, location, 500).with(cache_fields(&exchange.settings.capabilities));
-        reply.close = true;
-        return reply;
+}
+
+fn draft(exchange: &Exchange<'_>, location: &Location, body: Arc<[u8]>) -> Draft {
+    Draft { text: body, event: event_tags(exchange), store: location.push.store_messages, binary: false }
+}
+
+/// What the subscribers of a deleted channel are told in the publisher's words.
+fn deletion_text<'b>(exchange: &Exchange<'_>, body: &'b [u8]) -> Option<&'b [u8]> {
+    Some(body).filter(|text| !text.is_empty() && exchange.settings.capabilities.deletion_brings_text)
+}
+
+fn deletion(deleted: usize, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Reply {
+    if deleted == 0 {
+        headed(Reply::header_only(404), exchange, location, admin)
+    } else {
+        headed(Reply::header_only(200), exchange, location, admin).with([module::explain("Channel deleted.")])
     }
+}
+
+fn published(
+    worker: &Worker,
+    exchange: &Exchange<'_>,
+    location: &Arc<Location>,
+    admin: bool,
+    ids: &[ChannelId],
+) -> Reply {
     if !location.push.channel_info_on_publish {
         return headed(Reply::header_only(200), exchange, location, admin);
     }
-    let reply = statistics::channels_reply(worker, exchange, &job.ids);
-    headed(reply, exchange, location, admin)
+    headed(statistics::channels_reply(worker, exchange, ids), exchange, location, admin)
 }
 
 fn info(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Reply {
@@ -123,6 +211,9 @@ fn refused(refusal: Refusal, exchange: &Exchange<'_>, location: &Arc<Location>, 
     let capabilities = &exchange.settings.capabilities;
     let mut reply = module::refused(refusal, capabilities, fields(exchange, location, admin));
     reply.close = location.push.keepalive == Some(false) || refusal == Refusal::Leaving;
+    if matches!(refusal, Refusal::Joining | Refusal::Away | Refusal::Crowded | Refusal::Unanswered) {
+        reply = reply.with([module::retry_after()]);
+    }
     reply.left_open = capabilities.empty_post_leaves_open && refusal == Refusal::EmptyPost;
     reply
 }

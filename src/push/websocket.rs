@@ -18,7 +18,7 @@ use super::replay::replay;
 use super::{channels, fields};
 use crate::conf::settings::{Location, Mode};
 use crate::delivery::{Admission, Connection, Ending, Flush, Manner, Source};
-use crate::hub::{Answer, Ask, AskKind};
+use crate::hub::{Answer, Ask, AskKind, Outcome};
 use crate::model::{AfterClose, Capabilities, Draft, Refusal};
 use crate::render::{Decoder, Farewell, Framing, permessage_deflate, websocket_frame};
 use crate::request::reply::Reply;
@@ -279,11 +279,20 @@ impl Session {
             keys.truncate(1);
         }
         let draft = Draft { text: text.into(), event: None, store, binary };
-        if context.worker.hub().publish_to(&keys, &draft, context.worker.now()) == Err(Refusal::MemoryFull) {
+        if context.worker.hub().is_led() {
+            context.worker.hub().hand_in_to(&keys, draft, Box::new(warn));
+        } else if context.worker.hub().publish_to(&keys, &draft, context.worker.now()) == Err(Refusal::MemoryFull) {
             tracing::error!("push stream module: unable to allocate message in shared memory");
         }
         if self.ping_follows_publish {
             connection.push(Bytes::from_static(&websocket_frame::PING));
         }
+    }
+}
+
+/// Nobody waits for what becomes of a message of a websocket; the operator may want to know.
+fn warn(outcome: Outcome) {
+    if let Err(refusal) = outcome {
+        tracing::warn!("a message of a websocket was not published: {refusal}");
     }
 }

@@ -50,6 +50,7 @@ pub fn run(cli: &Cli) -> u8 {
         error_log: cli.error_log.clone(),
         take_over: cli.take_over,
         status: cli.status,
+        backplane: cli.backplane.clone(),
         state: cli.state.clone(),
         state_sync: cli.state_sync,
     };

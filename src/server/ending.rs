@@ -67,6 +67,9 @@ impl Server {
         let _ = timeout(SETTLED * 2, self.settle().recv()).await;
         // Whoever is refused from now on has not been acknowledged anything.
         self.shared.hub.set_closed(true);
+        if let Some(backplane) = &self.backplane {
+            backplane.settle().await;
+        }
         while !self.shared.hub.is_settled() {
             tokio::time::sleep(POLL).await;
         }
@@ -85,6 +88,7 @@ impl Server {
             let _ = worker.thread.join();
         }
         self.shared.hub.close_log();
+        drop(self.backplane.take());
         if self.successor.is_none() {
             for listener in &self.settings.listeners {
                 remove_unix_socket(&listener.address);

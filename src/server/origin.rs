@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use nix::unistd::{AccessFlags, access};
 
 use super::tls::TlsSite;
+use crate::cli::Backplane;
 use crate::conf::settings::{ErrorLog, LogLevel, LogTarget};
 use crate::conf::{self, ConfError, LoadOptions, Loaded, Note};
 use crate::model::Durability;
@@ -22,6 +23,8 @@ pub(super) struct Origin {
     pub take_over: bool,
     /// Where the server tells its counters.
     pub status: Option<SocketAddr>,
+    /// Where the order of the zone is made, whatever the configuration says.
+    pub backplane: Option<Backplane>,
     /// Where messages outlive the process, whatever the configuration says; `off`: nowhere.
     pub state: Option<PathBuf>,
     /// When they are safe there, whatever the configuration says.
@@ -40,6 +43,14 @@ impl Origin {
             state.dir = (dir.as_os_str() != "off").then(|| self.options.prefix.join(dir));
         }
         state.sync = self.state_sync.unwrap_or(state.sync);
+        match &self.backplane {
+            Some(Backplane::Off) => loaded.settings.backplane.address = None,
+            Some(Backplane::At(address)) => loaded.settings.backplane.address = Some(address.clone()),
+            None => {}
+        }
+        if loaded.settings.backplane.address.is_some() {
+            share(&mut loaded)?;
+        }
         if self.options.text.is_some() {
             self.do_without_prefix(&mut loaded);
         }
@@ -86,4 +97,18 @@ impl Origin {
         let path = if self.error_log.is_some() { named } else { usual() };
         ErrorLog { target: path.map_or(LogTarget::Stderr, LogTarget::File), level: LogLevel::Error }
     }
+}
+
+/// What goes with a backplane, and what does not.
+fn share(loaded: &mut Loaded) -> Result<(), ConfError> {
+    if !loaded.settings.zone.events_channel_id.is_empty() {
+        let text = "\"push_stream_events_channel_id\" does not go with a backplane: each node would tell of its own"
+            .to_owned();
+        return Err(ConfError { notes: vec![Note { level: LogLevel::Emerg, text }] });
+    }
+    if let Some(dir) = loaded.settings.state.dir.take() {
+        let text = format!("messages outlive the process in the backplane, {} is not used", dir.display());
+        loaded.notes.push(Note { level: LogLevel::Notice, text });
+    }
+    Ok(())
 }

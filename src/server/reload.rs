@@ -89,6 +89,10 @@ impl Server {
         if settings.state != self.settings.state {
             tracing::warn!("a change of \"push_stream_state\" needs a restart");
         }
+        if settings.backplane != self.settings.backplane {
+            tracing::warn!("a change of \"push_stream_backplane\" needs a restart");
+            settings.backplane = self.settings.backplane.clone();
+        }
         if settings.process.user != self.settings.process.user {
             tracing::warn!("a change of \"user\" needs a restart");
         }

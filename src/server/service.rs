@@ -29,12 +29,14 @@ use super::successor::{self, Step, Successor};
 use super::supervisor::Supervisor;
 use super::tls::TlsSite;
 use super::worker_thread::{self, Handle, Order, Shared};
+use crate::backplane::Backplane;
 use crate::conf::Settings;
 use crate::conf::ports::Ports;
 use crate::conf::settings::LogLevel;
 use crate::delivery::Tally;
 use crate::hub::Hub;
 use crate::model::Stamp;
+use crate::site::vars::hostname;
 
 /// How often the hub is swept.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -58,6 +60,8 @@ pub(super) struct Server {
     pub(super) successor: Option<Successor>,
     /// Sockets and publishers are the successor's.
     pub(super) handed_over: bool,
+    /// Where the order of the zone is made, if it is not made here.
+    pub(super) backplane: Option<Backplane>,
     /// How far the log was written when it was handed over.
     pub(super) log_end: u64,
     /// The sequence number of the last publish when this process began to serve beside its successor.
@@ -104,6 +108,8 @@ impl Server {
         if let Some(log) = log {
             state::restore(log, 0, &shared.hub, &settings.state)?;
         }
+        let name = format!("{}:{}", hostname(), std::process::id());
+        let backplane = Backplane::start(&settings.backplane, &shared.hub, name)?;
         let (settings, tls) = (Arc::new(settings), Arc::new(tls));
         let handles = listen::shares(&bound, workers)?
             .into_iter()
@@ -133,6 +139,7 @@ impl Server {
             status,
             successor: None,
             handed_over: false,
+            backplane,
             log_end: 0,
             seq_beside: None,
         };
@@ -181,6 +188,12 @@ impl Server {
                 Wish::Look => {}
             }
         }
+    }
+
+    /// Tells of itself.
+    pub(super) fn open_status(&mut self) {
+        let backplane = self.backplane.as_ref().map(Backplane::health);
+        self.status.open(&self.shared, backplane);
     }
 
     /// Asks every worker for a sign of life.
@@ -235,7 +248,7 @@ impl Running {
     /// Runs the server to its end; the exit code.
     pub(super) fn run(mut self) -> u8 {
         let end = self.runtime.block_on(async {
-            self.server.status.open(&self.server.shared);
+            self.server.open_status();
             let end = self.server.follow(&mut self.signals).await;
             self.server.end(end, &mut self.signals).await;
             end

@@ -20,6 +20,7 @@ use super::inherited::Inherited;
 use super::listen::{self, Bound};
 use super::now;
 use super::worker_thread::Shared;
+use crate::backplane::{self, Health};
 use crate::conf::settings::ListenAddress;
 use crate::delivery::Tally;
 use crate::hub::Hub;
@@ -36,6 +37,7 @@ struct Sources {
     hub: Arc<Hub>,
     tally: Arc<Tally>,
     leaving: Arc<AtomicBool>,
+    backplane: Option<Arc<Health>>,
 }
 
 /// The answer of `/status`.
@@ -61,6 +63,48 @@ struct Status {
     disconnected_by_panic: u64,
     /// The log, where there is one.
     log: Option<LogStatus>,
+    /// The nodes and what they share, where it is shared.
+    backplane: Option<BackplaneStatus>,
+}
+
+/// The backplane in `/status`.
+#[derive(Serialize)]
+struct BackplaneStatus {
+    joined: bool,
+    /// Why nothing can be published; nothing while all is well.
+    fault: Option<String>,
+    server: String,
+    /// Counted up whenever another server process goes on.
+    epoch: u64,
+    /// How often the server had lost entries that this node had applied.
+    losses: u64,
+    entries_applied: u64,
+    /// How often the whole zone was read.
+    snapshots: u64,
+    nodes: Vec<NodeStatus>,
+}
+
+/// A node in `/status`.
+#[derive(Serialize)]
+struct NodeStatus {
+    name: String,
+    subscribers: u64,
+}
+
+impl From<backplane::HealthView> for BackplaneStatus {
+    fn from(view: backplane::HealthView) -> Self {
+        let nodes = view.nodes.into_iter().map(|node| NodeStatus { name: node.name, subscribers: node.subscribers });
+        Self {
+            joined: view.joined,
+            fault: view.fault,
+            server: view.server,
+            epoch: view.epoch,
+            losses: view.losses,
+            entries_applied: view.applied,
+            snapshots: view.snapshots,
+            nodes: nodes.collect(),
+        }
+    }
 }
 
 /// The log in `/status`.
@@ -134,11 +178,12 @@ impl Desk {
     }
 
     /// Answers from now on. To be called in a runtime.
-    pub(super) fn open(&mut self, shared: &Shared) {
+    pub(super) fn open(&mut self, shared: &Shared, backplane: Option<Arc<Health>>) {
         let sources = Sources {
             hub: Arc::clone(&shared.hub),
             tally: Arc::clone(&shared.tally),
             leaving: Arc::clone(&self.leaving),
+            backplane,
         };
         self.leaving.store(false, Ordering::Relaxed);
         let copies = self.bound.iter().flat_map(|bound| &bound.sockets).filter_map(|socket| socket.try_clone().ok());
@@ -182,11 +227,13 @@ async fn health(State(sources): State<Sources>) -> String {
 }
 
 /// Whether balancers may send more.
-async fn ready(State(sources): State<Sources>) -> (StatusCode, &'static str) {
+async fn ready(State(sources): State<Sources>) -> (StatusCode, String) {
     if sources.leaving.load(Ordering::Relaxed) {
-        (StatusCode::SERVICE_UNAVAILABLE, "leaving\n")
-    } else {
-        (StatusCode::OK, "ready\n")
+        return (StatusCode::SERVICE_UNAVAILABLE, "leaving\n".to_owned());
+    }
+    match sources.backplane.as_ref().and_then(|backplane| backplane.unready()) {
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+        None => (StatusCode::OK, "ready\n".to_owned()),
     }
 }
 
@@ -210,6 +257,7 @@ async fn status(State(sources): State<Sources>) -> Json<Status> {
         disconnected_send_timeout: tally.send_timeouts.load(Ordering::Relaxed),
         disconnected_by_panic: tally.panics.load(Ordering::Relaxed),
         log: sources.hub.log_health().map(LogStatus::from),
+        backplane: sources.backplane.as_ref().map(|backplane| backplane.view().into()),
     })
 }
 

@@ -119,7 +119,7 @@ impl Server {
             return;
         }
         self.shared.hub.set_closed(false);
-        self.status.open(&self.shared);
+        self.open_status();
         match listen::shares(&self.bound, self.workers.len()) {
             Ok(shares) => {
                 for (worker, share) in self.workers.iter().zip(shares) {

@@ -199,6 +199,7 @@ pub(crate) fn settings(server: Server) -> Settings {
             worker_shutdown_timeout: None,
             error_log: vec![],
         },
+        backplane: Backplane { address: None, password_file: None, ca: None, zone: "".into(), local_on_failure: false },
         drain_time: 0,
         drain_delay: 0,
         zone_name: "push_stream_module".into(),

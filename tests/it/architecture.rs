@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use pushstreamd::internals::conf::{self, LoadOptions, directives};
 
 /// The floors of docs/ARCHITECTURE.md: a room may import from the rooms named with it, and from itself.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("model", &[]),
     ("log", &["model"]),
     ("conf", &["model"]),
     ("hub", &["log", "model"]),
+    ("backplane", &["conf", "hub", "log", "model"]),
     ("render", &["model"]),
     ("delivery", &["hub", "model", "render"]),
     ("request", &["conf", "model"]),
@@ -22,7 +23,21 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("migrate", &["conf"]),
     (
         "server",
-        &["cli", "conf", "delivery", "hub", "log", "migrate", "model", "push", "render", "request", "site", "wire"],
+        &[
+            "backplane",
+            "cli",
+            "conf",
+            "delivery",
+            "hub",
+            "log",
+            "migrate",
+            "model",
+            "push",
+            "render",
+            "request",
+            "site",
+            "wire",
+        ],
     ),
     // Only parses: the one thing it knows is the version of the module that `--compat` names.
     ("cli", &["conf", "model"]),

@@ -28,6 +28,7 @@ mod guards;
 mod leaks;
 mod migration;
 mod nginx_semantics;
+mod nodes;
 mod ports;
 mod reload;
 mod restart;

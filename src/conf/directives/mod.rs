@@ -5,6 +5,7 @@
 
 mod accepted;
 mod backends;
+mod backplane;
 mod foreign;
 mod nginx;
 mod page;
@@ -66,7 +67,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
 
 fn rows() -> Vec<Directive> {
     let mut rows = Vec::new();
-    for written in [push::ZONE, push::LOCATIONS, push::OLD] {
+    for written in [push::ZONE, backplane::BACKPLANE, push::LOCATIONS, push::OLD] {
         rows.extend_from_slice(written);
     }
     for written in [

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Directive, Effect, Kind, backends, nginx, push};
+use super::{Directive, Effect, Kind, backends, backplane, nginx, push};
 
 /// The page as it belongs into docs/DIRECTIVES.md.
 pub fn markdown() -> String {
@@ -11,6 +11,7 @@ pub fn markdown() -> String {
          writes it again.\n\n",
     );
     section(&mut page, "Push stream: the zone", push::ZONE, true);
+    section(&mut page, "Push stream: nodes", backplane::BACKPLANE, true);
     section(&mut page, "Push stream: locations", push::LOCATIONS, true);
     section(&mut page, "Push stream: names of old versions", push::OLD, true);
     page.push_str(

@@ -1,0 +1,198 @@
+//! The state of the backplane, as its tasks note it and operators ask for it.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::stream::StreamId;
+
+/// How long the server may be away before nobody waits for it.
+const SHORTLY: Duration = Duration::from_secs(1);
+/// How long a node may be behind the stream, or without it, before it says so.
+const FOLLOWS: Duration = Duration::from_secs(5);
+/// Milliseconds after its last sign of life at which a node is taken for dead.
+const ALIVE: u64 = 3_000;
+
+/// The state.
+pub struct Health(Mutex<State>);
+
+struct State {
+    joined: bool,
+    /// Why the server is away, and since when.
+    away: Option<(String, Instant)>,
+    /// What it refuses everything for.
+    refuses: Option<String>,
+    /// When the end of the stream was reached last.
+    caught_up: Instant,
+    server: String,
+    epoch: u64,
+    skipped: u64,
+    losses: u64,
+    applied: u64,
+    snapshots: u64,
+    /// The last entry the server has told of, and when it was not yet here.
+    target: Option<(StreamId, Instant)>,
+    nodes: Vec<NodeView>,
+}
+
+/// A node of the zone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeView {
+    /// Its name: host and process.
+    pub name: String,
+    /// Its subscriber connections.
+    pub subscribers: u64,
+}
+
+/// What can be asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HealthView {
+    /// Whether it has what the others of its zone have.
+    pub joined: bool,
+    /// Why nothing can be published, if that is so.
+    pub fault: Option<String>,
+    /// The server that is spoken to.
+    pub server: String,
+    /// Counted up whenever another server process goes on.
+    pub epoch: u64,
+    /// How often entries that were applied were found to be lost.
+    pub losses: u64,
+    /// Entries applied.
+    pub applied: u64,
+    /// How often the whole zone was read.
+    pub snapshots: u64,
+    /// The living nodes, this one among them.
+    pub nodes: Vec<NodeView>,
+}
+
+impl Health {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        Self(Mutex::new(State {
+            joined: false,
+            away: now.checked_sub(SHORTLY).map(|since| ("it was not reached yet".to_owned(), since)),
+            refuses: None,
+            caught_up: now,
+            server: String::new(),
+            epoch: 0,
+            skipped: 0,
+            losses: 0,
+            applied: 0,
+            snapshots: 0,
+            target: None,
+            nodes: Vec::new(),
+        }))
+    }
+
+    /// All of it.
+    pub fn view(&self) -> HealthView {
+        let state = self.0.lock();
+        HealthView {
+            joined: state.joined,
+            fault: state.away.as_ref().map(|(why, _)| why.clone()).or_else(|| state.refuses.clone()),
+            server: state.server.clone(),
+            epoch: state.epoch,
+            losses: state.losses,
+            applied: state.applied,
+            snapshots: state.snapshots,
+            nodes: state.nodes.clone(),
+        }
+    }
+
+    /// Why balancers should send nobody here, if that is so.
+    pub fn unready(&self) -> Option<&'static str> {
+        let state = self.0.lock();
+        if !state.joined {
+            return Some("joining");
+        }
+        (state.caught_up.elapsed() > FOLLOWS).then_some("cannot follow the backplane")
+    }
+
+    /// Whether it is not worth waiting for the server.
+    pub(super) fn is_away(&self) -> bool {
+        self.0.lock().away.as_ref().is_some_and(|(_, since)| since.elapsed() >= SHORTLY)
+    }
+
+    /// The server answers.
+    pub(super) fn linked(&self, server: &str) {
+        let mut state = self.0.lock();
+        state.away = None;
+        server.clone_into(&mut state.server);
+    }
+
+    /// The server does not answer; whether that is news.
+    pub(super) fn lost(&self, why: &str) -> bool {
+        let mut state = self.0.lock();
+        let news = state.away.is_none();
+        let since = state.away.as_ref().map_or_else(Instant::now, |(_, since)| *since);
+        state.away = Some((why.to_owned(), since));
+        news
+    }
+
+    /// What the server refuses everything for; whether that is news.
+    pub(super) fn refuses(&self, why: Option<&str>) -> bool {
+        let mut state = self.0.lock();
+        let news = state.refuses.is_some() != why.is_some();
+        state.refuses = why.map(str::to_owned);
+        news
+    }
+
+    /// What a call has told: the last entry, what nodes say of themselves, the time.
+    pub(super) fn told(&self, last: StreamId, skipped: u64) {
+        let mut state = self.0.lock();
+        state.skipped = state.skipped.max(skipped);
+        let older = state.target.filter(|(target, _)| *target >= last);
+        state.target = Some(older.unwrap_or((last, Instant::now())));
+    }
+
+    /// The nodes, by what each said and when.
+    pub(super) fn nodes_are(&self, nodes: impl Iterator<Item = (String, String)>, now: u64) {
+        let alive = |text: &str| {
+            let mut words = text.splitn(3, ' ');
+            let at: u64 = words.next()?.parse().ok()?;
+            let subscribers = words.next()?.parse().ok()?;
+            let name = words.next()?.to_owned();
+            (at + ALIVE > now).then_some(NodeView { name, subscribers })
+        };
+        let mut nodes: Vec<NodeView> = nodes.filter_map(|(_, text)| alive(&text)).collect();
+        nodes.sort_by(|one, other| one.name.cmp(&other.name));
+        self.0.lock().nodes = nodes;
+    }
+
+    /// What ids are known to be skipped.
+    pub(super) fn skipped(&self) -> u64 {
+        self.0.lock().skipped
+    }
+
+    /// Another server process goes on.
+    pub(super) fn epoch_is(&self, epoch: u64, skipped: u64) {
+        let mut state = self.0.lock();
+        state.epoch = epoch;
+        state.skipped = state.skipped.max(skipped);
+    }
+
+    /// Entries that were applied are gone.
+    pub(super) fn lost_entries(&self) {
+        self.0.lock().losses += 1;
+    }
+
+    /// The whole zone was read.
+    pub(super) fn joined(&self) {
+        let mut state = self.0.lock();
+        state.joined = true;
+        state.snapshots += 1;
+    }
+
+    /// Entries were applied up to here; whether the end was reached. Returns whether an entry that the server has told of should have come
+    /// long ago.
+    pub(super) fn applied(&self, count: u64, position: StreamId, at_end: bool) -> bool {
+        let mut state = self.0.lock();
+        state.applied += count;
+        state.target.take_if(|(target, _)| *target <= position);
+        let late = state.target.is_some_and(|(_, since)| since.elapsed() > FOLLOWS / 2);
+        if at_end && state.target.is_none() {
+            state.caught_up = Instant::now();
+        }
+        at_end && late
+    }
+}

@@ -1,0 +1,186 @@
+//! Connections to the server: found by name, host or socket, entered with a password, and known to be one that takes writes.
+//!
+//! It does not know what is said over them. The password stands in no line and no error.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
+    RedisResult, TlsCertificates,
+};
+use tokio::time::timeout;
+
+use super::BackplaneError;
+use crate::conf::settings::{Address, Backplane as Settings, Place};
+
+/// Where the password is where no file is named.
+const PASSWORD: &str = "PUSHSTREAMD_BACKPLANE_PASSWORD";
+/// How long it may take to be connected.
+const CONNECTS: Duration = Duration::from_secs(2);
+
+/// Makes connections.
+#[derive(Clone)]
+pub(super) struct Linker {
+    address: Address,
+    password: Option<Arc<str>>,
+    ca: Option<Vec<u8>>,
+    /// Where a cluster says that the zone is.
+    moved: Arc<Mutex<Option<(String, u16)>>>,
+}
+
+/// A connection to a server that takes writes.
+pub(super) struct Link {
+    pub(super) connection: MultiplexedConnection,
+    /// Names the server's process.
+    pub(super) run: String,
+    /// Where it is, for people.
+    pub(super) server: String,
+}
+
+impl fmt::Debug for Linker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Linker({})", self.address)
+    }
+}
+
+impl Linker {
+    /// Reads the files that the settings name.
+    pub(super) fn new(address: &Address, settings: &Settings) -> Result<Self, BackplaneError> {
+        let read = |path: &std::path::PathBuf| {
+            std::fs::read(path).map_err(|error| BackplaneError::File { path: path.clone(), error })
+        };
+        let password = match &settings.password_file {
+            Some(path) => {
+                let text = String::from_utf8_lossy(&read(path)?).into_owned();
+                Some(text.lines().next().unwrap_or_default().into())
+            }
+            None => std::env::var(PASSWORD).ok().map(Into::into),
+        };
+        let ca = settings.ca.as_ref().map(read).transpose()?;
+        let linker = Self { address: address.clone(), password, ca, moved: Arc::default() };
+        // A certificate that is none is told at the start.
+        if let Place::Host(host, port) = &address.place {
+            linker.client(linker.at(host, *port)).map_err(|error| BackplaneError::Unusable(error.to_string()))?;
+        }
+        Ok(linker)
+    }
+
+    /// A new connection.
+    pub(super) async fn link(&self) -> RedisResult<Link> {
+        let moved = self.moved.lock().take();
+        let (addr, server) = match (&self.address.place, moved) {
+            (_, Some((host, port))) => (self.at(&host, port), format!("{host}:{port}")),
+            (Place::Host(host, port), None) => (self.at(host, *port), format!("{host}:{port}")),
+            (Place::Socket(path), None) => (ConnectionAddr::Unix(path.clone()), path.display().to_string()),
+            (Place::Sentinels(sentinels, name), None) => {
+                let (host, port) = self.ask_sentinels(sentinels, name).await?;
+                (self.at(&host, port), format!("{host}:{port}"))
+            }
+        };
+        let mut connection = self.connect(addr).await?;
+        let mut info = redis::pipe();
+        info.cmd("INFO").arg("server").cmd("INFO").arg("replication");
+        let (told, replication): (String, String) = within(info.query_async(&mut connection)).await?;
+        let value = |text: &str, name: &str| {
+            text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
+        };
+        if value(&replication, "role").is_some_and(|role| role == "slave") {
+            return Err(failure("it is a replica"));
+        }
+        let run = value(&told, "run_id").ok_or_else(|| failure("it does not tell its run id"))?;
+        Ok(Link { connection, run, server })
+    }
+
+    /// Goes where a cluster says that the zone is, if this error says so.
+    pub(super) fn learn(&self, error: &RedisError) {
+        if let Some((host, port)) = error.redirect_node() {
+            *self.moved.lock() = Some((host.to_owned(), port));
+        }
+    }
+
+    fn at(&self, host: &str, port: u16) -> ConnectionAddr {
+        let host = host.to_owned();
+        if self.address.tls {
+            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+        } else {
+            ConnectionAddr::Tcp(host, port)
+        }
+    }
+
+    fn client(&self, addr: ConnectionAddr) -> RedisResult<Client> {
+        let mut entrance = RedisConnectionInfo::default().set_db(self.address.db.into()).set_skip_set_lib_name();
+        if let Some(user) = &self.address.user {
+            entrance = entrance.set_username(user);
+        }
+        if let Some(password) = &self.password {
+            entrance = entrance.set_password(password);
+        }
+        let info = addr.into_connection_info()?.set_redis_settings(entrance);
+        if self.address.tls {
+            Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: self.ca.clone() })
+        } else {
+            Client::open(info)
+        }
+    }
+
+    async fn connect(&self, addr: ConnectionAddr) -> RedisResult<MultiplexedConnection> {
+        connect(self.client(addr)?).await
+    }
+
+    /// Where the sentinels say that the master is; the first that answers is believed.
+    async fn ask_sentinels(&self, sentinels: &[(Box<str>, u16)], name: &str) -> RedisResult<(String, u16)> {
+        let mut last = failure("there is no sentinel");
+        for (host, port) in sentinels {
+            match self.ask_sentinel(host, *port, name).await {
+                Ok(Some((host, port))) => return Ok((host, port)),
+                Ok(None) => last = failure("the sentinels do not know the name"),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn ask_sentinel(&self, host: &str, port: u16, name: &str) -> RedisResult<Option<(String, u16)>> {
+        let mut question = redis::cmd("SENTINEL");
+        question.arg("get-master-addr-by-name").arg(name);
+        // A sentinel has a password of its own or, mostly, none.
+        let addr = self.at(host, port);
+        let client = Client::open(addr.clone().into_connection_info()?);
+        let client = if self.address.tls { self.client(addr) } else { client }?;
+        let mut connection = connect(client).await?;
+        within(question.query_async(&mut connection)).await
+    }
+}
+
+async fn connect(client: Client) -> RedisResult<MultiplexedConnection> {
+    // Who asks knows how long the answer may take.
+    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECTS)).set_response_timeout(None);
+    client.get_multiplexed_async_connection_with_config(&config).await
+}
+
+/// The answer, if it comes in time.
+pub(super) async fn within<T>(answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    timeout(CONNECTS, answer).await.unwrap_or_else(|_| Err(failure("it does not answer")))
+}
+
+/// An error of our own.
+pub(super) fn failure(why: &'static str) -> RedisError {
+    RedisError::from((ErrorKind::Io, why))
+}
+
+/// Whether the connection, or the server behind it, is of no use for writes any more.
+pub(super) fn is_over(error: &RedisError) -> bool {
+    const WORDS: [&str; 7] = ["READONLY", "MASTERDOWN", "LOADING", "MOVED", "ASK ", "CLUSTERDOWN", "TRYAGAIN"];
+    // Before Redis 7 the errors of commands within scripts stand in the text of another one.
+    let text = error.to_string();
+    error.is_io_error()
+        || error.is_timeout()
+        || error.is_connection_dropped()
+        || error.is_unrecoverable_error()
+        || error.is_cluster_error()
+        || WORDS.iter().any(|word| text.contains(word))
+}

@@ -1,0 +1,124 @@
+//! The backplane: the order of a zone that several nodes share, made by a script in Redis or Valkey.
+//!
+//! Everything that knows Redis is here, on a thread of its own; the hub sees entries and [`crate::hub::Order`]. What is published waits in
+//! `waiting`, goes out in batches by `writer` (one script call each, `script`), and comes back to every node by `tail`, which applies it in
+//! order; `snapshot` is for who joins, or was away longer than the stream reaches. Invariant: nothing is acknowledged that was not
+//! applied here after Redis stored it; what Redis lost is told.
+
+mod health;
+mod keys;
+mod link;
+mod record;
+mod script;
+mod snapshot;
+mod stream;
+mod tail;
+mod waiting;
+mod writer;
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::conf::settings::Backplane as Settings;
+use crate::hub::Hub;
+
+pub use health::{Health, HealthView};
+
+use keys::Keys;
+use link::Linker;
+use tail::Tail;
+use waiting::Waiting;
+use writer::Writer;
+
+/// How long what waits may take to be settled when the process ends.
+const SETTLED: Duration = Duration::from_millis(700);
+
+/// Why there is no backplane.
+#[derive(Debug, Error)]
+pub enum BackplaneError {
+    /// A file that was named cannot be read.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// What was configured cannot be used.
+    #[error("the backplane cannot be used: {0}")]
+    Unusable(String),
+    /// No thread.
+    #[error("the backplane cannot be served: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// A backplane in use.
+pub struct Backplane {
+    waiting: Arc<Waiting>,
+    health: Arc<Health>,
+    over: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Backplane {
+    /// Has the order of the hub made by the backplane of the settings, if they name one. Reads the files they name.
+    /// `name` is what the node is called in lists.
+    pub fn start(settings: &Settings, hub: &Arc<Hub>, name: String) -> Result<Option<Self>, BackplaneError> {
+        let Some(address) = &settings.address else { return Ok(None) };
+        let linker = Linker::new(address, settings)?;
+        let keys = Keys::new(&settings.zone);
+        let health = Arc::new(Health::new());
+        let waiting = Arc::new(Waiting::new(Arc::clone(&health)));
+        hub.follow(Arc::clone(&waiting) as _);
+        let (over, ended) = watch::channel(false);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let node = unique();
+        let shared = (Arc::clone(&waiting), Arc::clone(&health), Arc::clone(hub));
+        let writer = Writer::new(linker.clone(), keys.clone(), shared.clone(), (node.clone(), name));
+        let tail = Tail::new(linker, keys, shared, node);
+        let thread = std::thread::Builder::new().name("backplane".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::join!(writer.run(ended.clone()), tail.run(ended));
+            });
+        })?;
+        Ok(Some(Self { waiting, health, over, thread: Some(thread) }))
+    }
+
+    /// Its state, for whoever asks at any time.
+    pub fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health)
+    }
+
+    /// Has what waits settled: what does not come back within a moment will not be waited for.
+    pub async fn settle(&self) {
+        let until = tokio::time::Instant::now() + SETTLED;
+        while !self.waiting.is_settled() && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        self.waiting.give_up();
+    }
+}
+
+/// A name that no other process has.
+fn unique() -> String {
+    let random = RandomState::new().hash_one(std::process::id());
+    format!("{random:016x}")
+}
+
+impl Drop for Backplane {
+    fn drop(&mut self) {
+        self.waiting.give_up();
+        // Nobody listens where the thread has ended.
+        let _ = self.over.send(true);
+        if let Some(thread) = self.thread.take() {
+            // Its panic has been told.
+            let _ = thread.join();
+        }
+    }
+}

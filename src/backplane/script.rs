@@ -1,0 +1,82 @@
+//! The one script: its call and its answer.
+
+use std::sync::Arc;
+
+use redis::{RedisResult, Script};
+
+use super::keys::Keys;
+use super::link::{Link, failure, within};
+use super::stream::StreamId;
+use super::waiting::{Kind, Operation};
+use crate::model::Stamp;
+
+/// Most entries of the log of a zone, and most bytes.
+const ENTRIES: usize = 100_000;
+const BYTES: usize = 64 << 20;
+
+/// Calls the script for one node.
+pub(super) struct Caller {
+    script: Script,
+    keys: Keys,
+    /// Names this process.
+    pub(super) node: String,
+}
+
+/// What a node has seen, lest it be given again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) stamp: Stamp,
+    pub(super) skipped: u64,
+}
+
+/// What the script answers.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The id of the last entry.
+    pub(super) last: StreamId,
+    pub(super) skipped: u64,
+    /// Milliseconds by the server's clock.
+    pub(super) now: u64,
+    /// What each node says of itself.
+    pub(super) nodes: Vec<(String, String)>,
+}
+
+impl Caller {
+    pub(super) fn new(keys: Keys, node: String) -> Self {
+        Self { script: Script::new(include_str!("write.lua")), keys, node }
+    }
+
+    /// Does operations in order; with a sign of life if there is something to say.
+    pub(super) async fn call(
+        &self,
+        link: &mut Link,
+        seen: Seen,
+        about: &str,
+        batch: &[Arc<Operation>],
+    ) -> RedisResult<Answer> {
+        let mut call = self.script.prepare_invoke();
+        call.key(&self.keys.zone).key(&self.keys.log).key(&self.keys.nodes);
+        call.arg(&link.run).arg(&self.node).arg(seen.stamp.time).arg(seen.stamp.tag).arg(seen.skipped);
+        call.arg(ENTRIES).arg(BYTES).arg(about);
+        for operation in batch {
+            match operation.kind {
+                Kind::Publish { ttl, most, keep, stored } => {
+                    let most = most.map(|most| most.to_string()).unwrap_or_default();
+                    call.arg("P").arg(operation.number).arg(ttl).arg(most).arg(keep).arg(u8::from(stored));
+                }
+                Kind::Delete => {
+                    call.arg("D").arg(operation.number);
+                }
+            }
+            call.arg(&operation.payload).arg(operation.channels.len());
+            for channel in &operation.channels {
+                call.arg(channel.as_bytes());
+                call.key(self.keys.counts(channel.as_bytes())).key(self.keys.messages(channel.as_bytes()));
+            }
+        }
+        let (last, _epoch, skipped, now, nodes): (String, u64, u64, u64, Vec<(String, String)>) =
+            within(call.invoke_async(&mut link.connection)).await?;
+        let last = last.parse().map_err(|()| failure("an answer that cannot be read"))?;
+        Ok(Answer { last, skipped, now, nodes })
+    }
+}

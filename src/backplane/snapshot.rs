@@ -1,0 +1,211 @@
+//! The whole zone, read in pages while the log goes on, and what becomes of it in the hub.
+//!
+//! What is taken is what stood there at one entry of the log: later messages are left to the tail, which goes on behind that entry. In a hub that
+//! had served before, only what is new is published, in order, and what is gone is deleted: its subscribers miss nothing that is stored.
+
+use std::collections::{HashMap, HashSet};
+
+use redis::{RedisResult, Value};
+
+use super::keys::Keys;
+use super::link::{Link, failure, within};
+use super::record::{self, Epoch, Record, What, seq};
+use super::stream::{self, items};
+use super::tail::Position;
+use crate::hub::Hub;
+use crate::log::{ChannelMark, Entry, Published};
+use crate::model::{ChannelId, Now, Stamp};
+
+/// Channels asked for at once.
+const PAGE: usize = 500;
+/// Messages of a channel read at once.
+const MESSAGES: usize = 1000;
+/// Entries applied before others get their turn.
+const BATCH: usize = 2000;
+
+/// The marks of a zone.
+#[derive(Debug)]
+pub(super) struct Marks {
+    pub(super) epoch: Epoch,
+    published: u64,
+    /// Operations of this node that were done.
+    done: u64,
+}
+
+/// The zone at one entry of its log.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) position: Position,
+    pub(super) marks: Marks,
+    pub(super) channels: HashMap<ChannelId, Counts>,
+    pub(super) messages: Vec<Published>,
+    pub(super) done: u64,
+    stamp: Stamp,
+}
+
+/// Zone, epoch, skipped, published, operations done.
+type ToldMarks = (Option<String>, Option<u64>, Option<u64>, Option<u64>, Option<u64>);
+
+/// The counts of a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Counts {
+    published: u64,
+    ahead: u64,
+    last: Stamp,
+}
+
+/// The marks of the zone, if there is one.
+pub(super) async fn marks(link: &mut Link, keys: &Keys) -> RedisResult<Option<Marks>> {
+    marks_for(link, keys, "").await
+}
+
+async fn marks_for(link: &mut Link, keys: &Keys, node: &str) -> RedisResult<Option<Marks>> {
+    let mut command = redis::cmd("HMGET");
+    command.arg(&keys.zone).arg(&["id", "epoch", "skip", "published"]).arg(format!("n:{node}"));
+    let (zone, epoch, skip, published, done): ToldMarks = within(command.query_async(&mut link.connection)).await?;
+    let Some(zone) = zone else { return Ok(None) };
+    let epoch = Epoch { number: epoch.unwrap_or(0), skipped: skip.unwrap_or(0), zone: zone.into() };
+    Ok(Some(Marks { epoch, published: published.unwrap_or(0), done: done.unwrap_or(0) }))
+}
+
+/// Reads the zone; nothing if it was never begun.
+pub(super) async fn load(link: &mut Link, keys: &Keys, node: &str) -> RedisResult<Option<Snapshot>> {
+    let Some(marks) = marks_for(link, keys, node).await? else { return Ok(None) };
+    let Some((id, bytes)) = stream::newest(link, &keys.log).await? else { return Ok(None) };
+    let Ok(last) = Record::read(&bytes) else { return Err(failure("the end of the log cannot be read")) };
+    let position =
+        Position { id, number: last.number, checksum: Some(crc32c::crc32c(&bytes)), epoch: marks.epoch.clone() };
+    let done = marks.done;
+    let mut snapshot =
+        Snapshot { position, marks, channels: HashMap::new(), messages: Vec::new(), done, stamp: last.stamp };
+    let mut cursor = 0u64;
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(keys.all_counts()).arg("COUNT").arg(PAGE);
+        let (next, found): (u64, Vec<Vec<u8>>) = within(scan.query_async(&mut link.connection)).await?;
+        let found: Vec<ChannelId> = found.iter().filter_map(|key| keys.channel(key)).collect();
+        for page in found.chunks(PAGE) {
+            snapshot.read_channels(link, keys, page).await?;
+        }
+        cursor = next;
+        if cursor == 0 {
+            break;
+        }
+    }
+    snapshot.messages.sort_unstable_by_key(|published| published.message.seq);
+    Ok(Some(snapshot))
+}
+
+impl Snapshot {
+    async fn read_channels(&mut self, link: &mut Link, keys: &Keys, page: &[ChannelId]) -> RedisResult<()> {
+        let mut ask = redis::pipe();
+        for id in page {
+            ask.cmd("GET").arg(keys.counts(id.as_bytes()));
+            ask.cmd("XRANGE").arg(keys.messages(id.as_bytes())).arg("-").arg("+").arg("COUNT").arg(MESSAGES);
+        }
+        let answers: Vec<Value> = within(ask.query_async(&mut link.connection)).await?;
+        let mut answers = answers.into_iter();
+        for id in page {
+            let (Some(counts), Some(messages)) = (answers.next(), answers.next()) else {
+                return Err(failure("an answer is missing"));
+            };
+            let mut messages = items(messages)?;
+            let Value::BulkString(counts) = counts else { continue };
+            let Some(counts) = Counts::read(&counts) else { continue };
+            // A scan may find a key twice.
+            if self.channels.insert(id.clone(), counts).is_some() {
+                continue;
+            }
+            loop {
+                for (_, bytes) in &messages {
+                    self.take(bytes);
+                }
+                let last = messages.last().filter(|_| messages.len() == MESSAGES);
+                let Some(from) = last.map(|(last, _)| format!("({last}")) else { break };
+                messages = stream::range(link, keys.messages(id.as_bytes()), &from, "+", MESSAGES).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let Ok(Record { what: What::Change(Entry::Publish(published), _), .. }) = Record::read(bytes) else {
+            tracing::error!(target: crate::model::ALERT, "the backplane holds a message that cannot be read");
+            return;
+        };
+        let message = &published.message;
+        // What is later comes by the log.
+        if message.stamp <= self.stamp && message.expires > self.stamp.time {
+            self.messages.push(published);
+        }
+    }
+
+    /// Brings the hub to where the zone was.
+    pub(super) async fn install(self, hub: &Hub) {
+        let inactivity = hub.terms().inactivity;
+        let mut first: HashMap<ChannelId, u64> = HashMap::new();
+        let gone = self.gone_from(hub);
+        for (done, published) in self.messages.into_iter().enumerate() {
+            first.entry(published.channel.clone()).or_insert(published.message.seq);
+            hub.apply(Entry::Publish(published), Now::default());
+            pause(done, hub).await;
+        }
+        for (done, (channel, counts)) in self.channels.into_iter().enumerate() {
+            let expires = counts.last.time.saturating_add(inactivity);
+            let first = first.get(&channel).copied();
+            // Of one that nobody has used for so long nothing but its counts is kept.
+            if first.is_none() && expires < self.stamp.time && hub.find(std::slice::from_ref(&channel)).is_empty() {
+                continue;
+            }
+            let Counts { published, ahead, last } = counts;
+            let first_seq = first.unwrap_or_else(|| seq(self.stamp) + 1);
+            let last_id = published + ahead;
+            let mark = ChannelMark { channel, published, last_id, last, expires, first_seq };
+            hub.apply(Entry::Channel(mark), Now::default());
+            pause(done, hub).await;
+        }
+        for channel in gone {
+            hub.apply(Entry::Deleted { channel, text: None }, Now::default());
+        }
+        hub.apply(Entry::Marks(record::marks(self.stamp, self.marks.published)), Now::default());
+    }
+
+    /// The channels with messages that the hub has and the zone has not.
+    fn gone_from(&self, hub: &Hub) -> HashSet<ChannelId> {
+        let mut gone = HashSet::new();
+        let mut after = None;
+        loop {
+            let page = hub.list(b"", after, BATCH);
+            after = page.last().map(|(key, _)| *key);
+            let full = page.len() == BATCH;
+            let left = page.into_iter().map(|(_, info)| info);
+            gone.extend(
+                left.filter(|info| info.stored > 0 && !self.channels.contains_key(&info.id)).map(|info| info.id),
+            );
+            if !full {
+                return gone;
+            }
+        }
+    }
+}
+
+/// Others get their turn, and workers may catch up.
+async fn pause(done: usize, hub: &Hub) {
+    if done.is_multiple_of(BATCH) {
+        tokio::task::yield_now().await;
+        while hub.has_many_notes() {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    }
+}
+
+impl Counts {
+    /// `COUNT AHEAD EPOCH TIME TAG`
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let mut words = text.split(' ');
+        let (published, ahead) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let (time, tag) = (words.nth(1)?.parse().ok()?, words.next()?.parse().ok()?);
+        Some(Self { published, ahead, last: Stamp { time, tag } })
+    }
+}

@@ -1,0 +1,136 @@
+-- Gives messages and deletions their place in the order of a zone, and stores them.
+--
+-- KEYS: zone, log, nodes, then for each channel of each operation its counts and its messages.
+-- ARGV: 1 run id of this server, 2 node, 3 and 4 time and tag the node has seen, 5 ids it knows to be skipped, 6 most entries of the log,
+-- 7 most bytes of them, 8 what the node says of itself ('' : nothing), then operations:
+--   P number ttl cap keep stored payload n channel...   (cap '' : none)
+--   D number payload n channel...
+-- An operation whose number is not above the last of its node was done before: whoever is not answered asks again.
+-- Returns: id of the last entry, epoch, skipped, milliseconds, nodes.
+local zone, log, nodes = KEYS[1], KEYS[2], KEYS[3]
+local node = ARGV[2]
+local z = redis.call('HMGET', zone, 'time', 'tag', 'entry', 'published', 'epoch', 'skip', 'until', 'run', 'id', 'beat',
+  'size', 'n:' .. node)
+local clock = redis.call('TIME')
+local sec, ms = tonumber(clock[1]), math.floor(tonumber(clock[2]) / 1000)
+local time, tag, entry, published = tonumber(z[1]) or 0, tonumber(z[2]) or 0, tonumber(z[3]) or 0, tonumber(z[4]) or 0
+local epoch, skip, unknown = tonumber(z[5]) or 0, tonumber(z[6]) or 0, tonumber(z[7]) or 0
+local id, beat, size, done = z[9], tonumber(z[10]) or 0, tonumber(z[11]) or 256, tonumber(z[12]) or 0
+local last
+
+local function append(value)
+  entry = entry + 1
+  -- A mean of the last entries: what is stored stays within the bytes whatever their size.
+  size = size + (#value - size) / 32
+  local most = math.max(64, math.min(tonumber(ARGV[6]), math.floor(tonumber(ARGV[7]) / size)))
+  last = redis.call('XADD', log, 'MAXLEN', '~', most, '*', 'e', string.format('%d ', entry) .. value)
+end
+
+-- What nodes have seen is never given again, whatever this server has forgotten.
+local seen_time, seen_tag, seen_skip = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+if seen_time > time or (seen_time == time and seen_tag > tag) then
+  time, tag = seen_time, seen_tag
+end
+skip = math.max(skip, seen_skip)
+
+if z[8] ~= ARGV[1] then
+  -- Another server process than that which wrote last: the end of what that one wrote may be missing.
+  if not id then
+    id = string.format('%s.%d.%d', ARGV[1], sec, tonumber(clock[2]))
+    skip = (seen_time > 0) and skip + 10000 or skip
+  else
+    skip = skip + 10000
+  end
+  if skip > 0 then unknown = sec + 3600 end
+  epoch = epoch + 1
+  local far = (ms + 1) * 2000000
+  if sec > time then
+    time, tag = sec, far
+  elseif sec == time then
+    tag = math.max(tag, far)
+  end
+  append(string.format('E %d %d %d %d %s\n', time, tag, epoch, skip, id))
+end
+
+local at, key = 9, 4
+while ARGV[at] do
+  local kind, number = ARGV[at], tonumber(ARGV[at + 1])
+  local ttl, cap, keep, stored, payload, channels
+  if kind == 'P' then
+    ttl, cap, keep, stored = tonumber(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 4], ARGV[at + 5] == '1'
+    payload, channels = ARGV[at + 6], tonumber(ARGV[at + 7])
+    at = at + 8
+  else
+    payload, channels = ARGV[at + 2], tonumber(ARGV[at + 3])
+    at = at + 4
+  end
+  for i = 0, channels - 1 do
+    local channel, counts, messages = ARGV[at + i], KEYS[key + 2 * i], KEYS[key + 2 * i + 1]
+    if number <= done then
+      -- It is in the log already.
+    elseif kind == 'P' then
+      if sec > time then
+        time, tag = sec, 1
+      else
+        tag = tag + 1
+      end
+      local count, ahead, of = 0, 0, epoch
+      local known = redis.call('GET', counts)
+      if known then
+        count, ahead, of = string.match(known, '^(%d+) (%d+) (%d+)')
+        count, ahead, of = tonumber(count), tonumber(ahead), tonumber(of)
+        if of ~= epoch then ahead = math.max(ahead, skip) end
+      elseif sec < unknown then
+        ahead = skip
+      end
+      count = count + 1
+      published = published + 1
+      local value = string.format('P %d %d %d %d %d %s %d %d\n', time, tag, count, count + ahead, time + ttl, node, number,
+        #channel) .. channel .. payload
+      append(value)
+      redis.call('SET', counts, string.format('%d %d %d %d %d', count, ahead, epoch, time, tag), 'EX', keep)
+      if stored then
+        local place = string.format('%d-%d', time, tag)
+        if cap == '' then
+          redis.call('XADD', messages, 'MINID', string.format('%d-0', math.max(0, time - ttl)), place, 'e', '0 ' .. value)
+        else
+          redis.call('XADD', messages, 'MAXLEN', cap, place, 'e', '0 ' .. value)
+        end
+        redis.call('EXPIRE', messages, ttl + 5)
+      end
+    else
+      append(string.format('D %d %d %s %d %d\n', time, tag, node, number, #channel) .. channel .. payload)
+      redis.call('DEL', counts, messages)
+    end
+  end
+  at, key = at + channels, key + 2 * channels
+  done = math.max(done, number)
+end
+
+local told = {}
+if ARGV[8] ~= '' then
+  local now = string.format('%d%03d', sec, ms)
+  if sec > beat then
+    beat = sec
+    if sec > time then time, tag = sec, 0 end
+    append(string.format('M %d %d %d\n', time, tag, published))
+  end
+  redis.call('HSET', nodes, node, now .. ' ' .. ARGV[8])
+  told = redis.call('HGETALL', nodes)
+  for i = 1, #told, 2 do
+    -- Nobody asks again for one that was away for so long.
+    local alive = tonumber(string.match(told[i + 1], '^%d+'))
+    if alive and alive < (sec - 600) * 1000 then
+      redis.call('HDEL', nodes, told[i])
+      redis.call('HDEL', zone, 'n:' .. told[i])
+    end
+  end
+end
+
+if not last then
+  local newest = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
+  last = newest[1] and newest[1][1] or '0-0'
+end
+redis.call('HSET', zone, 'time', time, 'tag', tag, 'entry', entry, 'published', published, 'epoch', epoch, 'skip', skip,
+  'until', unknown, 'run', ARGV[1], 'id', id, 'beat', beat, 'size', size, 'n:' .. node, done)
+return { last, epoch, skip, string.format('%d%03d', sec, ms), told }

@@ -1,0 +1,127 @@
+//! A hub that is led: the order of its zone is made elsewhere, and what is published comes back as entries.
+//!
+//! It does not know where that is. What a publisher hands in is checked here as any publish is, and given to the [`Order`];
+//! nothing changes until the entry comes back through `restore`, in the same order on every node. The clock of such a hub is made of
+//! entries alone. Invariant: before it has joined it serves nobody.
+
+use std::sync::Arc;
+
+use super::Hub;
+use super::clock::Clock;
+use super::registry::ChannelKey;
+use super::sweep::Janitor;
+use super::zone::ZoneState;
+use crate::model::{ChannelId, Draft, Refusal, Stamp};
+
+/// What became of something that was handed in: how many messages were published or channels deleted, or why none was.
+pub type Outcome = Result<usize, Refusal>;
+
+/// Hears an outcome, once, on any thread.
+pub type Told = Box<dyn FnOnce(Outcome) + Send>;
+
+/// What the zone grants its messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Terms {
+    /// Seconds a stored message lives.
+    pub ttl: u32,
+    /// Most messages stored in a channel.
+    pub most: Option<u32>,
+    /// Seconds a channel lives without messages and subscribers.
+    pub inactivity: u32,
+}
+
+/// Where the order of a zone is made. It calls back when the entry has come back and was applied.
+pub trait Order: Send + Sync {
+    /// Takes one message per channel.
+    fn publish(&self, ids: Vec<ChannelId>, draft: Draft, terms: Terms, told: Told);
+
+    /// Takes a deletion.
+    fn delete(&self, ids: Vec<ChannelId>, text: Option<Box<[u8]>>, told: Told);
+
+    /// Whether so much waits that who may wait with the next one should.
+    fn is_full(&self) -> bool;
+
+    /// Whether nothing waits.
+    fn is_idle(&self) -> bool;
+}
+
+impl Hub {
+    /// Has the order made elsewhere, from now on and for good. Nobody is served until [`Hub::join`].
+    pub fn follow(&self, order: Arc<dyn Order>) {
+        let mut state = self.state.lock();
+        state.clock = Clock::led();
+        state.joining = true;
+        drop(state);
+        // A second order would be a mistake; the first one stays.
+        let _ = self.order.set(order);
+    }
+
+    /// Serves from now on: what the zone holds was applied.
+    pub fn join(&self) {
+        let mut state = self.state.lock();
+        let now = state.clock.present();
+        state.started = now;
+        state.janitor = Janitor::new(now);
+        state.janitor.message_published(now);
+        state.joining = false;
+    }
+
+    /// Whether the order is made elsewhere.
+    pub fn is_led(&self) -> bool {
+        self.order.get().is_some()
+    }
+
+    /// The stamp of the last message.
+    pub fn last_stamp(&self) -> Stamp {
+        self.state.lock().clock.last().stamp
+    }
+
+    /// What the zone grants.
+    pub fn terms(&self) -> Terms {
+        self.state.lock().terms()
+    }
+
+    /// Hands a publish in that was admitted.
+    pub fn hand_in(&self, ids: Vec<ChannelId>, draft: Draft, told: Told) {
+        let Some(order) = self.order.get() else { return told(Err(Refusal::Away)) };
+        let state = self.state.lock();
+        let admitted = state.check_open().and_then(|()| state.admit_copies(&draft, ids.len()));
+        let terms = state.terms();
+        drop(state);
+        match admitted {
+            Ok(()) => order.publish(ids, draft, terms, told),
+            Err(refusal) => told(Err(refusal)),
+        }
+    }
+
+    /// Hands a publish in for the subscriptions of a connection; the events channel and deleted channels are left out.
+    pub fn hand_in_to(&self, keys: &[ChannelKey], draft: Draft, told: Told) {
+        let state = self.state.lock();
+        let slots =
+            keys.iter().filter_map(|key| state.registry.find_key(*key)).filter(|slot| Some(*slot) != state.events);
+        let ids: Vec<ChannelId> = slots.filter_map(|slot| Some(state.registry.get(slot)?.id.clone())).collect();
+        drop(state);
+        if ids.is_empty() { told(Ok(0)) } else { self.hand_in(ids, draft, told) }
+    }
+
+    /// Hands a deletion in that was admitted.
+    pub fn hand_in_delete(&self, ids: Vec<ChannelId>, text: Option<Box<[u8]>>, told: Told) {
+        match self.order.get() {
+            Some(order) => order.delete(ids, text, told),
+            None => told(Err(Refusal::Away)),
+        }
+    }
+}
+
+impl ZoneState {
+    fn terms(&self) -> Terms {
+        Terms {
+            ttl: self.settings.message_ttl,
+            most: self.settings.max_messages_per_channel,
+            inactivity: self.settings.inactivity,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

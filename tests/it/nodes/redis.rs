@@ -1,0 +1,87 @@
+//! A Redis of a test's own: Debian's redis-server on a free port, which can be killed, stopped and started again.
+
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{PROMPTLY, Prefix, Running, free_port, within};
+
+/// The server and its directory.
+pub struct Redis {
+    pub port: u16,
+    args: Vec<String>,
+    process: Option<Running>,
+    dir: Prefix,
+}
+
+/// Where it is installed.
+fn program() -> &'static str {
+    let places = ["/usr/bin/redis-server", "/usr/bin/valkey-server", "/usr/local/bin/redis-server"];
+    places
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+        .expect("redis-server is not installed: `make test` does that, or apt-get install redis-server")
+}
+
+impl Redis {
+    /// One that forgets everything when it is killed.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// One that writes down everything before it answers.
+    pub fn durable() -> Self {
+        Self::with(&["--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    /// One with these arguments.
+    pub fn with(args: &[&str]) -> Self {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let mut redis = Self { port: free_port(), args, process: None, dir: Prefix::new("redis") };
+        redis.go_on();
+        redis
+    }
+
+    /// Starts it (again), and waits until it answers.
+    pub fn go_on(&mut self) {
+        let process = Command::new(program())
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"])
+            .args(["--dir", self.dir.dir.to_str().unwrap(), "--loglevel", "warning"])
+            .args(&self.args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.process = Some(Running(process));
+        within(PROMPTLY, "redis answers", || {
+            TcpStream::connect(("127.0.0.1", self.port)).is_ok() && self.try_ask(&["PING"]).is_ok()
+        });
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        drop(self.process.take());
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.as_ref().unwrap().signal(signal);
+    }
+
+    /// Asks it something.
+    pub fn ask(&self, words: &[&str]) -> redis::Value {
+        self.try_ask(words).unwrap()
+    }
+
+    fn try_ask(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
+        let mut connection = redis::Client::open(self.url())?.get_connection()?;
+        redis::cmd(words[0]).arg(&words[1..]).query(&mut connection)
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+}

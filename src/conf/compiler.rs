@@ -10,7 +10,7 @@ use super::directives::{self, Directive, OURS};
 use super::error::{Note, Place, shown};
 use super::guard::{Guards, Unguarded};
 use super::namespace::Namespace;
-use super::settings::{LimitZone, LogFormat, LogLevel, UpstreamServer};
+use super::settings::{Bounds, LimitZone, LogFormat, LogLevel, UpstreamServer};
 use super::tree::{Dialect, Node};
 use super::variable::{Complex, Part, Variable};
 use crate::model::{Compat, Line, Zone};
@@ -57,6 +57,7 @@ pub(super) struct Compiler {
     pub(super) largest_padding: usize,
     /// `push_stream_drain_time` and `push_stream_drain_delay`, milliseconds.
     pub(super) drain: (u64, u64),
+    pub(super) bounds: Bounds,
     /// Whether a location has a mode.
     pub(super) uses_module: bool,
     next_location: usize,
@@ -97,6 +98,7 @@ impl Compiler {
                 super::scope::default_number("push_stream_drain_time").unwrap_or_default(),
                 super::scope::default_number("push_stream_drain_delay").unwrap_or_default(),
             ),
+            bounds: Bounds::default(),
             uses_module: false,
             next_location: 0,
         }

@@ -12,7 +12,7 @@ use super::guard::Unguarded;
 use super::namespace::dollar_name;
 use super::push::OLD_VARIABLES;
 use super::scope::{Level, Scope};
-use super::settings::{Backplane, LogLevel, Settings, State};
+use super::settings::{Backplane, Bounds, LogLevel, Settings, State};
 use super::tree::{Dialect, Node, Reader};
 use super::written::Written;
 use super::{backend, guard, limits, listen, logs, process, server, tables, tls, zone};
@@ -267,6 +267,7 @@ fn compile(nodes: &[Node], accept_unguarded: bool, compiler: &mut Compiler) -> R
         uses_module: compiler.uses_module,
         drain_time: compiler.drain.0,
         drain_delay: compiler.drain.1,
+        bounds: compiler.bounds,
     })
 }
 
@@ -289,6 +290,11 @@ fn http(level: &Level<'_>, compiler: &mut Compiler) -> Result<Vec<server::Compil
     compiler.uses_module = server::uses_module(level);
     compiler.zone = zone::compile(&scope, &end, compiler)?;
     compiler.drain = (scope.quantity("push_stream_drain_time"), scope.quantity("push_stream_drain_delay"));
+    compiler.bounds = Bounds {
+        memory: scope.number("push_stream_connections_memory"),
+        address_connections: scope.quantity("push_stream_address_connections"),
+        address_memory: scope.quantity("push_stream_address_memory"),
+    };
     let mut servers = Vec::new();
     for level in level.blocks_named("server") {
         servers.push(server::compile(&Scope { level, outer: Some(&scope) }, &end, compiler)?);

@@ -58,6 +58,19 @@ pub struct Settings {
     pub drain_time: u64,
     /// `push_stream_drain_delay`: how many milliseconds the server serves on after it was told to end.
     pub drain_delay: u64,
+    /// What connections may hold.
+    pub bounds: Bounds,
+}
+
+/// What connections may hold; 0: any amount.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// `push_stream_connections_memory`: bytes for all of them; `None`: a share of what there is.
+    pub memory: Option<u64>,
+    /// `push_stream_address_connections`: how many one address may have.
+    pub address_connections: u64,
+    /// `push_stream_address_memory`: bytes for those of one address.
+    pub address_memory: u64,
 }
 
 /// Values of the main context and of `events`.

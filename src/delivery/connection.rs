@@ -10,12 +10,14 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+use super::address::Home;
 use super::clock::clock;
+use super::ledger::{Charge, hold};
 use super::outbox::Outbox;
 use super::source::Source;
 use super::stream::Stream;
 use super::subscribers::Subscriber;
-use super::tally::{Activity, Seat};
+use super::tally::{Activity, Place, Seat};
 use crate::hub::ChannelKey;
 
 /// Why a connection's task was woken.
@@ -76,7 +78,11 @@ pub struct Connection {
     pub(super) send_timeout: Cell<u32>,
     pub(super) subscriber: RefCell<Option<Subscriber>>,
     pub(super) activity: Cell<Activity>,
-    seat: Cell<Option<Seat>>,
+    place: Cell<Option<Place>>,
+    /// Bytes of the client that nobody has dealt with.
+    input: Charge,
+    /// Where it is counted for the client's address, if it is.
+    home: Option<Box<Home>>,
 }
 
 impl Connection {
@@ -94,13 +100,39 @@ impl Connection {
             send_timeout: Cell::new(60_000),
             subscriber: RefCell::default(),
             activity: Cell::new(Activity::Fresh),
-            seat: Cell::new(None),
+            place: Cell::new(None),
+            input: Charge::default(),
+            home: None,
         }
     }
 
     /// The same with the seat that was taken for it at accept.
     pub fn seated(stream: Stream, seat: Seat) -> Self {
-        Self { seat: Cell::new(Some(seat)), ..Self::new(stream) }
+        Self { place: Cell::new(Some(seat.place)), home: seat.home, ..Self::new(stream) }
+    }
+
+    /// A stream of another connection: of the same address.
+    pub fn beside(other: &Self, stream: Stream) -> Self {
+        Self { home: other.home.as_ref().map(|home| Box::new(home.beside())), ..Self::new(stream) }
+    }
+
+    /// What is held for the client: what waits for it, and what of it waits for us.
+    pub(super) fn held(&self) -> usize {
+        self.outbox.borrow().held() + self.input.get()
+    }
+
+    pub(super) fn input(&self) -> usize {
+        self.input.get()
+    }
+
+    pub(super) fn hold_input(&self, bytes: usize) -> usize {
+        self.input.set(bytes);
+        self.settle()
+    }
+
+    /// Counts what is held for the client's address, and returns how much that is; 0 where addresses are not counted.
+    pub(super) fn settle(&self) -> usize {
+        self.home.as_ref().map_or(0, |home| home.share.set(self.held()))
     }
 
     /// What the connection is doing.
@@ -114,7 +146,8 @@ impl Connection {
     }
 
     pub(super) fn leave_seat(&self) {
-        drop(self.seat.take());
+        drop(self.place.take());
+        drop(self.home.as_ref().and_then(|home| home.resident.take()));
     }
 
     /// The stream.
@@ -135,6 +168,11 @@ impl Connection {
     /// Adds bytes to what is to be sent.
     pub fn push(&self, bytes: Bytes) {
         self.outbox.borrow_mut().push(bytes);
+    }
+
+    /// Adds bytes that are this connection's alone.
+    pub fn push_own(&self, bytes: impl Into<Bytes>) {
+        self.push(hold(bytes));
     }
 
     /// Adds what makes bytes as they are taken to what is to be sent.
@@ -183,7 +221,7 @@ impl Connection {
                 return self.flush();
             }
         }
-        self.push(Bytes::copy_from_slice(rest));
+        self.push_own(Bytes::copy_from_slice(rest));
         self.flush()
     }
 
@@ -204,7 +242,9 @@ impl Connection {
                 return match self.stream.try_flush() {
                     Ok(true) => {
                         self.stream.has_moved();
-                        self.progress.set(0);
+                        if self.signs.get() & FETCHED == 0 {
+                            self.progress.set(0);
+                        }
                         Flush::Done
                     }
                     Ok(false) => self.stuck(moved | self.stream.has_moved()),
@@ -365,6 +405,7 @@ impl Connection {
     /// Gives the connection up: what waits is dropped, and the task is told.
     pub fn give_up(&self) {
         self.outbox.borrow_mut().clear();
+        self.settle();
         self.signal(BROKEN);
     }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::connection::{Connection, Flush};
+use super::ledger::hold;
 use super::source::{SharedEncoding, Unencoded, What};
 use super::subscribers::{Manner, Subscriber};
 use super::worker::Worker;
@@ -17,6 +18,8 @@ use crate::render::View;
 
 /// Connections flushed before others get their turn.
 const SLICE: usize = 128;
+/// Bytes of an answer that are not counted.
+const SMALL: usize = 2 * 1024;
 
 impl Worker {
     /// Takes all notes and appends what they bring.
@@ -61,7 +64,7 @@ impl Worker {
                     self.hand_encoded(connection, encoding, What::Piece(rendered.of(&subscriber.view, fanout)));
                 }
                 Manner::LongPoll(waiting) => {
-                    let answer = waiting.message(fanout, now);
+                    let answer = counted(waiting.message(fanout, now));
                     // Never a second answer, even if the connection stands in the list twice.
                     subscriber.seq = u64::MAX;
                     self.hand(connection, answer);
@@ -93,7 +96,7 @@ impl Worker {
                 Manner::Encoded(encoding) => {
                     self.hand_encoded(connection, encoding, What::Piece(rendered.of(&subscriber.view, fanout)));
                 }
-                Manner::LongPoll(waiting) => self.hand(connection, waiting.deleted(fanout, now)),
+                Manner::LongPoll(waiting) => self.hand(connection, counted(waiting.deleted(fanout, now))),
             }
             if last {
                 self.hand_end(connection, subscriber);
@@ -126,7 +129,7 @@ impl Worker {
             What::Piece(piece) => encoding.borrow_mut().piece(&piece),
             _ => encoding.borrow_mut().end(),
         };
-        self.hand(connection, bytes);
+        self.hand(connection, hold(bytes));
     }
 
     /// Whether there is room for another message; a connection without it is given up.
@@ -190,6 +193,11 @@ impl Worker {
     }
 }
 
+/// The answer of a long-poll. A connection has one at most: a small one costs no more than the connection does.
+fn counted(answer: Bytes) -> Bytes {
+    if answer.len() > SMALL { hold(answer) } else { answer }
+}
+
 /// The bytes of one fan-out for the view that was used last: most lists hold one view only.
 #[derive(Default)]
 struct Rendered(Option<(u32, Bytes)>);
@@ -201,7 +209,7 @@ impl Rendered {
         {
             return bytes.clone();
         }
-        let bytes = fanout.rendered(view.number(), || view.message(fanout.id.as_bytes(), &fanout.message));
+        let bytes = fanout.rendered(view.number(), || hold(view.message(fanout.id.as_bytes(), &fanout.message)));
         self.0 = Some((view.number(), bytes.clone()));
         bytes
     }

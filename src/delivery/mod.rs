@@ -4,6 +4,7 @@
 //! channels, but no HTTP: what a long-poll is answered with is asked of a [`Waiting`] that the floor above hands in.
 //! A waiting subscriber costs no timer, no buffer and no wake-up.
 
+mod address;
 mod admission;
 mod clock;
 mod connection;
@@ -11,7 +12,9 @@ mod deadlines;
 mod departure;
 mod fan_out;
 mod fence;
+mod ledger;
 mod outbox;
+mod relief;
 mod source;
 mod stream;
 mod subscribers;
@@ -20,9 +23,11 @@ mod tls_stream;
 mod watch;
 mod worker;
 
+pub use address::AddressBounds;
 pub use admission::Admission;
 pub use connection::{Connection, Event, Flush};
 pub use departure::Departure;
+pub use ledger::held;
 pub use source::{SharedEncoding, Source, encoded};
 pub use stream::Stream;
 pub use subscribers::{Encoding, Ending, Manner, Waiting};

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice};
 
 use bytes::{Buf, Bytes};
 
+use super::ledger::{Charge, hold};
 use super::source::{PAGE, Source};
 
 /// Most pieces that go into one vectored write.
@@ -22,6 +23,8 @@ pub(super) struct Outbox {
     more: Option<Box<Queue>>,
     /// Bytes of all pieces, and those that sources hold.
     len: usize,
+    /// Bytes of the first piece that have been sent: it is held whole until its end.
+    begun: usize,
 }
 
 /// What stands behind the first piece.
@@ -29,6 +32,19 @@ pub(super) struct Outbox {
 struct Queue {
     entries: VecDeque<Entry>,
     sources: usize,
+    /// For the places.
+    charge: Charge,
+}
+
+impl Queue {
+    fn push(&mut self, entry: Entry) {
+        self.entries.push_back(entry);
+        self.charge.set(self.places());
+    }
+
+    fn places(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+    }
 }
 
 enum Entry {
@@ -44,8 +60,12 @@ impl Outbox {
 
     /// What is held behind the piece that is being sent, the places in the queue with it. A source holds next to nothing.
     pub(super) fn backlog(&self) -> usize {
-        let places = self.more.as_ref().map_or(0, |more| more.entries.capacity() * size_of::<Entry>());
-        self.len - self.first.len() + places
+        self.held() - self.first.len() - self.begun
+    }
+
+    /// What is held, the places in the queue with it.
+    pub(super) fn held(&self) -> usize {
+        self.len + self.begun + self.more.as_ref().map_or(0, |more| more.places())
     }
 
     /// Whether there are sources that have not come to their end.
@@ -71,7 +91,7 @@ impl Outbox {
         if self.is_empty() {
             self.first = piece;
         } else {
-            self.more.get_or_insert_default().entries.push_back(Entry::Piece(piece));
+            self.more.get_or_insert_default().push(Entry::Piece(piece));
         }
     }
 
@@ -80,7 +100,7 @@ impl Outbox {
         self.len += source.held();
         let more = self.more.get_or_insert_default();
         more.sources += 1;
-        more.entries.push_back(Entry::Source(source));
+        more.push(Entry::Source(source));
     }
 
     /// Brings the next bytes to the front and returns them; empty if nothing waits any more.
@@ -94,7 +114,7 @@ impl Outbox {
                     match source.next(PAGE)? {
                         Some(bytes) => {
                             self.len += source.held() + bytes.len();
-                            self.first = bytes;
+                            self.first = hold(bytes);
                             more.entries.push_front(Entry::Source(source));
                         }
                         None => more.sources -= 1,
@@ -131,6 +151,7 @@ impl Outbox {
         while sent >= self.first.len() {
             sent -= self.first.len();
             self.first = Bytes::new();
+            self.begun = 0;
             let Some(more) = &mut self.more else { return };
             match more.entries.front() {
                 Some(Entry::Piece(_)) => {}
@@ -145,6 +166,7 @@ impl Outbox {
             }
         }
         self.first.advance(sent);
+        self.begun += sent;
     }
 
     /// Drops everything that waits.
@@ -230,8 +252,18 @@ mod tests {
     #[test]
     fn a_place_in_the_queue_costs_no_more_than_a_piece() {
         assert_eq!(size_of::<Entry>(), size_of::<Bytes>());
-        assert_eq!(size_of::<Outbox>(), 48);
-        assert!(size_of::<Connection>() <= 280, "every idle subscriber has one");
+        assert_eq!(size_of::<Outbox>(), 56);
+        assert!(size_of::<Connection>() <= 296, "every idle subscriber has one");
+    }
+
+    #[test]
+    fn a_piece_is_held_whole_until_its_end() {
+        let mut outbox = Outbox::default();
+        outbox.push(Bytes::from(vec![0; 1000]));
+        outbox.advance(900);
+        assert_eq!((outbox.waiting(), outbox.held(), outbox.backlog()), (100, 1000, 0));
+        outbox.advance(100);
+        assert_eq!(outbox.held(), 0);
     }
 
     #[test]

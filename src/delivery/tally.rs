@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use super::address::{Addresses, Home, Resident};
+
 /// What happens at all workers; all but the first four are only ever counted up.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -31,12 +33,20 @@ pub struct Tally {
     pub too_slow: AtomicU64,
     /// Connections cut off because the peer took nothing for `send_timeout`.
     pub send_timeouts: AtomicU64,
+    /// Connections cut off because too much was held for all of them, or for their address.
+    pub over_memory: AtomicU64,
+    /// Bodies that were not taken because too much was held.
+    pub refused_bodies: AtomicU64,
+    /// Connections closed at once, because their address had as many as it may have.
+    pub crowded_addresses: AtomicU64,
     /// Messages handed to subscribers.
     pub deliveries: AtomicU64,
     /// Connections that ended by a panic below them: mistakes of ours.
     pub panics: AtomicU64,
     /// Reloads.
     pub reloads: AtomicU64,
+    /// Who is counted by address.
+    pub(super) addresses: Arc<Addresses>,
     /// Ids of the workers' threads.
     threads: Mutex<Vec<u32>>,
 }
@@ -131,17 +141,29 @@ impl Seats {
     }
 
     pub(super) fn take(self: &Rc<Self>) -> Seat {
+        self.take_for(None)
+    }
+
+    pub(super) fn take_for(self: &Rc<Self>, resident: Option<Resident>) -> Seat {
         self.taken.set(self.taken.get() + 1);
         self.tally.connections.fetch_add(1, Ordering::Relaxed);
-        Seat(Rc::clone(self))
+        Seat { place: Place(Rc::clone(self)), home: resident.map(Home::of).map(Box::new) }
     }
 }
 
 /// One of `worker_connections`, taken at accept and free again when it is dropped.
 #[derive(Debug)]
-pub struct Seat(Rc<Seats>);
+pub struct Seat {
+    pub(super) place: Place,
+    /// What it is to its address, if addresses are counted.
+    pub(super) home: Option<Box<Home>>,
+}
 
-impl Drop for Seat {
+/// What a seat counts for.
+#[derive(Debug)]
+pub(super) struct Place(Rc<Seats>);
+
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.taken.set(self.0.taken.get().saturating_sub(1));
         self.0.tally.connections.fetch_sub(1, Ordering::Relaxed);

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use rustls::ServerConnection;
 
+use super::ledger::Charge;
 use super::stream::Stream;
 
 /// TLS over a TCP or unix socket.
@@ -22,13 +23,15 @@ pub struct TlsStream {
     ended: Cell<bool>,
     /// The socket has taken bytes of the session.
     moved: Cell<bool>,
+    /// What the session holds back.
+    unsent: Charge,
 }
 
 impl TlsStream {
     /// A stream whose handshake goes on with [`TlsStream::poll_handshake`].
     pub fn new(below: Stream, session: ServerConnection) -> Self {
         let [more, ended, moved] = [const { Cell::new(false) }; 3];
-        Self { below, session: RefCell::new(session), more, ended, moved }
+        Self { below, session: RefCell::new(session), more, ended, moved, unsent: Charge::default() }
     }
 
     /// Looks at the session (protocol, cipher, server name, certificates).
@@ -106,7 +109,9 @@ impl TlsStream {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let written = self.session.borrow_mut().writer().write_vectored(slices)?;
-        self.try_flush()?;
+        if !self.try_flush()? {
+            self.unsent.set(written);
+        }
         Ok(written)
     }
 
@@ -122,6 +127,7 @@ impl TlsStream {
                 Err(error) => return Err(error),
             }
         }
+        self.unsent.set(0);
         Ok(true)
     }
 

@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
@@ -18,6 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use slab::Slab;
 use tokio::sync::Notify;
 
+use super::address::{AddressBounds, TooMany};
 use super::admission::Admission;
 use super::clock::clock;
 use super::connection::{Connection, Flush};
@@ -47,6 +49,9 @@ pub struct Worker {
     seats: Rc<Seats>,
     /// What the connection counts as whose request is being decided.
     asking: Cell<Activity>,
+    /// Most bytes that may be held for all connections of the process; 0: any amount.
+    pub(super) memory: Cell<usize>,
+    pub(super) address_bounds: Cell<AddressBounds>,
     /// How the worker leaves, if it does.
     pub(super) departure: Cell<Option<Departure>>,
     /// Until when the worker's loop sleeps (monotonic milliseconds); 0 while it is awake.
@@ -63,6 +68,8 @@ impl Worker {
             index,
             hub,
             seats: Seats::new(Arc::clone(&tally)),
+            memory: Cell::new(0),
+            address_bounds: Cell::default(),
             departure: Cell::new(None),
             asking: Cell::new(Activity::Writing),
             tally,
@@ -132,6 +139,16 @@ impl Worker {
         self.seats.take()
     }
 
+    /// The same for one of this address, which is counted, if it may have another.
+    pub fn seat_of(&self, address: IpAddr) -> Result<Seat, TooMany> {
+        let resident = self.tally.addresses.enter(address, self.address_bounds.get())?;
+        Ok(self.seats.take_for(Some(resident)))
+    }
+
+    pub(super) fn ring(&self) {
+        self.bell.notify_one();
+    }
+
     /// Takes a connection in.
     pub fn enter(&self, connection: Connection) -> Rc<Connection> {
         let connection = Rc::new(connection);
@@ -168,6 +185,7 @@ impl Worker {
     pub fn dismiss(&self, connection: &Rc<Connection>) {
         self.unsubscribe(connection);
         self.disarm(connection);
+        connection.hold_input(0);
         if self.connections.borrow_mut().try_remove(connection.slot.get() as usize).is_some() {
             self.tally.end(connection.activity());
             connection.leave_seat();
@@ -192,7 +210,10 @@ impl Worker {
 
     /// Watches the progress of a connection that could not send everything.
     fn guarded(&self, connection: &Rc<Connection>, flush: Flush) -> Flush {
+        let held = connection.settle();
         if flush == Flush::Pending {
+            self.bound_address(connection, held);
+            self.call_for_relief();
             self.arm(connection, self.clock() + u64::from(connection.send_timeout.get()));
         }
         flush
@@ -287,6 +308,7 @@ impl Worker {
             tokio::task::yield_now().await;
             self.deliver_notes();
         }
+        self.relieve();
     }
 
     pub(super) fn arm(&self, connection: &Rc<Connection>, at: u64) {

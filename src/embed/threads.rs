@@ -19,7 +19,7 @@ use super::body::{self, ChannelBody};
 use super::now;
 use super::subscriptions::Subscriptions;
 use crate::conf::Settings;
-use crate::delivery::{Tally, Worker};
+use crate::delivery::{AddressBounds, Tally, Worker};
 use crate::hub::Hub;
 use crate::push::context::Context;
 use crate::render::ViewTable;
@@ -67,6 +67,8 @@ pub(super) fn start(index: usize, shared: Shared) -> io::Result<UnboundedSender<
 
 async fn serve(index: usize, shared: Shared, mut inbox: UnboundedReceiver<Call>) {
     let worker = Rc::new(Worker::new(index, Arc::clone(&shared.hub), shared.tally, SUBSCRIBER_BUDGET));
+    let memory = shared.settings.bounds.memory.unwrap_or(0);
+    worker.set_bounds(usize::try_from(memory).unwrap_or(usize::MAX), AddressBounds::default());
     let context = Context::new(Rc::clone(&worker), Arc::clone(&shared.settings), shared.views, shared.limiter);
     let bench = Rc::new(Workbench::new(Rc::new(context)));
     let places = shared.settings.listeners.iter().enumerate();
@@ -74,6 +76,7 @@ async fn serve(index: usize, shared: Shared, mut inbox: UnboundedReceiver<Call>)
         places.map(|(at, listener)| Rc::new(ListenerPlace::new(listener.address.clone(), at))).collect();
     let delivering = Rc::clone(&worker);
     spawn_local(async move { delivering.serve().await });
+    spawn_local(relieve(Rc::clone(&worker)));
     if index == 0 {
         spawn_local(sweep(shared.hub));
         spawn_local(shared.subscriptions.deliver());
@@ -92,7 +95,7 @@ async fn answer(bench: Rc<Workbench>, place: Rc<ListenerPlace>, call: Call) {
     let Call { mut request, peer, mut response, .. } = call;
     let upgraded = hyper::upgrade::on(&mut request);
     let tunnel = async { upgraded.await.ok().map(TokioIo::new) };
-    let visit = Visit::new(bench, Rc::new(peer), place, 1, Box::new(()));
+    let visit = Visit::new(bench, Rc::new(peer), place, 1, None, Box::new(()));
     let answered = tokio::select! {
         answered = service::answer(visit, request, tunnel) => answered,
         () = response.closed() => return,
@@ -103,6 +106,15 @@ async fn answer(bench: Rc<Workbench>, place: Rc<ListenerPlace>, call: Call) {
     let (sent, pump) = body::channel(body);
     if response.send(Response::from_parts(head, sent)).is_ok() {
         pump.await;
+    }
+}
+
+/// Has the worker look now and then whether too much is held.
+async fn relieve(worker: Rc<Worker>) {
+    let mut pause = tokio::time::interval(SWEEP);
+    loop {
+        pause.tick().await;
+        worker.relieve();
     }
 }
 

@@ -224,6 +224,11 @@ impl Session {
         self.after_close == AfterClose::HalfClosed
     }
 
+    /// Bytes of a message that has not come whole.
+    pub(crate) fn held(&self) -> usize {
+        self.decoder.held()
+    }
+
     /// Takes bytes of the client off `input`, frame after frame, as far as they may be taken now.
     pub(crate) fn receive(&mut self, context: &Context, connection: &Rc<Connection>, input: &mut &[u8]) -> Received {
         use crate::render::Event as Frame;
@@ -235,7 +240,7 @@ impl Session {
                     false
                 }
                 Frame::Ping(payload) => {
-                    connection.push(websocket_frame::pong(&payload).into());
+                    connection.push_own(websocket_frame::pong(&payload));
                     false
                 }
                 Frame::Binary(bytes) => {

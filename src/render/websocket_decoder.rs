@@ -73,6 +73,11 @@ impl Decoder {
         Self { partial: None, max_message, rules, deflate: false, ended: false }
     }
 
+    /// Bytes of a message that has not come whole.
+    pub fn held(&self) -> usize {
+        self.partial.as_ref().and_then(|partial| partial.message.as_ref()).map_or(0, |message| message.bytes.capacity())
+    }
+
     /// The same on a connection that has agreed on permessage-deflate (RFC rules only).
     #[must_use]
     pub fn with_deflate(self) -> Self {

@@ -15,8 +15,10 @@ use super::listen::errno_text;
 use super::log::{ALERT, CRIT};
 use super::tls::TlsSite;
 use crate::conf::Settings;
-use crate::delivery::{Connection, Seat, Stream};
+use crate::conf::settings::Listener;
+use crate::delivery::{Connection, Seat, Stream, Worker};
 use crate::request::peer::{Peer, PeerAddress};
+use crate::site::access;
 use crate::wire::{self, ListenerPlace, Session, Workbench};
 
 /// Pause after an error that will not go away at once (no file descriptors left), as nginx makes it.
@@ -78,16 +80,16 @@ fn greet(door: &Rc<Door>, place: &Rc<ListenerPlace>, stream: Stream, peer: Peer)
     let settings = bench.context.settings();
     let worker = &bench.context.worker;
     worker.tally().accepted.fetch_add(1, Ordering::Relaxed);
-    if is_full(&bench) {
+    let Some(listener) = settings.listeners.get(place.index()) else { return };
+    let seat = if is_full(&bench) { None } else { seat(worker, listener, &peer) };
+    let Some(seat) = seat else {
         worker.tally().turned_away.fetch_add(1, Ordering::Relaxed);
         // Best effort: on a new socket there is room for so little. TLS clients have not been greeted and are just let go.
-        if settings.listeners.get(place.index()).is_some_and(|listener| !listener.ssl) {
+        if !listener.ssl {
             let _ = stream.try_write(&[io::IoSlice::new(wire::OVERLOADED)]);
         }
         return;
-    }
-    let seat = worker.seat();
-    let Some(listener) = settings.listeners.get(place.index()) else { return };
+    };
     if listener.ssl || listener.http2 || listener.proxy_protocol {
         spawn_local(greet_first(bench, Arc::clone(&door.tls.borrow()), place, stream, peer, seat));
         return;
@@ -142,14 +144,34 @@ async fn greet_in_time(
     }
 }
 
+/// A seat for a connection, if its address may have another.
+fn seat(worker: &Worker, listener: &Listener, peer: &Peer) -> Option<Seat> {
+    static SAID: AtomicU64 = AtomicU64::new(0);
+    let counted = worker.counts_addresses() && !access::is_proxy(&listener.names.default, &peer.remote);
+    let Some(address) = peer.remote.ip().filter(|_| counted) else { return Some(worker.seat()) };
+    let seat = worker.seat_of(address);
+    if seat.is_err() {
+        worker.tally().crowded_addresses.fetch_add(1, Ordering::Relaxed);
+        if is_new(&SAID, worker) {
+            tracing::warn!("push stream module: {address} has as many connections as one address may have");
+        }
+    }
+    seat.ok()
+}
+
+/// Whether it is another second than when this was asked last: what many clients do at once is said once.
+fn is_new(said: &AtomicU64, worker: &Worker) -> bool {
+    let second = worker.now().0 / 1000;
+    said.swap(second, Ordering::Relaxed) != second
+}
+
 /// Whether `worker_connections`, taken over all workers, are in use. Said once a second at most.
 fn is_full(bench: &Workbench) -> bool {
     static SAID: AtomicU64 = AtomicU64::new(0);
     let worker = &bench.context.worker;
     let most = bench.context.settings().process.worker_connections.saturating_mul(worker.hub().workers());
     let full = worker.connections_everywhere() >= most;
-    let second = worker.now().0 / 1000;
-    if full && SAID.swap(second, Ordering::Relaxed) != second {
+    if full && is_new(&SAID, worker) {
         tracing::error!(target: ALERT, "{most} worker_connections are not enough");
     }
     full

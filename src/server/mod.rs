@@ -16,6 +16,7 @@ mod inherited;
 mod listen;
 mod log;
 mod log_paths;
+mod memory;
 mod origin;
 mod process;
 mod proxy_protocol;

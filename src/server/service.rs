@@ -17,6 +17,7 @@ use super::inherited::Inherited;
 use super::listen::{self, Bound};
 use super::log::{ALERT, ErrorLogs, NOTICE};
 use super::log_paths::{log_paths, make_logs};
+use super::memory;
 use super::now;
 use super::origin::Origin;
 use super::process::{self, PidFile};
@@ -33,7 +34,7 @@ use crate::backplane::Backplane;
 use crate::conf::Settings;
 use crate::conf::ports::Ports;
 use crate::conf::settings::LogLevel;
-use crate::delivery::Tally;
+use crate::delivery::{self, Tally};
 use crate::hub::Hub;
 use crate::model::Stamp;
 use crate::site::vars::hostname;
@@ -160,6 +161,7 @@ impl Server {
                 }
                 _ = sweep.tick() => {
                     while self.shared.hub.sweep(now()) {}
+                    self.relieve();
                     self.logs.retry();
                     if self.lost_a_worker() {
                         return End::Broken;
@@ -202,6 +204,17 @@ impl Server {
         for worker in &self.workers {
             // A worker that is gone gives none.
             let _ = worker.orders.send(Order::Beat(Arc::clone(&beats)));
+        }
+    }
+
+    /// What all connections hold may have grown where no worker looks.
+    fn relieve(&self) {
+        let (most, _) = memory::bounds(&self.settings);
+        if most == 0 || delivery::held() <= most {
+            return;
+        }
+        for worker in &self.workers {
+            let _ = worker.orders.send(Order::Relieve);
         }
     }
 

@@ -22,7 +22,7 @@ use super::now;
 use super::worker_thread::Shared;
 use crate::backplane::{self, Health};
 use crate::conf::settings::ListenAddress;
-use crate::delivery::Tally;
+use crate::delivery::{self, Tally};
 use crate::hub::Hub;
 use crate::log::HealthView;
 
@@ -59,6 +59,14 @@ struct Status {
     disconnected_not_reading: u64,
     /// Connections cut off because the peer took nothing for `send_timeout`.
     disconnected_send_timeout: u64,
+    /// Bytes held for all connections, shared ones once.
+    connections_memory_bytes: usize,
+    /// Connections cut off because too much was held for all of them, or for their address.
+    disconnected_memory: u64,
+    /// Bodies refused because too much was held.
+    refused_bodies: u64,
+    /// Connections closed because their address had as many as it may have.
+    refused_of_address: u64,
     /// Connections ended by a mistake of the server.
     disconnected_by_panic: u64,
     /// The log, where there is one.
@@ -255,6 +263,10 @@ async fn status(State(sources): State<Sources>) -> Json<Status> {
         delivered_messages: tally.deliveries.load(Ordering::Relaxed),
         disconnected_not_reading: tally.too_slow.load(Ordering::Relaxed),
         disconnected_send_timeout: tally.send_timeouts.load(Ordering::Relaxed),
+        connections_memory_bytes: delivery::held(),
+        disconnected_memory: tally.over_memory.load(Ordering::Relaxed),
+        refused_bodies: tally.refused_bodies.load(Ordering::Relaxed),
+        refused_of_address: tally.crowded_addresses.load(Ordering::Relaxed),
         disconnected_by_panic: tally.panics.load(Ordering::Relaxed),
         log: sources.hub.log_health().map(LogStatus::from),
         backplane: sources.backplane.as_ref().map(|backplane| backplane.view().into()),

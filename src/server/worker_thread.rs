@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::accept::{self, Door};
 use super::listen::Share;
+use super::memory;
 use super::tls::TlsSite;
 use crate::conf::Settings;
 use crate::conf::settings::ListenAddress;
@@ -69,6 +70,8 @@ pub(super) enum Order {
     ReopenLogs,
     /// Accept no more; whoever is connected stays.
     Rest,
+    /// Let go of connections that hold too much.
+    Relieve,
     /// Count up, as a sign of life.
     Beat(Arc<AtomicUsize>),
     /// Accept no more and close what is idle; drop the sender once nothing is under way, or after this time.
@@ -131,6 +134,8 @@ struct WorkerThread {
 impl WorkerThread {
     fn new(index: usize, shared: Shared, settings: Arc<Settings>, tls: Arc<TlsSite>) -> Self {
         let worker = Worker::new(index, shared.hub, shared.tally, SUBSCRIBER_BUDGET);
+        let (memory, address) = memory::bounds(&settings);
+        worker.set_bounds(memory, address);
         let context = Rc::new(Context::new(Rc::new(worker), settings, shared.views, shared.limiter));
         let bench = Rc::new(Workbench::new(context));
         let door = Door { bench: Rc::clone(&bench), tls: RefCell::new(tls), numbers: shared.connections };
@@ -154,6 +159,7 @@ impl WorkerThread {
                 }
                 Order::ReopenLogs => self.bench.context.reopen_logs(),
                 Order::Rest => self.rest(),
+                Order::Relieve => self.bench.context.worker.relieve(),
                 Order::Beat(beats) => {
                     beats.fetch_add(1, Ordering::Relaxed);
                 }
@@ -202,6 +208,8 @@ impl WorkerThread {
     }
 
     fn reconfigure(&self, settings: &Arc<Settings>, opened: Share, kept: &[ListenAddress]) {
+        let (memory, address) = memory::bounds(settings);
+        self.bench.context.worker.set_bounds(memory, address);
         self.bench.reconfigure(Arc::clone(settings));
         self.listeners.borrow_mut().retain(|(place, task)| {
             let index = place_of(settings, place.address()).filter(|_| kept.contains(place.address()));

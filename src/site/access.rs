@@ -9,7 +9,7 @@ use super::exchange::Exchange;
 use super::log_context::About;
 use super::password::{self, Checked};
 use super::slow_password::SlowPassword;
-use crate::conf::settings::{AccessRule, AuthBasic, LimitExcept, RealIp, Who};
+use crate::conf::settings::{AccessRule, AuthBasic, LimitExcept, RealIp, Server, Who};
 use crate::conf::variable::Complex;
 use crate::request::peer::PeerAddress;
 
@@ -36,6 +36,11 @@ pub(crate) fn apply_real_ip(exchange: &mut Exchange<'_>) {
     if let Some(address) = named_client(exchange, real_ip) {
         exchange.remote = PeerAddress::Ip(address);
     }
+}
+
+/// Whether a server takes this address for a proxy, which speaks for many clients.
+pub(crate) fn is_proxy(server: &Server, address: &PeerAddress) -> bool {
+    server.root.core.realip.as_ref().is_some_and(|real_ip| is_named(&real_ip.from, address))
 }
 
 fn named_client(exchange: &Exchange<'_>, real_ip: &RealIp) -> Option<SocketAddr> {

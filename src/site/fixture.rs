@@ -202,6 +202,7 @@ pub(crate) fn settings(server: Server) -> Settings {
         backplane: Backplane { address: None, password_file: None, ca: None, zone: "".into(), local_on_failure: false },
         drain_time: 0,
         drain_delay: 0,
+        bounds: Bounds::default(),
         zone_name: "push_stream_module".into(),
         zone: Zone {
             memory: 1 << 20,

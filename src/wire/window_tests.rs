@@ -7,8 +7,10 @@ use h2::SendStream;
 use h2::client::{self, ResponseFuture, SendRequest};
 use h2::ext::Protocol;
 use hyper::http::Request;
+use tokio::io::AsyncWriteExt;
 
 use super::trial::{Trial, with_trial};
+use crate::delivery::held;
 
 /// With so many milliseconds for a client that takes nothing.
 fn locations(send_timeout: u64) -> String {
@@ -92,6 +94,31 @@ fn an_answer_that_nobody_takes_ends_with_its_connection() {
         trial.until("it is cut off", |trial| trial.tally.send_timeouts.load(Ordering::Relaxed) == 1).await;
         trial.until("its connection is closed", |trial| trial.worker.connections() == 0).await;
         drop(answer);
+    });
+}
+
+#[test]
+fn a_connection_that_takes_nothing_is_let_go_however_much_it_says() {
+    with_trial(&locations(400), async |trial| {
+        trial.publish("a", &vec![b'x'; 8 << 20]);
+        let mut socket = trial.http2();
+        let settings = [&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4][..], &0x7fff_ffff_u32.to_be_bytes()].concat();
+        let window = [&[0, 0, 4, 8, 0, 0, 0, 0, 0][..], &0x4000_0000_u32.to_be_bytes()].concat();
+        // GET http /sub/a.b1, literally.
+        let block = [&[0x82, 0x86, 0x04, 9][..], b"/sub/a.b1", &[0x01, 1], b"h"].concat();
+        let request = [&[0, 0, block.len() as u8, 1, 5, 0, 0, 0, 1][..], &block].concat();
+        let hello = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &window, &request].concat();
+        socket.write_all(&hello).await.unwrap();
+        trial.until("it is there", |trial| trial.census().subscribers == 1).await;
+        let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], b"12345678"].concat();
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while trial.worker.connections() > 0 {
+            assert!(std::time::Instant::now() < until, "it stays");
+            // Which it need not read any more.
+            let _ = socket.try_write(&ping);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        trial.until("nothing is left", |trial| trial.worker.entered() == 0 && held() == 0).await;
     });
 }
 

@@ -14,6 +14,7 @@
 mod architecture;
 mod beside_nginx;
 mod bodies;
+mod bounds;
 mod bytes;
 mod command_line;
 mod configuration;

@@ -8,6 +8,7 @@ mod backends;
 mod backplane;
 mod foreign;
 mod nginx;
+mod own;
 mod page;
 mod push;
 mod row;
@@ -67,7 +68,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
 
 fn rows() -> Vec<Directive> {
     let mut rows = Vec::new();
-    for written in [push::ZONE, backplane::BACKPLANE, push::LOCATIONS, push::OLD] {
+    for written in [push::ZONE, own::BOUNDS, backplane::BACKPLANE, push::LOCATIONS, push::OLD] {
         rows.extend_from_slice(written);
     }
     for written in [

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Directive, Effect, Kind, backends, backplane, nginx, push};
+use super::{Directive, Effect, Kind, backends, backplane, nginx, own, push};
 
 /// The page as it belongs into docs/DIRECTIVES.md.
 pub fn markdown() -> String {
@@ -12,6 +12,7 @@ pub fn markdown() -> String {
     );
     section(&mut page, "Push stream: the zone", push::ZONE, true);
     section(&mut page, "Push stream: nodes", backplane::BACKPLANE, true);
+    section(&mut page, "Push stream: what connections may hold", own::BOUNDS, true);
     section(&mut page, "Push stream: locations", push::LOCATIONS, true);
     section(&mut page, "Push stream: names of old versions", push::OLD, true);
     page.push_str(

@@ -93,6 +93,19 @@ impl RequestBody {
         Ok(self.is_complete())
     }
 
+    /// Bytes of it that are held.
+    pub(super) fn held(&self) -> usize {
+        match &self.text {
+            Text::Gathered(text) => text.capacity(),
+            Text::Whole(text) => text.len(),
+        }
+    }
+
+    /// Whether what comes of it is kept.
+    pub(super) fn is_kept(&self) -> bool {
+        self.wanted
+    }
+
     pub(super) fn is_complete(&self) -> bool {
         match &self.framing {
             Framing::Exact { missing, .. } => *missing == 0,

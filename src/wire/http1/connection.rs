@@ -58,6 +58,7 @@ pub async fn serve(bench: Rc<Workbench>, connection: Rc<Connection>, mut session
     let _dismissal = Dismissal(&bench, &connection);
     let mut next = Next::Answer;
     loop {
+        bench.context.worker.hold_input(&connection, session.ahead.capacity());
         if !matches!(next, Next::Read | Next::Answer) {
             bench.context.worker.set_activity(&connection, Activity::Writing);
         }
@@ -329,6 +330,7 @@ async fn wait_as_subscriber(bench: &Rc<Workbench>, connection: &Rc<Connection>, 
                     bench.context.worker.unsubscribe(connection);
                     return false;
                 }
+                bench.context.worker.hold_input(connection, session.ahead.capacity());
             }
             Event::Ended => return drained(connection).await,
             Event::Broken => return false,

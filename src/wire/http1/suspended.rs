@@ -47,6 +47,7 @@ pub(super) async fn finish<'s>(
     // The connection's deadline was for reading a head; what follows has timeouts of its own.
     bench.context.worker.set_deadline(connection, None);
     loop {
+        bench.context.worker.hold_input(connection, session.ahead.capacity() + body.held());
         let verdict = match waits {
             Waits::Body(job) => {
                 if !more(bench, connection, session, job.timeout()).await {
@@ -73,7 +74,10 @@ pub(super) async fn finish<'s>(
         }
         waits = match step {
             // What came behind the body is there already: no event of the socket will tell of it.
-            Step::Done(next) => return next.unwrap_or(Next::Answer),
+            Step::Done(next) => {
+                bench.context.worker.hold_input(connection, session.ahead.capacity());
+                return next.unwrap_or(Next::Answer);
+            }
             Step::Body(job) => Waits::Body(job),
             Step::Patience(patience) => Waits::Time(patience),
         };

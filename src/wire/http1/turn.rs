@@ -77,6 +77,11 @@ impl<'s> Turn<'_, 's> {
         let taken = self.body.take(input);
         self.exchange.request_length += (before - input.len()) as u64;
         let verdict = match taken {
+            Ok(false) if self.body.is_kept() && self.bench.context.worker.is_short_of_memory() => {
+                self.bench.context.worker.count_refused_body();
+                self.body.forget(UNWANTED);
+                engine::fail_job(&self.bench.context, self.exchange, &job, 503)
+            }
             Ok(false) => return Step::Body(job),
             Ok(true) => {
                 self.session.published |= job.publishes();
@@ -187,7 +192,7 @@ impl<'s> Turn<'_, 's> {
 
     /// Puts what is to be sent into the outbox, where more will follow.
     fn push_out(&mut self) {
-        self.connection.push(Bytes::copy_from_slice(self.out));
+        self.connection.push_own(Bytes::copy_from_slice(self.out));
         self.out.clear();
     }
 
@@ -256,8 +261,8 @@ impl<'s> Turn<'_, 's> {
         log::write(&self.bench.context, exchange, reply, told);
         if !uncopied.is_empty() {
             // What was gathered goes first; the body follows as it is.
-            self.connection.push(Bytes::from(std::mem::take(self.out)));
-            self.connection.push(uncopied);
+            self.connection.push_own(std::mem::take(self.out));
+            self.connection.push_own(uncopied);
             self.flush();
         }
         next_after(sent, reply)

@@ -56,6 +56,7 @@ pub(super) async fn serve(
                     Err(_) => Received::Over,
                 };
                 bench.return_input(input);
+                context.worker.hold_input(connection, session.ahead.capacity() + socket.held());
                 open = match received {
                     Received::All => true,
                     Received::Over => false,

@@ -27,7 +27,7 @@ use crate::wire::workbench::Workbench;
 /// Streams a client may have open at once, as nginx has it.
 const STREAMS: u32 = 128;
 /// Bytes of a stream that may wait within HTTP/2, for a socket that is busy; more wait in the outbox.
-const STREAM_BUFFER: usize = 64 * 1024;
+const STREAM_BUFFER: usize = 32 * 1024;
 /// Bytes of a body that a client may send before they are wanted, as nginx has it.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// The same for all streams of a connection.
@@ -167,7 +167,8 @@ impl Shared {
         self.bench.context.worker.set_activity(&self.control, Activity::Carrying);
         self.bench.context.worker.set_deadline(&self.control, None);
         let (bench, peer, place) = (Rc::clone(&self.bench), Rc::clone(&self.peer), Rc::clone(&self.place));
-        Visit::new(bench, peer, place, self.requests.get(), Box::new(OpenStream(Rc::clone(self))))
+        let guard = Box::new(OpenStream(Rc::clone(self)));
+        Visit::new(bench, peer, place, self.requests.get(), Some(&self.control), guard)
     }
 
     /// A stream is over; after the last one the connection may stay idle for a while.

@@ -141,7 +141,7 @@ where
     };
     loop {
         verdict = match verdict {
-            Verdict::Body(job) => match read_body(body, &job).await.ok_or(io::ErrorKind::ConnectionReset)? {
+            Verdict::Body(job) => match read_body(visit, body, &job).await.ok_or(io::ErrorKind::ConnectionReset)? {
                 Ok(text) => {
                     exchange.request_length += text.len() as u64;
                     visit.session.published |= job.publishes();
@@ -190,7 +190,7 @@ fn whole(visit: &Visit, exchange: &Exchange<'_>, mut reply: Reply) -> Response<(
     let sent = Sent { head: SentHead::Fields(head.headers()), head_bytes: 0, body_bytes: body.len() };
     log::write(visit.context(), exchange, &reply, sent);
     visit.connection().set_send_timeout(location.core.send_timeout);
-    visit.connection().push(body);
+    visit.connection().push_own(body);
     head
 }
 
@@ -283,7 +283,7 @@ async fn discard<B: Body + Unpin>(mut body: B) {
 }
 
 /// The body of a request, or the status that refuses it. `None`: the client is gone or too slow.
-async fn read_body<B>(body: &mut B, job: &Job<'_>) -> Option<Result<Vec<u8>, u16>>
+async fn read_body<B>(visit: &Visit, body: &mut B, job: &Job<'_>) -> Option<Result<Vec<u8>, u16>>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -295,8 +295,15 @@ where
                 tracing::error!("client intended to send too large body: over {limit} bytes");
                 return Some(Err(413));
             }
+            let worker = &visit.context().worker;
+            if !text.is_empty() && worker.is_short_of_memory() {
+                worker.count_refused_body();
+                return Some(Err(503));
+            }
             text.extend_from_slice(&data);
+            worker.hold_input(visit.connection(), text.capacity());
         }
     }
+    visit.context().worker.hold_input(visit.connection(), 0);
     Some(Ok(text))
 }

@@ -76,6 +76,7 @@ async fn pump<T: AsyncRead + AsyncWrite>(
                         Received::Ahead => go_on(context).await,
                     }
                 }
+                context.worker.hold_input(connection, session.held());
             }
         }
     }

@@ -24,15 +24,18 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// A request of this peer, the `number`th of its connection; `guard` is dropped when all is over.
+    /// A request of this peer, the `number`th of its connection, which `of` stands for where the worker knows one; `guard` is
+    /// dropped when all is over.
     pub(crate) fn new(
         bench: Rc<Workbench>,
         peer: Rc<Peer>,
         place: Rc<ListenerPlace>,
         number: u64,
+        of: Option<&Connection>,
         guard: Box<dyn Any>,
     ) -> Self {
-        let connection = bench.context.worker.enter(Connection::new(Stream::Body));
+        let stream = of.map_or_else(|| Connection::new(Stream::Body), |of| Connection::beside(of, Stream::Body));
+        let connection = bench.context.worker.enter(stream);
         bench.context.worker.set_activity(&connection, Activity::Writing);
         bench.context.worker.begin_request(&connection);
         let mut session = Session::new(peer, place, Vec::new());

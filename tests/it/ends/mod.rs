@@ -1,5 +1,5 @@
-//! Every way a peer can end, in every mode, through every door: afterwards descriptors, connection slots, subscriptions and
-//! counters are as before.
+//! Every way a peer can end, in every mode, through every door: afterwards descriptors, connection slots, subscriptions,
+//! counters and what is held for connections are as before.
 //!
 //! Each combination has a channel of its own, so what stays says whose it was. All of one door run side by side.
 
@@ -122,6 +122,8 @@ struct State {
     subscribers: u64,
     by_workers: u64,
     panics: u64,
+    /// Bytes held for connections.
+    held: u64,
 }
 
 impl House {
@@ -189,6 +191,7 @@ impl House {
                 .filter_map(serde_json::Value::as_u64)
                 .sum(),
             panics: number("disconnected_by_panic"),
+            held: number("connections_memory_bytes"),
             files: self.server.open_files(),
         }
     }

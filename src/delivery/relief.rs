@@ -1,0 +1,218 @@
+//! When too much is held for all connections, those that hold the most are let go.
+//!
+//! How much is too much is set from outside; the count is the ledger's. A connection that holds less than its share is spared,
+//! whatever others do: whoever reads is not dropped for those who do not. Bodies are refused by whoever reads them.
+
+use std::cmp::Reverse;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use super::address::AddressBounds;
+use super::connection::Connection;
+use super::ledger;
+use super::worker::Worker;
+
+impl Worker {
+    /// Sets what all connections of the process may hold, and those of one address; 0: any amount.
+    pub fn set_bounds(&self, memory: usize, address: AddressBounds) {
+        self.memory.set(memory);
+        self.address_bounds.set(address);
+    }
+
+    /// Whether connections are counted by address.
+    pub fn counts_addresses(&self) -> bool {
+        self.address_bounds.get() != AddressBounds::default()
+    }
+
+    /// Whether more is held than may be: no body that goes on is taken until that is over.
+    pub fn is_short_of_memory(&self) -> bool {
+        let most = self.memory.get();
+        most != 0 && ledger::held() > most
+    }
+
+    /// Counts a body that was not taken.
+    pub fn count_refused_body(&self) {
+        self.tally.refused_bodies.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            held = ledger::held(),
+            most = self.memory.get(),
+            "push stream module: too much is held for all connections, body refused"
+        );
+    }
+
+    /// Notes what a client has sent and nobody has dealt with: bytes that are held for it beside its outbox.
+    pub fn hold_input(&self, connection: &Rc<Connection>, bytes: usize) {
+        if connection.input() == bytes {
+            return;
+        }
+        let of_address = connection.hold_input(bytes);
+        self.bound_address(connection, of_address);
+        self.call_for_relief();
+    }
+
+    /// Has the worker's loop look at what is held, if it is too much.
+    pub(super) fn call_for_relief(&self) {
+        if self.is_short_of_memory() {
+            self.ring();
+        }
+    }
+
+    /// Gives a connection up whose address holds too much: it is the one that asked for more.
+    pub(super) fn bound_address(&self, connection: &Connection, held: usize) {
+        let most = self.address_bounds.get().memory;
+        if most != 0 && held > most && !connection.is_broken() {
+            self.tally.over_memory.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(held, most, "push stream module: too much is held for one address, client disconnected");
+            connection.give_up();
+        }
+    }
+
+    /// Lets connections go until less is held than may be, the ones that hold the most first. A worker does so when it finds
+    /// that it waits for somebody; who has others in view calls for it now and then.
+    pub fn relieve(&self) {
+        if !self.is_short_of_memory() {
+            return;
+        }
+        let most = self.memory.get();
+        // With some room, or the next message would do it again.
+        let enough = most - most / 8;
+        // If all of them held less, it would not be too much.
+        let share = most / self.connections_everywhere().max(1);
+        // What tasks that were told have not let go of yet.
+        let mut leaving = 0;
+        let mut holders = Vec::new();
+        for (_, connection) in self.connections.borrow().iter() {
+            let held = connection.held();
+            if connection.is_broken() {
+                leaving += held;
+            } else if held > share {
+                holders.push((held, Rc::clone(connection)));
+            }
+        }
+        holders.sort_unstable_by_key(|(held, _)| Reverse(*held));
+        for (held, connection) in holders {
+            if ledger::held().saturating_sub(leaving) <= enough {
+                return;
+            }
+            self.tally.over_memory.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(held, most, "push stream module: too much is held for all connections, client disconnected");
+            connection.give_up();
+            leaving += connection.held();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::delivery::ledger::hold;
+    use crate::delivery::subscribers::tests::zone;
+    use crate::delivery::{Stream, Tally};
+    use crate::hub::Hub;
+    use crate::model::{Capabilities, Now};
+
+    fn worker() -> Worker {
+        let hub = Arc::new(Hub::new(zone(), Capabilities::default(), 1, Now(0), None));
+        Worker::new(0, hub, Arc::new(Tally::default()), 1 << 20)
+    }
+
+    fn enter(worker: &Worker) -> Rc<Connection> {
+        worker.enter(Connection::seated(Stream::Body, worker.seat()))
+    }
+
+    #[test]
+    fn those_who_hold_the_most_go_first_and_no_more_of_them_than_needed() {
+        let worker = worker();
+        let connections: Vec<_> = (0..10).map(|_| enter(&worker)).collect();
+        for (at, connection) in connections.iter().enumerate() {
+            connection.push(hold(vec![0; at * 1000]));
+        }
+        assert_eq!(ledger::held(), 45_000);
+        worker.set_bounds(45_000, AddressBounds::default());
+        worker.relieve();
+        assert!(connections.iter().all(|connection| !connection.is_broken()));
+        worker.set_bounds(36_000, AddressBounds::default());
+        worker.relieve();
+        let gone: Vec<_> = connections.iter().map(|connection| connection.is_broken()).collect();
+        assert_eq!(gone, [false, false, false, false, false, false, false, false, true, true]);
+        assert_eq!(ledger::held(), 28_000);
+        assert_eq!(worker.tally().over_memory.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn what_many_share_is_held_once_and_nobody_goes_for_it() {
+        let worker = worker();
+        let message = hold(vec![0; 10_000]);
+        let connections: Vec<_> = (0..100).map(|_| enter(&worker)).collect();
+        for connection in &connections {
+            connection.push(message.clone());
+        }
+        worker.set_bounds(20_000, AddressBounds::default());
+        worker.relieve();
+        assert_eq!(ledger::held(), 10_000);
+        assert!(connections.iter().all(|connection| !connection.is_broken()));
+    }
+
+    #[test]
+    fn whoever_holds_less_than_a_share_is_spared() {
+        let worker = worker();
+        let small = enter(&worker);
+        small.push(hold(vec![0; 400]));
+        let elsewhere = hold(vec![0; 5000]);
+        let _others: Vec<_> = (0..4).map(|_| worker.seat()).collect();
+        worker.set_bounds(4000, AddressBounds::default());
+        worker.relieve();
+        assert!(!small.is_broken());
+        drop(elsewhere);
+        assert_eq!(ledger::held(), 400);
+    }
+
+    #[test]
+    fn what_a_client_sends_counts_until_its_task_has_let_go() {
+        let worker = worker();
+        let (first, second) = (enter(&worker), enter(&worker));
+        worker.set_bounds(1000, AddressBounds::default());
+        worker.hold_input(&first, 900);
+        worker.hold_input(&second, 600);
+        assert!(worker.is_short_of_memory());
+        worker.relieve();
+        worker.relieve();
+        assert!(first.is_broken() && !second.is_broken(), "the first is leaving, that is enough");
+        worker.dismiss(&first);
+        assert_eq!(ledger::held(), 600);
+        worker.dismiss(&second);
+        assert_eq!(ledger::held(), 0);
+    }
+
+    #[test]
+    fn an_address_is_bounded_over_all_its_connections() {
+        let worker = worker();
+        worker.set_bounds(0, AddressBounds { connections: 2, memory: 1000 });
+        let address = |last| [10, 0, 0, last].into();
+        let enter = |last| worker.enter(Connection::seated(Stream::Body, worker.seat_of(address(last)).unwrap()));
+        let (one, two, other) = (enter(1), enter(1), enter(2));
+        assert!(worker.seat_of(address(1)).is_err());
+        let stream = worker.enter(Connection::beside(&one, Stream::Body));
+        for connection in [&one, &other, &stream] {
+            connection.push(Bytes::from(vec![0; 400]));
+            worker.flush(connection);
+        }
+        worker.hold_input(&two, 300);
+        assert!(two.is_broken() && ![&one, &other, &stream].iter().any(|connection| connection.is_broken()));
+        worker.dismiss(&two);
+        drop(two);
+        worker.hold_input(&one, 150);
+        assert!(!one.is_broken());
+        for connection in [one, stream, other] {
+            worker.dismiss(&connection);
+        }
+        let again = enter(1);
+        again.push(Bytes::from(vec![0; 900]));
+        worker.flush(&again);
+        assert!(!again.is_broken(), "nothing is left of those who are gone");
+    }
+}

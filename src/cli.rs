@@ -24,8 +24,8 @@ pub const PREFIX: &str = "/etc/pushstreamd/";
     args_override_self = true,
     max_term_width = 100,
     after_help = "Signals: HUP reload, QUIT quit, TERM and INT stop, USR1 reopen logs, USR2 start the new binary, WINCH accept \
-                  no more.\nWithout -c, PREFIX/conf/nginx.conf is read; if there is none, the embedded Bitrix layout is served \
-                  (subscribers on 8893, publisher on 127.0.0.1:8895)."
+                  no more.\nWithout -c, PREFIX/conf/nginx.conf is read, else PREFIX/nginx.conf; if there is neither, the embedded Bitrix layout \
+                  is served (subscribers on 8893, publisher on 127.0.0.1:8895)."
 )]
 pub struct Cli {
     /// Show this help and exit
@@ -132,7 +132,17 @@ pub enum Command {
         shell: Shell,
     },
     /// Print the manual page
-    Man,
+    Man {
+        /// Write the pages of all commands into a directory instead
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Ask a running server whether it is ready, for health checks: exit code 0 if it is
+    Health {
+        /// Where its `--status` listens
+        #[arg(value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8896")]
+        address: std::net::SocketAddr,
+    },
 }
 
 /// `pushstreamd migrate`
@@ -145,6 +155,10 @@ pub struct Migrate {
     /// Print one part only
     #[arg(long, value_name = "PART", default_value = "all")]
     pub print: Part,
+
+    /// For the systemd unit of the packages: logs, pid file and messages in its directories, its user and no other
+    #[arg(long)]
+    pub unit: bool,
 }
 
 /// What `migrate` prints.
@@ -298,6 +312,6 @@ mod tests {
     fn a_file_may_be_named_behind_the_subcommand() {
         let cli = parse("migrate -c nginx.conf -p /tmp --port 9000").unwrap();
         assert_eq!(cli.config.unwrap(), PathBuf::from("nginx.conf"));
-        assert!(matches!(cli.command, Some(Command::Migrate(Migrate { port: 9000, print: Part::All }))));
+        assert!(matches!(cli.command, Some(Command::Migrate(Migrate { port: 9000, print: Part::All, unit: false }))));
     }
 }

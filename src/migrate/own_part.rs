@@ -4,7 +4,7 @@
 //! directories: two programs must not share them. What only nginx can apply stays with nginx.
 
 use super::division::{Division, Kept, Moved, NATIVE, auth_requests, blocks_or_values, has_mode, inherited};
-use super::paths::Paths;
+use super::paths::{Paths, UNIT_STATE};
 use crate::conf::written::{Part, Written};
 
 /// Main directives that are taken over as they are.
@@ -15,10 +15,19 @@ pub fn own_part(tree: &[Written], division: &Division<'_>, paths: &Paths) -> Str
     let http: Vec<&Written> = tree.iter().filter(|directive| directive.name() == "http").collect();
     let mut own = vec![paths.pid(blocks_or_values(tree, "pid").next())];
     own.extend(paths.error_logs(tree, http.first().copied()));
-    own.extend(tree.iter().filter(|directive| MAIN.contains(&directive.name().as_str())).cloned());
+    // The unit says who the process is and that it stays in the foreground.
+    let main = |name: &str| MAIN.contains(&name) && !(paths.unit && ["user", "daemon"].contains(&name));
+    own.extend(tree.iter().filter(|directive| main(&directive.name())).cloned());
     let events = tree.iter().filter(|directive| directive.name() == "events");
     own.extend(events.map(|events| filtered(events, &|child| child.part == Part::Applied)));
     own.extend(http.iter().map(|http| http_block(http, division)));
+    if paths.unit
+        && let Some(last) = own.last_mut()
+        && let Some(children) = &mut last.block
+        && blocks_or_values(children, "push_stream_state").next().is_none()
+    {
+        children.insert(0, Written::simple(&["push_stream_state", UNIT_STATE]));
+    }
     for directive in &mut own {
         paths.absolute(directive);
     }

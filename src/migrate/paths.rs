@@ -26,7 +26,14 @@ pub struct Paths {
     pub directory: PathBuf,
     /// Where relative paths of logs, the pid file and documents begin.
     pub prefix: PathBuf,
+    /// Logs and the pid file go to the directories of the packages' systemd unit.
+    pub unit: bool,
 }
+
+/// The directories the packages' unit (packaging/units/pushstreamd.service) makes for its user.
+const UNIT_RUN: &str = "/run/pushstreamd";
+const UNIT_LOGS: &str = "/var/log/pushstreamd";
+pub(super) const UNIT_STATE: &str = "/var/lib/pushstreamd";
 
 impl Paths {
     /// Those of an nginx with this configuration, if nobody says where its prefix is: a build from source has
@@ -35,14 +42,15 @@ impl Paths {
         let directory = file.parent().map(Path::to_owned).unwrap_or_default();
         let above = directory.parent().filter(|_| directory.file_name().is_some_and(|name| name == "conf"));
         let prefix = above.map_or_else(|| directory.clone(), Path::to_owned);
-        Self { directory, prefix }
+        Self { directory, prefix, unit: false }
     }
 
     /// `pid`, beside nginx's.
     pub(super) fn pid(&self, pid: Option<&Written>) -> Written {
         match pid {
+            _ if self.unit => Written::simple(&["pid", &format!("{UNIT_RUN}/pushstreamd.pid")]),
             Some(pid) => self.renamed(pid, "pushstreamd.pid"),
-            None => Written::simple(&["pid", &self.usual("/run", "pushstreamd.pid")]),
+            None => Written::simple(&["pid", &self.usual("/run").join("pushstreamd.pid").to_string_lossy()]),
         }
     }
 
@@ -54,17 +62,17 @@ impl Paths {
             logs.extend(blocks_or_values(of_http, "error_log"));
         }
         if logs.is_empty() {
-            return vec![Written::simple(&["error_log", &self.usual("/var/log/nginx", "pushstreamd.log")])];
+            let usual = if self.unit { UNIT_LOGS.into() } else { self.usual("/var/log/nginx") };
+            return vec![Written::simple(&["error_log", &usual.join("pushstreamd.log").to_string_lossy()])];
         }
         logs.iter().map(|log| self.renamed(log, "pushstreamd.log")).collect()
     }
 
-    /// A file in nginx's own directory of logs if it has one, else in the usual one of distributions.
-    fn usual(&self, distribution: &str, name: &str) -> String {
+    /// nginx's own directory of logs if it has one, else the usual one of distributions.
+    fn usual(&self, distribution: &str) -> PathBuf {
         let own = self.prefix.join("logs");
         let candidates = [own.as_path(), Path::new(distribution), Path::new("/var/log"), Path::new("/var/run")];
-        let found = candidates.iter().find(|directory| directory.is_dir()).copied().unwrap_or(&own);
-        found.join(name).to_string_lossy().into_owned()
+        candidates.into_iter().find(|directory| directory.is_dir()).unwrap_or(&own).to_owned()
     }
 
     /// Makes paths absolute, and gives access logs a name of their own.
@@ -102,7 +110,8 @@ impl Paths {
                 let path = self.prefix.join(path);
                 // Images of containers link their logs to the streams of the process.
                 let device = std::fs::read_link(&path).ok().filter(|target| target.starts_with("/dev"));
-                *word = device.unwrap_or_else(|| path.with_file_name(name)).into_os_string().into_encoded_bytes();
+                let file = || if self.unit { Path::new(UNIT_LOGS).join(name) } else { path.with_file_name(name) };
+                *word = device.unwrap_or_else(file).into_os_string().into_encoded_bytes();
             }
         }
         directive

@@ -7,6 +7,11 @@ use crate::conf::{LoadOptions, load, outline};
 
 /// nginx's part and pushstreamd's own; the own part must load.
 fn migrate(servers: &str) -> (String, String) {
+    migrate_to(servers, false)
+}
+
+/// The same, for the unit of the packages or not.
+fn migrate_to(servers: &str, unit: bool) -> (String, String) {
     let options = |text: String| LoadOptions {
         file: "/etc/nginx/nginx.conf".into(),
         prefix: "/etc/nginx".into(),
@@ -14,14 +19,15 @@ fn migrate(servers: &str) -> (String, String) {
         ..LoadOptions::default()
     };
     let text = format!(
-        "pid /run/nginx.pid; error_log /var/log/nginx/error.log warn; events {{}}\n\
+        "user www-data; pid /run/nginx.pid; error_log /var/log/nginx/error.log warn; events {{}}\n\
          http {{ push_stream_shared_memory_size 64m; gzip_static on;\n{servers}\n}}"
     );
     let options_of_all = options(text);
     let tree = outline(&options_of_all).unwrap();
     let loaded = load(&LoadOptions { accept_unguarded: true, ..options_of_all }).unwrap();
     let division = Division::of(&tree, &loaded, 9000);
-    let own = own_part(&tree, &division, &Paths::guessed(Path::new("/etc/nginx/nginx.conf")));
+    let paths = Paths { unit, ..Paths::guessed(Path::new("/etc/nginx/nginx.conf")) };
+    let own = own_part(&tree, &division, &paths);
     load(&options(own.clone())).unwrap_or_else(|error| panic!("{error}\n{own}"));
     (nginx_part(&tree, &division), own)
 }
@@ -41,6 +47,24 @@ fn a_server_for_push_alone_moves_with_its_port() {
     assert!(own.contains("pid /run/pushstreamd.pid;"), "{own}");
     assert!(own.contains("error_log /var/log/nginx/pushstreamd.log warn;"), "{own}");
     assert!(!own.contains("gzip_static"), "{own}");
+}
+
+#[test]
+fn for_the_unit_everything_lies_in_its_directories_and_nothing_says_who_it_is() {
+    let servers = "server { listen 8893; access_log /var/log/nginx/push.log;\n\
+                   location /sub { push_stream_subscriber; push_stream_channels_path $arg_id; } }";
+    let (_, own) = migrate_to(servers, true);
+    for line in [
+        "pid /run/pushstreamd/pushstreamd.pid;",
+        "error_log /var/log/pushstreamd/pushstreamd.log warn;",
+        "access_log /var/log/pushstreamd/pushstreamd-push.log;",
+        "push_stream_state /var/lib/pushstreamd;",
+    ] {
+        assert!(own.contains(line), "{line}\n{own}");
+    }
+    assert!(!own.contains("user ") && !own.contains("/var/log/nginx"), "{own}");
+    let (_, own) = migrate(servers);
+    assert!(own.contains("user www-data;") && !own.contains("push_stream_state"), "{own}");
 }
 
 #[test]

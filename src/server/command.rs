@@ -3,15 +3,16 @@
 //! Lines and exit codes are nginx's, with another program name: 0 when all is well, 1 otherwise. The life of a server is
 //! told in `service`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::CommandFactory as _;
 use nix::sys::signal::Signal;
 
+use super::health;
 use super::listen;
 use super::log::{self, ErrorLogs};
-use super::log_paths::{log_paths, make_logs, open_each};
+use super::log_paths::{log_paths, make_logs, try_each};
 use super::origin::Origin;
 use super::process;
 use super::service::{Server, not_opened};
@@ -22,8 +23,8 @@ use crate::conf::settings::LogLevel;
 use crate::conf::{self, ConfError, LoadOptions, Loaded, Note};
 use crate::migrate::{Division, Paths, nginx_part, own_part};
 
-/// Where the configuration is looked for below the prefix.
-const CONFIG: &str = "conf/nginx.conf";
+/// Where the configuration is looked for below the prefix: as an nginx built from source has it, as packages have it.
+const CONFIGS: [&str; 2] = ["conf/nginx.conf", "nginx.conf"];
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Runs the command; the exit code.
@@ -56,7 +57,8 @@ pub fn run(cli: &Cli) -> u8 {
     };
     match &cli.command {
         Some(Command::Completions { shell }) => print_completions(*shell),
-        Some(Command::Man) => return print_manual(),
+        Some(Command::Man { dir }) => return print_manual(dir.as_deref()),
+        Some(Command::Health { address }) => return health::ask(*address),
         Some(Command::Migrate(wanted)) => return migrate(cli, wanted, &origin),
         None => {
             if let Some(word) = &cli.signal {
@@ -112,7 +114,11 @@ fn print_version(build: bool) {
     if build {
         eprintln!("in place of nginx with nginx-push-stream-module, versions 0.3.4, 0.3.5, 0.4.0 and 0.5.0 to 0.6.0");
         eprintln!("TLS SNI support enabled");
+        eprintln!("allocator: {}", process::allocator());
         // Menus of virtual machines look for the module among these words.
+        eprintln!(
+            "the next line is for programs that look for the module among nginx's words; nothing was configured so"
+        );
         eprintln!(
             "configure arguments: --with-http_ssl_module --with-http_realip_module --add-module=nginx-push-stream-module"
         );
@@ -128,8 +134,12 @@ fn print_completions(shell: Shell) {
     clap_complete::generate(shell, &mut Cli::command(), "pushstreamd", &mut std::io::stdout());
 }
 
-fn print_manual() -> u8 {
-    u8::from(clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).is_err())
+fn print_manual(dir: Option<&Path>) -> u8 {
+    let printed = match dir {
+        Some(dir) => clap_mangen::generate_to(Cli::command(), dir),
+        None => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()),
+    };
+    printed.map_or_else(|error| refuse(&error.into()), |()| 0)
 }
 
 fn load_options(cli: &Cli) -> anyhow::Result<LoadOptions> {
@@ -139,12 +149,14 @@ fn load_options(cli: &Cli) -> anyhow::Result<LoadOptions> {
             (std::path::absolute(file).unwrap_or_else(|_| file.clone()), None)
         }
         Some(file) => (file.clone(), None),
-        None if !cli.prefix.join(CONFIG).exists() => (PathBuf::from("default.conf"), Some(default_text(cli)?)),
-        None if cli.ssl_certificate.is_some() => {
-            let found = cli.prefix.join(CONFIG);
-            bail!("--ssl-certificate goes with the embedded configuration, but there is {}", found.display());
-        }
-        None => (PathBuf::from(CONFIG), None),
+        None => match CONFIGS.iter().find(|config| cli.prefix.join(config).exists()) {
+            None => (PathBuf::from("default.conf"), Some(default_text(cli)?)),
+            Some(found) if cli.ssl_certificate.is_some() => {
+                let found = cli.prefix.join(found);
+                bail!("--ssl-certificate goes with the embedded configuration, but there is {}", found.display());
+            }
+            Some(found) => (PathBuf::from(found), None),
+        },
     };
     Ok(LoadOptions {
         file: cli.prefix.join(file),
@@ -214,7 +226,7 @@ fn try_out(origin: &Origin, loaded: &Loaded, ports: &Ports<'_>) -> anyhow::Resul
     let settings = &loaded.settings;
     make_logs(settings, &origin.options);
     process::probe_pid(&settings.process.pid).map_err(|error| not_opened(&settings.process.pid, &error))?;
-    open_each(&log_paths(settings, &origin.options.prefix)).map_err(|(path, error)| not_opened(&path, &error))?;
+    try_each(&log_paths(settings, &origin.options.prefix)).map_err(|(path, error)| not_opened(&path, &error))?;
     ports.own().try_for_each(|listener| Ok(listen::probe(listener)?))
 }
 
@@ -260,7 +272,7 @@ fn send_signal(word: &str, origin: &Origin) -> u8 {
 fn migrate(cli: &Cli, wanted: &Migrate, origin: &Origin) -> u8 {
     let file = cli.config.clone().unwrap_or_else(|| PathBuf::from("/etc/nginx/nginx.conf"));
     let file = std::path::absolute(&file).unwrap_or(file);
-    let mut paths = Paths::guessed(&file);
+    let mut paths = Paths { unit: wanted.unit, ..Paths::guessed(&file) };
     if cli.prefix.as_os_str() != crate::cli::PREFIX {
         paths.prefix = std::path::absolute(&cli.prefix).unwrap_or_else(|_| cli.prefix.clone());
     }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,6 +41,20 @@ pub(super) fn make_logs(settings: &Settings, options: &LoadOptions) {
         // Where it fails, opening the file tells why.
         let _ = std::fs::create_dir(&own);
     }
+}
+
+/// Opens each for appending (`-t`); the first that cannot be. Who tests may be root, who serves another user: a file that root makes
+/// in somebody's directory is his.
+pub(super) fn try_each(paths: &BTreeSet<PathBuf>) -> Result<(), (PathBuf, io::Error)> {
+    let made: Vec<&PathBuf> = paths.iter().filter(|path| !path.exists()).collect();
+    open_each(paths)?;
+    for path in made {
+        if let Some(owner) = path.parent().and_then(|directory| directory.metadata().ok()) {
+            // Who is not root has no need to.
+            let _ = chown(path, Some(owner.uid()), Some(owner.gid()));
+        }
+    }
+    Ok(())
 }
 
 /// Opens each for appending; the first that cannot be.

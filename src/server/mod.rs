@@ -11,6 +11,7 @@ mod command;
 mod distinguished_name;
 mod ending;
 mod greeting;
+mod health;
 mod holder;
 mod inherited;
 mod listen;

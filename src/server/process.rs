@@ -205,6 +205,24 @@ pub(super) fn give_memory_back() {
     }
 }
 
+/// The allocator this program allocates by, by its own word: jemalloc counts what a thread asks of it.
+pub(super) fn allocator() -> String {
+    const PROBE: usize = 1 << 20;
+    let asked = || tikv_jemalloc_ctl::thread::allocatedp::read().map_or(0, tikv_jemalloc_ctl::thread::ThreadLocal::get);
+    let before = asked();
+    drop(std::hint::black_box(vec![1_u8; PROBE]));
+    if asked() < before + PROBE as u64 {
+        return "the system's".to_owned();
+    }
+    let version = tikv_jemalloc_ctl::version::read().unwrap_or("of an unknown version");
+    // Behind it stands a commit.
+    let version = version.split('-').next().unwrap_or(version);
+    match tikv_jemalloc_ctl::background_thread::write(true) {
+        Ok(()) => format!("jemalloc {version}, with a thread that gives memory back"),
+        Err(_) => format!("jemalloc {version}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::{Prefix, Running, eventually, exchange, free_port, said};
+use crate::support::{Prefix, Running, binary, eventually, exchange, free_port, said};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -105,6 +107,7 @@ fn version_help_completions_and_manual_are_printed() {
     assert!(output.status.success() && said(&output).starts_with("pushstreamd version: pushstreamd/"));
     let output = prefix.run(&["-V"]);
     assert!(output.status.success() && said(&output).contains("nginx-push-stream-module"));
+    assert!(said(&output).contains("\nallocator: jemalloc "), "{}", said(&output));
     for flag in ["-h", "-?"] {
         let output = prefix.run(&[flag]);
         assert!(output.status.success() && said(&output).contains("Usage:"), "{flag}: {}", said(&output));
@@ -119,6 +122,39 @@ fn version_help_completions_and_manual_are_printed() {
     assert!(stdout(&["completions", "zsh"]).contains("#compdef pushstreamd"));
     assert!(stdout(&["completions", "fish"]).contains("complete -c pushstreamd"));
     assert!(stdout(&["man"]).contains(".TH pushstreamd"));
+    assert_eq!(stdout(&["man", "--dir", prefix.dir.to_str().unwrap()]), "");
+    for page in ["pushstreamd.1", "pushstreamd-migrate.1"] {
+        assert!(fs::read_to_string(prefix.path(page)).unwrap().contains(".TH pushstreamd"), "{page}");
+    }
+}
+
+#[test]
+fn without_a_file_named_the_configuration_is_looked_for_in_both_usual_places() {
+    let prefix = Prefix::new("places");
+    let tested = |file: &str| {
+        let output = Command::new(binary()).arg("-t").arg("-p").arg(&prefix.dir).output().unwrap();
+        said(&output).contains(&format!("{} test is successful", prefix.path(file).display()))
+    };
+    prefix.write_conf("", "");
+    assert!(tested("nginx.conf"));
+    fs::create_dir(prefix.path("conf")).unwrap();
+    fs::copy(prefix.path("nginx.conf"), prefix.path("conf/nginx.conf")).unwrap();
+    assert!(tested("conf/nginx.conf"));
+}
+
+#[test]
+fn a_log_that_root_makes_by_a_test_belongs_to_whom_its_directory_does() {
+    let prefix = Prefix::new("test-logs");
+    prefix.write_conf("error_log logs/made.log;", "");
+    if !nix::unistd::Uid::effective().is_root() {
+        // Nobody else could give it away.
+        return;
+    }
+    std::os::unix::fs::chown(prefix.path("logs"), Some(65532), Some(65532)).unwrap();
+    let output = prefix.run(&["-t"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let owner = fs::metadata(prefix.path("logs/made.log")).unwrap();
+    assert_eq!((owner.uid(), owner.gid()), (65532, 65532));
 }
 
 #[test]

@@ -5,10 +5,10 @@ SERVER := target/release/pushstreamd
 LOAD = $(CARGO) run --release -p pushstreamd-load --
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test setup test-rust check lint bench bench-micro soak soak-restarts churn million siege compat examples fuzz-smoke docs clean
+.PHONY: help run build test setup test-rust check lint bench bench-micro soak soak-restarts churn million siege compat examples fuzz-smoke dist test-packages audit book docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## release binary: target/release/pushstreamd
 	$(CARGO) build --release
@@ -67,6 +67,20 @@ fuzz-smoke: ## fuzz what takes bytes of strangers: property tests with many case
 	PROPTEST_CASES=8192 $(CARGO) test --lib
 	PROPTEST_CASES=8192 $(CARGO) test --test it fuzz_entry::
 	fuzz/run $(SECONDS)
+
+dist: build ## deb, rpm, static archive, container image, compose files, SHA256SUMS, SBOM: target/dist (MAINTAINER="Name <mail>")
+	packaging/musl
+	WITHOUT_SBOM=$(WITHOUT_SBOM) packaging/dist
+
+test-packages: dist ## install the deb in a Debian that is booted, upgrade it under traffic, remove it; run the image (as root)
+	packaging/test
+
+audit: ## licences, sources and duplicates of all crates (ADVISORIES=1: known holes too, from the network)
+	packaging/tools cargo-deny
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" $(CARGO) deny --all-features check $(if $(ADVISORIES),advisories) bans licenses sources
+
+book: ## the pages of docs/ as a site: target/book
+	packaging/book
 
 docs: ## documentation of the code, in target/doc
 	$(CARGO) doc --no-deps --document-private-items

@@ -8,23 +8,18 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Browser } from '../browser/page.mjs';
-import { root, scratch } from '../harness/configs.mjs';
+import { example, scratch } from '../harness/configs.mjs';
+import { block } from '../harness/documentation.mjs';
 import { eventually, run } from '../harness/programs.mjs';
-import { publish, Server } from '../harness/server.mjs';
+import { publish, request, Server } from '../harness/server.mjs';
 import { assertOnceInOrder, numbered } from '../harness/sequence.mjs';
 
-/** The block of README.md that is marked `<!-- tested: NAME -->`. */
-function block(name) {
-  const readme = fs.readFileSync(path.join(root, 'README.md'), 'utf8');
-  const found = new RegExp(`<!-- tested: ${name} -->\\n\`\`\`\\w+\\n([\\s\\S]*?)\`\`\``).exec(readme);
-  assert.ok(found, `README.md has no block ${name}`);
-  return found[1];
-}
+const readme = (name) => block('README.md', name);
 
 test('the long-polling loop of the README prints each message once', async () => {
   const server = await Server.start({ config: 'default.conf', edit: (text) => text.replace('connection_ttl 40;', 'connection_ttl 2;') });
   const file = path.join(scratch(), 'listen.sh');
-  fs.writeFileSync(file, block('listen.sh'));
+  fs.writeFileSync(file, readme('listen.sh'));
   const pub = server.url(8895, '/bitrix/pub/?CHANNEL_ID=news');
   // Before anybody has published the loop is refused and tries again.
   const loop = spawn('sh', [file, 'news'], { env: { ...process.env, SERVER: server.url(8893) }, detached: true });
@@ -53,7 +48,7 @@ test('the long-polling loop of the README prints each message once', async () =>
 
 test('the page of the README receives by EventSource and by WebSocket, over a restart too', async () => {
   const server = await Server.start({ config: 'all-modes.conf' });
-  const html = block('page.html').replace('127.0.0.1:9080', `127.0.0.1:${server.ports[9080]}`);
+  const html = readme('page.html').replace('127.0.0.1:9080', `127.0.0.1:${server.ports[9080]}`);
   const site = http.createServer((_, res) => res.writeHead(200, { 'Content-Type': 'text/html' }).end(html));
   await new Promise((resolve) => site.listen(0, '127.0.0.1', resolve));
   const browser = await Browser.launch();
@@ -84,4 +79,27 @@ test('the page of the README receives by EventSource and by WebSocket, over a re
   site.closeAllConnections();
   site.close();
   await server.stop();
+});
+
+test('the commands of the README publish and tell', async () => {
+  const bitrix = await Server.start({ config: 'default.conf' });
+  const commands = readme('readme-publish').replaceAll('127.0.0.1:8895', `127.0.0.1:${bitrix.ports[8895]}`);
+  const said = await run('sh', ['-eu'], { input: commands });
+  assert.match(said, /"channel": ?"news"/);
+  assert.equal(commands, block('README.ru.md', 'readme-publish').replaceAll('127.0.0.1:8895', `127.0.0.1:${bitrix.ports[8895]}`));
+  await bitrix.stop();
+  const modes = await Server.start({ config: 'all-modes.conf' });
+  await run('sh', ['-eu'], { input: readme('readme-event').replaceAll('127.0.0.1:9080', `127.0.0.1:${modes.ports[9080]}`) });
+  assert.equal(Number((await modes.statistics()).stored_messages), 1);
+  await modes.stop();
+});
+
+test('the location of docs/OPERATIONS.md tells statistics', async () => {
+  // Beside the modes of an example: a server that only tells statistics would push nothing.
+  const text = example('all-modes.conf').replace(/location \S*\s*\/channels-stats \{[^}]*\}/, () => block('docs/OPERATIONS.md', 'statistics'));
+  assert.ok(text.includes('allow 127.0.0.1;'));
+  const server = await Server.start({ text, statistics: false });
+  assert.match((await request(server.url(9080, '/channels-stats'))).body, /"subscribers"/);
+  assert.equal((await request(server.url(9080, '/channels-stats?id=ALL'))).status, 200);
+  assert.deepEqual(await server.program.stop('SIGTERM'), { code: 0, signal: null });
 });

@@ -1,21 +1,12 @@
 // A machine in a directory: /etc/nginx and /etc/pushstreamd of docs/MIGRATION.md, and the commands of its blocks.
 // Knows nginx's syntax only as far as braces and line numbers go: what somebody needs who does what `migrate` prints.
 
-import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { root, scratch } from '../harness/configs.mjs';
+import { scratch } from '../harness/configs.mjs';
+import { block } from '../harness/documentation.mjs';
 import { Program, run } from '../harness/programs.mjs';
 import { binary } from '../harness/server.mjs';
-
-const guide = fs.readFileSync(path.join(root, 'docs/MIGRATION.md'), 'utf8');
-
-/** The commands that are marked `<!-- tested: NAME -->`. */
-function block(name) {
-  const found = new RegExp(`<!-- tested: ${name} -->\\n\`\`\`sh\\n([\\s\\S]*?)\`\`\``).exec(guide);
-  assert.ok(found, `docs/MIGRATION.md has no block ${name}`);
-  return found[1];
-}
 
 export class Machine {
   /** `port`: the first local port `migrate` may use. */
@@ -57,7 +48,7 @@ export class Machine {
 
   /** Runs a block of the guide, with this machine's directories and port in the place of `/etc` and 8896. */
   async follow(name) {
-    const commands = block(name)
+    const commands = block('docs/MIGRATION.md', name)
       .replaceAll('/etc/', `${this.dir}/`)
       .replaceAll('pushstreamd migrate ', `pushstreamd migrate --port ${this.port} `);
     return run('sh', ['-eux'], { input: commands, env: { PATH: `${this.path('bin')}:${process.env.PATH}` }, cwd: this.dir });
@@ -65,20 +56,7 @@ export class Machine {
 
   /** Does to nginx's configuration what `for-nginx.txt` says, and nothing else. */
   apply() {
-    const said = fs.readFileSync(this.path('pushstreamd/for-nginx.txt'), 'utf8');
-    const changes = [
-      ...[...said.matchAll(/^# {5}server in (.+):(\d+) \(listen /gm)].map(([, file, line]) => ({ file, line, by: '' })),
-      ...[...said.matchAll(/^# {5}push_stream_\w+ in (.+):(\d+)$/gm)].map(([, file, line]) => ({ file, line, by: '' })),
-      ...[...said.matchAll(/^# was at (.+):(\d+)\n(location [^]*?^\}\n)/gm)].map(([, file, line, by]) => ({ file, line, by })),
-    ];
-    // From the last line to the first: what is above keeps its number.
-    changes.sort((a, b) => Number(b.line) - Number(a.line));
-    for (const { file, line, by } of changes) {
-      const text = fs.readFileSync(file, 'utf8');
-      const start = text.split('\n').slice(0, Number(line) - 1).join('\n').length + (Number(line) > 1 ? 1 : 0);
-      fs.writeFileSync(file, text.slice(0, start) + by + text.slice(end(text, start)));
-    }
-    return changes.length;
+    return change(fs.readFileSync(this.path('pushstreamd/for-nginx.txt'), 'utf8'));
   }
 
   /** The process that has written `run/NAME.pid`. */
@@ -95,6 +73,24 @@ export class Machine {
       if (!['ENOENT', 'ESRCH'].includes(error.code)) throw error;
     }
   }
+}
+
+/** Does to nginx's files what `said` says of them; how many changes that was. `locate` tells where a file is. */
+export function change(said, locate = (file) => file) {
+  const changes = [
+    ...[...said.matchAll(/^# {5}server in (.+):(\d+) \(listen /gm)].map(([, file, line]) => ({ file, line, by: '' })),
+    ...[...said.matchAll(/^# {5}push_stream_\w+ in (.+):(\d+)$/gm)].map(([, file, line]) => ({ file, line, by: '' })),
+    ...[...said.matchAll(/^# was at (.+):(\d+)\n(location [^]*?^\}\n)/gm)].map(([, file, line, by]) => ({ file, line, by })),
+  ];
+  // From the last line to the first: what is above keeps its number.
+  changes.sort((a, b) => Number(b.line) - Number(a.line));
+  for (const { file, line, by } of changes) {
+    const place = locate(file);
+    const text = fs.readFileSync(place, 'utf8');
+    const start = text.split('\n').slice(0, Number(line) - 1).join('\n').length + (Number(line) > 1 ? 1 : 0);
+    fs.writeFileSync(place, text.slice(0, start) + by + text.slice(end(text, start)));
+  }
+  return changes.length;
 }
 
 /** Where the directive that begins at `start` ends: behind its semicolon or its closing brace. */

@@ -22,6 +22,7 @@ mod configuration_errors;
 mod defaults;
 mod defects;
 mod disk_trouble;
+mod documentation;
 mod embed;
 mod ends;
 mod fuzz_entry;

@@ -2,7 +2,9 @@
 
 use super::compiler::Compiler;
 use super::error::Fault;
-use super::scope::{Scope, default_word, invalid_value};
+use super::objection::invalid_value;
+use super::row_default::default_word;
+use super::scope::Scope;
 use super::settings::Backplane;
 
 /// Compiles the values of `http`.

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::directives::{self, Directive, OURS};
 use super::error::{Note, Place, shown};
-use super::guard::{Guards, Unguarded};
+use super::guard_findings::{Guards, Unguarded};
 use super::namespace::Namespace;
+use super::row_default::default_number;
 use super::settings::{Bounds, LimitZone, LogFormat, LogLevel, UpstreamServer};
 use super::tree::{Dialect, Node};
 use super::variable::{Complex, Part, Variable};
@@ -70,6 +71,7 @@ impl Compiler {
         chosen: Option<Line>,
         prefix: PathBuf,
         directory: PathBuf,
+        zone: Zone,
     ) -> Self {
         Self {
             namespace: Namespace::default(),
@@ -85,7 +87,7 @@ impl Compiler {
             foreign: false,
             guards: Guards::default(),
             unguarded: Vec::new(),
-            zone: super::zone::defaults(compat.line),
+            zone,
             zone_name: "push_stream_module".into(),
             log_formats: HashMap::new(),
             limit_zones: Vec::new(),
@@ -95,8 +97,8 @@ impl Compiler {
             types: HashMap::new(),
             largest_padding: 0,
             drain: (
-                super::scope::default_number("push_stream_drain_time").unwrap_or_default(),
-                super::scope::default_number("push_stream_drain_delay").unwrap_or_default(),
+                default_number("push_stream_drain_time").unwrap_or_default(),
+                default_number("push_stream_drain_delay").unwrap_or_default(),
             ),
             bounds: Bounds::default(),
             uses_module: false,

@@ -9,104 +9,16 @@ use std::collections::HashSet;
 
 use super::compiler::Compiler;
 use super::directives::{self, Effect};
-use super::error::{Fault, Note, Place, shown};
+use super::error::{Fault, Note, shown};
+use super::guard_findings::{Ask, Finding, Kind, Subject, Unguarded};
 use super::scope::{Level, Scope};
 use super::settings::{Handler, Location, Locations, LogLevel, Match, Operation, Server};
 use super::tree::Node;
-use super::variable::Complex;
 
 /// The ways out, told once.
 const WAYS_OUT: &str = "say the same with allow, deny, auth_basic, auth_request or secure_link, or leave these locations \
                         to nginx and let it pass them on (\"pushstreamd migrate\" prints how), or start with \
                         --accept-unguarded";
-
-/// What was found.
-#[derive(Debug, Default)]
-pub(super) struct Guards {
-    findings: Vec<Finding>,
-    readings: Vec<Reading>,
-    asks: Vec<Ask>,
-}
-
-/// A guard that would be missing.
-#[derive(Debug)]
-struct Finding {
-    place: Place,
-    kind: Kind,
-    name: String,
-    subjects: Vec<Subject>,
-}
-
-/// A push location, as written, and the place of its server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Subject {
-    pub(super) location: String,
-    pub(super) server: String,
-}
-
-/// A directive that guards push locations and is not applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unguarded {
-    /// Its name.
-    pub name: String,
-    /// `file:line`.
-    pub place: String,
-    /// `file:line` of the servers whose push locations it guards.
-    pub servers: Vec<String>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Kind {
-    /// A guard of the table.
-    Guard,
-    /// A word nobody knows, inside a push location.
-    Unknown,
-    /// A word that is nearly one that guards.
-    Typo(&'static str),
-    /// A value depends on a variable that cannot be filled in.
-    Reads(String),
-    /// What `auth_request` asks is answered by something that cannot be asked.
-    Asks(String),
-}
-
-/// A value that decides about requests of a push location.
-#[derive(Debug)]
-struct Reading {
-    place: Place,
-    directive: String,
-    values: Vec<Complex>,
-    subject: Subject,
-}
-
-/// An `auth_request` of a push location.
-#[derive(Debug)]
-struct Ask {
-    place: Place,
-    uri: Vec<u8>,
-    subject: Subject,
-}
-
-impl Guards {
-    /// Notes values that decide about requests of `location`.
-    pub(super) fn reads(&mut self, place: &Place, directive: &str, values: Vec<Complex>, subject: Subject) {
-        self.readings.push(Reading { place: place.clone(), directive: directive.to_owned(), values, subject });
-    }
-
-    fn find(&mut self, place: &Place, kind: Kind, name: &str, subject: &Subject) {
-        let known =
-            self.findings.iter_mut().find(|found| found.place == *place && found.kind == kind && found.name == name);
-        match known {
-            Some(found) if found.subjects.contains(subject) => {}
-            Some(found) => found.subjects.push(subject.clone()),
-            None => self.findings.push(Finding {
-                place: place.clone(),
-                kind,
-                name: name.to_owned(),
-                subjects: vec![subject.clone()],
-            }),
-        }
-    }
-}
 
 /// A block as it is written (`location = /pub`), and its server.
 pub(super) fn subject(scope: &Scope<'_, '_>) -> Subject {
@@ -258,14 +170,6 @@ pub(super) fn judge(accepted: bool, compiler: &mut Compiler) -> Result<(), Fault
     let guards = if count == 1 { "a guard".to_owned() } else { format!("{count} guards") };
     notes.push(Note { level, text: format!("{guards} of push locations would be missing: {WAYS_OUT}") });
     Err(Fault { notes })
-}
-
-impl Unguarded {
-    fn of(found: &Finding) -> Self {
-        let mut servers: Vec<String> = found.subjects.iter().map(|subject| subject.server.clone()).collect();
-        servers.dedup();
-        Self { name: found.name.clone(), place: found.place.to_string(), servers }
-    }
 }
 
 fn told(found: &Finding) -> String {

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use super::compiler::Compiler;
 use super::directives::{ALWAYS, BEFORE_03, HTTP, ONLY_03, SINCE_04, SINCE_05, SINCE_035};
 use super::error::{ConfError, Fault, MODULE, Note, Place, shown};
-use super::guard::Unguarded;
+use super::guard_findings::Unguarded;
 use super::namespace::dollar_name;
 use super::push::OLD_VARIABLES;
 use super::scope::{Level, Scope};
 use super::settings::{Backplane, Bounds, LogLevel, Settings, State};
 use super::tree::{Dialect, Node, Reader};
 use super::written::Written;
-use super::{backend, guard, limits, listen, logs, process, server, tables, tls, zone};
+use super::{backend, guard, limits, listeners, logs, process, server, tables, tls, zone};
 use crate::model::{Capabilities, Compat, Line};
 
 /// What to load, and how.
@@ -84,7 +84,8 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, ConfError> {
         None => detect(&tree),
     };
     let compat = Compat { line, strict: options.strict };
-    let mut compiler = Compiler::new(dialect, compat, options.compat, options.prefix.clone(), directory);
+    let mut compiler =
+        Compiler::new(dialect, compat, options.compat, options.prefix.clone(), directory, zone::defaults(compat.line));
     let outcome = compile(&tree, options.accept_unguarded, &mut compiler);
     notes.append(&mut compiler.notes);
     match outcome {
@@ -247,7 +248,7 @@ fn compile(nodes: &[Node], accept_unguarded: bool, compiler: &mut Compiler) -> R
     } else {
         note_foreign_variables(compiler);
     }
-    let listeners = listen::listeners(&servers, compiler)?;
+    let listeners = listeners::compile(&servers, compiler)?;
     compiler.tell_unknown();
     guard::judge(accept_unguarded, compiler)?;
     Ok(Settings {
@@ -287,7 +288,7 @@ fn http(level: &Level<'_>, compiler: &mut Compiler) -> Result<Vec<server::Compil
     limits::zones(&scope, compiler)?;
     tables::compile(&scope, compiler)?;
     backend::prepare(level, compiler)?;
-    compiler.uses_module = server::uses_module(level);
+    compiler.uses_module = level.uses_module();
     compiler.zone = zone::compile(&scope, &end, compiler)?;
     compiler.drain = (scope.quantity("push_stream_drain_time"), scope.quantity("push_stream_drain_delay"));
     compiler.bounds = Bounds {

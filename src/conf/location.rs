@@ -9,11 +9,11 @@ use std::sync::Arc;
 use super::compiler::Compiler;
 use super::complex;
 use super::error::{Fault, Place, shown};
-use super::guard::Subject;
+use super::guard_findings::Subject;
 use super::scope::{Level, Scope, Step};
 use super::settings::{Backend, Handler, Location, Locations, Match};
 use super::tree::Node;
-use super::{backend, core, guard, push, rewrite, server};
+use super::{backend, core, guard, push, rewrite};
 
 /// What an `if` block takes from the block around it.
 pub(super) struct Parent<'a> {
@@ -137,7 +137,7 @@ fn pushes(scope: &Scope<'_, '_>, matched: &Match, compiler: &mut Compiler) -> Op
     let described = guard::subject(scope);
     let is_server = level.node.is_some_and(|node| node.name() == "server");
     if is_server {
-        return server::uses_module(level).then_some(described);
+        return level.uses_module().then_some(described);
     }
     let asked = matches!(matched, Match::Exact(uri) | Match::Prefix(uri) if compiler.asked.iter().any(|asked| **asked == **uri));
     if level.has_mode || asked || (leads_on(level) && scope.server().is_some_and(has_inner_push)) {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::compiler::Compiler;
 use super::complex;
 use super::error::{Fault, shown};
-use super::scope::{Entry, Scope, invalid_parameter};
+use super::objection::invalid_parameter;
+use super::scope::{Entry, Scope};
 use super::settings::{AccessLog, ErrorLog, LogEscape, LogFormat, LogLevel, LogTarget};
 use super::tree::Node;
 

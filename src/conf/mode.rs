@@ -5,23 +5,18 @@
 use super::compiler::Compiler;
 use super::directives::Directive;
 use super::error::{Fault, shown};
-use super::scope::{Level, duplicate};
 use super::settings::{Handler, Mode};
 use super::tree::Node;
 use crate::model::Line;
 
-/// Applies a directive that says what answers a location: the last one wins, but a publisher or subscriber never replaces
-/// another mode.
-pub(super) fn set<'t>(
-    level: &mut Level<'t>,
-    node: &'t Node,
-    row: &Directive,
-    compiler: &mut Compiler,
-) -> Result<(), Fault> {
-    let handler = match row.name {
-        "push_stream_publisher" | "push_stream_subscriber" | "push_stream_websocket" if level.has_mode => {
-            return Err(duplicate(node));
-        }
+/// Whether a location can have no other mode beside this one.
+pub(super) fn is_exclusive(row: &Directive) -> bool {
+    matches!(row.name, "push_stream_publisher" | "push_stream_subscriber" | "push_stream_websocket")
+}
+
+/// What answers a location with this directive.
+pub(super) fn handler(node: &Node, row: &Directive, compiler: &mut Compiler) -> Result<Handler, Fault> {
+    Ok(match row.name {
         "push_stream_publisher" => publisher(node)?,
         "push_stream_subscriber" => Handler::Subscriber(subscriber(node, compiler)?),
         "push_stream_websocket" => Handler::Subscriber(Mode::WebSocket),
@@ -33,10 +28,7 @@ pub(super) fn set<'t>(
             compiler.note_unapplied(node);
             Handler::Foreign(foreign.into())
         }
-    };
-    level.has_mode |= row.name.starts_with("push_stream_");
-    level.handler = Some((handler, node));
-    Ok(())
+    })
 }
 
 fn publisher(node: &Node) -> Result<Handler, Fault> {

@@ -9,7 +9,8 @@ use nix::unistd::{Group, User};
 use super::compiler::Compiler;
 use super::error::{Fault, shown};
 use super::logs;
-use super::scope::{Level, Scope, invalid_value};
+use super::objection::invalid_value;
+use super::scope::{Level, Scope};
 use super::settings::{ErrorLog, Process};
 use super::units;
 

@@ -8,7 +8,7 @@ use super::compiler::Compiler;
 use super::complex;
 use super::error::{Fault, shown};
 use super::scope::{Entry, Scope};
-use super::server::{self, Name};
+use super::server_name::{self, Name};
 use super::settings::Referers;
 use super::tables::{host_mask, sort_masks};
 
@@ -62,7 +62,7 @@ fn add_server_names(scope: &Scope<'_, '_>, referers: &mut Referers, compiler: &m
     let Some(level) = scope.server() else { return Ok(()) };
     for entry in level.own("server_name") {
         for word in entry.node.args() {
-            match server::server_name(entry.node, word, compiler)?.1 {
+            match server_name::read(entry.node, word, compiler)?.1 {
                 Name::Exact(name) => {
                     referers.exact.insert(name, Box::default());
                 }

@@ -10,9 +10,10 @@ use super::compiler::Compiler;
 use super::complex;
 use super::directives::{self, Contents, Directive, Effect, Kind};
 use super::error::{Fault, Note, os_error, shown};
+use super::objection::{duplicate, invalid_value};
+use super::row_default::{default_number, default_word, measure};
 use super::settings::{Handler, LogLevel};
 use super::tree::Node;
-use super::units;
 use super::variable::Complex;
 use super::{mode, namespace};
 
@@ -99,7 +100,7 @@ impl<'t> Level<'t> {
                 self.steps.push(Step::Plain(node));
                 return Ok(());
             }
-            Kind::Handler => return mode::set(self, node, row, compiler),
+            Kind::Handler => return self.set_mode(node, row, compiler),
             Kind::Block(Contents::Directives(_)) => {
                 self.refuse_second_block(node)?;
                 let block = Level::collect(Some(node), &node.children, compiler)?;
@@ -117,6 +118,16 @@ impl<'t> Level<'t> {
             }
         };
         self.values.entry(row.meaning).or_default().push(Entry { node, value });
+        Ok(())
+    }
+
+    /// The last directive that says what answers here wins, but a publisher or subscriber never replaces another mode.
+    fn set_mode(&mut self, node: &'t Node, row: &Directive, compiler: &mut Compiler) -> Result<(), Fault> {
+        if self.has_mode && mode::is_exclusive(row) {
+            return Err(duplicate(node));
+        }
+        self.handler = Some((mode::handler(node, row, compiler)?, node));
+        self.has_mode |= row.name.starts_with("push_stream_");
         Ok(())
     }
 
@@ -197,6 +208,11 @@ impl<'t> Level<'t> {
         self.blocks.iter_mut().for_each(|block| block.take_zone_values(raised));
     }
 
+    /// Whether the block or one in it has a mode.
+    pub(super) fn uses_module(&self) -> bool {
+        self.has_mode || self.blocks.iter().any(Self::uses_module)
+    }
+
     /// The directives of this level alone.
     pub(super) fn own(&self, name: &str) -> &[Entry<'t>] {
         self.values.get(name).map_or(&[][..], Vec::as_slice)
@@ -275,40 +291,6 @@ impl<'a, 't> Scope<'a, 't> {
     }
 }
 
-/// The row of a present name.
-fn row_of(name: &str) -> Option<&'static Directive> {
-    let row = directives::named(name).find(|row| row.meaning == name && row.kind != Kind::Silent);
-    debug_assert!(row.is_some(), "{name} is no directive");
-    row
-}
-
-/// The words of a row's default.
-pub(super) fn default_words(name: &str) -> Vec<&'static str> {
-    row_of(name).and_then(Directive::default_words).unwrap_or_default()
-}
-
-/// The first of them.
-pub(super) fn default_word(name: &str) -> Option<&'static [u8]> {
-    default_words(name).first().map(|word| word.as_bytes())
-}
-
-/// A row's default as a number.
-pub(super) fn default_number(name: &str) -> Option<u64> {
-    measure(row_of(name)?.kind, default_word(name)?)
-}
-
-/// A number, time or size as the table says it is read.
-fn measure(kind: Kind, word: &[u8]) -> Option<u64> {
-    match kind {
-        Kind::Number => units::number(word),
-        Kind::Seconds => units::seconds(word),
-        Kind::Milliseconds => units::milliseconds(word),
-        Kind::Size => units::size(word),
-        Kind::Offset => units::offset(word),
-        _ => None,
-    }
-}
-
 /// Directives that are as good as applied but for one of their words.
 fn note_missing_part(node: &Node, compiler: &mut Compiler) {
     match &*node.name() {
@@ -370,24 +352,4 @@ fn header_file(node: &Node) -> Result<Vec<u8>, Fault> {
         Fault { notes: vec![Note { level: LogLevel::Crit, text }] }.then(failed("read data from file"))
     })?;
     Ok(text)
-}
-
-/// `"D" directive is duplicate`
-pub(super) fn duplicate(node: &Node) -> Fault {
-    Fault::emerg(format_args!("\"{}\" directive is duplicate", node.name()), &node.place)
-}
-
-/// `"D" directive invalid value`
-pub(super) fn invalid_value(node: &Node) -> Fault {
-    Fault::emerg(format_args!("\"{}\" directive invalid value", node.name()), &node.place)
-}
-
-/// `invalid parameter "X"`
-pub(super) fn invalid_parameter(node: &Node, word: &[u8]) -> Fault {
-    Fault::emerg(format_args!("invalid parameter \"{}\"", shown(word)), &node.place)
-}
-
-/// `invalid value "X"`
-pub(super) fn invalid_word(node: &Node, word: &[u8]) -> Fault {
-    Fault::emerg(format_args!("invalid value \"{}\"", shown(word)), &node.place)
 }

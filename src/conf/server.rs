@@ -5,16 +5,14 @@
 use std::sync::Arc;
 
 use super::compiler::Compiler;
-use super::complex;
-use super::error::{Fault, Place, shown};
+use super::error::{Fault, Place};
 use super::listen::{self, Listen};
 use super::location;
-use super::scope::{Level, Scope, invalid_value};
-use super::settings::{Regex, Server};
-use super::tables::host_mask;
-use super::tree::Node;
+use super::objection::invalid_value;
+use super::scope::Scope;
+use super::server_name::{self, Name};
+use super::settings::Server;
 use super::units;
-use super::variable::HostMask;
 use super::{guard, site, tls};
 
 /// A server and what its sockets need of it.
@@ -22,14 +20,6 @@ pub(super) struct Compiled {
     pub(super) server: Arc<Server>,
     pub(super) names: Vec<Name>,
     pub(super) listens: Vec<Listen>,
-}
-
-/// One word of `server_name`.
-pub(super) enum Name {
-    Exact(Box<str>),
-    /// The mask, and as written.
-    Mask(HostMask, Box<str>),
-    Regex(Regex),
 }
 
 /// Compiles a server. `end` is the place of the `}` of `http`.
@@ -52,16 +42,11 @@ pub(super) fn compile(scope: &Scope<'_, '_>, end: &Place, compiler: &mut Compile
         underscores_in_headers: scope.flag("underscores_in_headers"),
         ignore_invalid_headers: scope.flag("ignore_invalid_headers"),
         origin: scope.level.node.map(|node| node.place.to_string()).unwrap_or_default().into(),
-        pushes: uses_module(scope.level),
+        pushes: scope.level.uses_module(),
         foreign: site::of_server(scope.level, scope, compiler).map(Into::into),
     };
     guard::follow_asks(&server, compiler);
     Ok(Compiled { server: Arc::new(server), names, listens })
-}
-
-/// Whether the block or a location in it has a mode.
-pub(super) fn uses_module(level: &Level<'_>) -> bool {
-    level.has_mode || level.blocks.iter().any(uses_module)
 }
 
 fn header_buffers(scope: &Scope<'_, '_>) -> Result<(usize, usize), Fault> {
@@ -106,7 +91,7 @@ fn server_names(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<(Box<s
     let mut names = Vec::new();
     for entry in scope.level.own("server_name") {
         for word in entry.node.args() {
-            let (shown_name, name) = server_name(entry.node, word, compiler)?;
+            let (shown_name, name) = server_name::read(entry.node, word, compiler)?;
             first.get_or_insert(shown_name);
             names.push(name);
         }
@@ -115,30 +100,4 @@ fn server_names(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<(Box<s
         names.push(Name::Exact("".into()));
     }
     Ok((first.unwrap_or_default(), names))
-}
-
-pub(super) fn server_name(node: &Node, word: &[u8], compiler: &mut Compiler) -> Result<(Box<str>, Name), Fault> {
-    let text = shown(word);
-    if let Some(pattern) = word.strip_prefix(b"~") {
-        if pattern.is_empty() {
-            return Err(Fault::emerg(format_args!("empty regex in server name \"{text}\""), &node.place));
-        }
-        let regex = complex::regex(pattern, true, &mut compiler.namespace, &node.place)?;
-        return Ok((text.into(), Name::Regex(regex)));
-    }
-    if text == "$hostname" {
-        let own: Box<str> = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().into();
-        return Ok((own.clone(), Name::Exact(own.to_ascii_lowercase().into())));
-    }
-    if word.contains(&b'/') {
-        compiler.warn(format_args!("server name \"{text}\" has suspicious symbols"), &node.place);
-    }
-    let lower = text.to_ascii_lowercase();
-    if let Some(mask) = host_mask(lower.as_bytes()) {
-        return Ok((text.strip_prefix('.').unwrap_or(&text).into(), Name::Mask(mask, lower.into())));
-    }
-    if lower.contains('*') {
-        return Err(Fault::emerg(format_args!("invalid server name or wildcard \"{text}\""), &node.place));
-    }
-    Ok((text.into(), Name::Exact(lower.into())))
 }

@@ -15,6 +15,8 @@ pub use backend::{Backend, UpstreamServer};
 pub use backplane::{Address, Backplane, Place};
 pub use state::{State, durability};
 
+pub use super::regex::Regex;
+
 use super::variable::{Complex, Definition};
 use crate::model::{Capabilities, Compat, Zone};
 
@@ -241,23 +243,6 @@ pub enum Match {
     StrongPrefix(Box<[u8]>),
     /// `~ re`, `~* re`
     Regex(Regex),
-}
-
-/// A compiled regular expression (PCRE) and the defined variables its named groups set.
-#[derive(Clone)]
-pub struct Regex {
-    /// As written.
-    pub source: Box<str>,
-    /// Compiled.
-    pub compiled: Arc<pcre2::bytes::Regex>,
-    /// Group number -> index of a defined variable.
-    pub named: Vec<(usize, usize)>,
-}
-
-impl std::fmt::Debug for Regex {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Regex({:?})", self.source)
-    }
 }
 
 /// A `location`, a server's own level, or an `if` block in one of them, with all its effective values.

@@ -2,7 +2,8 @@
 
 use super::compiler::Compiler;
 use super::error::Fault;
-use super::scope::{Scope, invalid_value};
+use super::objection::invalid_value;
+use super::scope::Scope;
 use super::settings::{State, durability};
 use crate::model::Durability;
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::compiler::Compiler;
 use super::error::{Fault, os_error, shown};
-use super::scope::{Scope, invalid_word};
+use super::objection::invalid_word;
+use super::scope::Scope;
 use super::settings::{Tls, TlsVersion, VerifyClient};
 
 /// Compiles the values of a server that has a TLS socket or a certificate. `wanted` is the place of the socket.

@@ -132,7 +132,7 @@ pub struct Map {
     /// `*.name` / `name.*` masks (only with `hostnames`), in nginx's order of precedence.
     pub masks: Vec<(HostMask, Complex)>,
     /// Regexes in file order.
-    pub regexes: Vec<(super::settings::Regex, Complex)>,
+    pub regexes: Vec<(super::regex::Regex, Complex)>,
     /// `default`.
     pub default: Complex,
 }

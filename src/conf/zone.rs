@@ -4,7 +4,8 @@
 
 use super::compiler::Compiler;
 use super::error::{Fault, Note, Place, shown};
-use super::scope::{Entry, Scope, default_number, default_word};
+use super::row_default::{default_number, default_word};
+use super::scope::{Entry, Scope};
 use super::settings::LogLevel;
 use super::tree::Node;
 use super::units;

@@ -9,8 +9,6 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::subscribers::Encoding;
-
 /// Bytes a source is asked for at a time.
 pub(super) const PAGE: usize = 64 * 1024;
 
@@ -24,6 +22,14 @@ pub trait Source {
     fn held(&self) -> usize {
         0
     }
+}
+
+/// A body whose bytes are a subscriber's own (compressed), made from the rendered ones piece by piece.
+pub trait Encoding {
+    /// The bytes for a piece of the body.
+    fn piece(&mut self, piece: &[u8]) -> Bytes;
+    /// The bytes that end the body.
+    fn end(&mut self) -> Bytes;
 }
 
 /// An encoding that its subscriber shares with what waits to be encoded: the order of the bytes is that of sending.

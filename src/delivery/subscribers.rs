@@ -27,14 +27,6 @@ pub trait Waiting {
     fn timed_out(&self, now: Now, seen: Stamp, closing: bool) -> Bytes;
 }
 
-/// A body whose bytes are a subscriber's own (compressed), made from the rendered ones piece by piece.
-pub trait Encoding {
-    /// The bytes for a piece of the body.
-    fn piece(&mut self, piece: &[u8]) -> Bytes;
-    /// The bytes that end the body.
-    fn end(&mut self) -> Bytes;
-}
-
 /// How a subscriber is served.
 pub enum Manner {
     /// Message after message as the view renders them (streaming, eventsource, websocket), until the view's end.

@@ -5,9 +5,34 @@
 use smallvec::SmallVec;
 
 use super::backlog::Backlog;
-use super::due::Filed;
-use super::registry::ChannelKey;
 use crate::model::{ChannelId, Message, Stamp};
+
+/// Names one channel for the life of the process: never reused, and growing in order of creation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct ChannelKey(u64);
+
+impl From<u64> for ChannelKey {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+impl From<ChannelKey> for u64 {
+    fn from(key: ChannelKey) -> Self {
+        key.0
+    }
+}
+
+/// Where a channel stands in the index of due times.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Filed {
+    /// Sequence number of the message that expires first; 0 = none.
+    pub(super) seq: u64,
+    /// Its expiry second.
+    pub(super) expires: u32,
+    /// Second in the list of idle channels; 0 = not in it.
+    pub(super) idle_at: u32,
+}
 
 /// A live channel.
 pub(super) struct Channel {

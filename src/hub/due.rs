@@ -6,20 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use super::channel::Channel;
-use super::registry::ChannelKey;
+use super::channel::{Channel, ChannelKey, Filed};
 use super::slab::Slot;
-
-/// Where a channel stands in the index; kept in the channel.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Filed {
-    /// Sequence number of the message that expires first; 0 = none.
-    seq: u64,
-    /// Its expiry second.
-    expires: u32,
-    /// Second in the list of idle channels; 0 = not in it.
-    idle_at: u32,
-}
 
 /// The two ordered lists.
 #[derive(Default)]

@@ -10,26 +10,11 @@ use ahash::RandomState;
 use hashbrown::HashTable;
 
 use super::channel::Channel;
+pub use super::channel::ChannelKey;
 use super::slab::{Slab, Slot};
 use crate::model::ChannelId;
 
 const SHARDS: usize = 64;
-
-/// Names one channel for the life of the process: never reused, and growing in order of creation.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct ChannelKey(u64);
-
-impl From<u64> for ChannelKey {
-    fn from(number: u64) -> Self {
-        Self(number)
-    }
-}
-
-impl From<ChannelKey> for u64 {
-    fn from(key: ChannelKey) -> Self {
-        key.0
-    }
-}
 
 /// The live channels.
 pub(super) struct Registry {
@@ -96,7 +81,7 @@ impl Registry {
 
     /// The key the next inserted channel must carry.
     pub(super) fn next_key(&mut self) -> ChannelKey {
-        let key = ChannelKey(self.next_key);
+        let key = ChannelKey::from(self.next_key);
         self.next_key += 1;
         key
     }

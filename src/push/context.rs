@@ -10,7 +10,7 @@ use std::time::Instant;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::subscribe;
+use super::mode;
 use crate::conf::Settings;
 use crate::conf::settings::Location;
 use crate::delivery::Worker;
@@ -98,7 +98,7 @@ impl Context {
             message: &location.push.message_template,
             footer: &location.push.footer_template,
             ping_text: &settings.zone.ping_text,
-            kind: subscribe::kind(location),
+            kind: mode::kind(location),
             framing,
             padding: padding.and_then(|index| location.push.paddings.get(index)).map(|rule| PaddingRule {
                 header_min: rule.header_min,

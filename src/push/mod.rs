@@ -10,6 +10,7 @@ pub(crate) mod engine;
 pub(crate) mod feed;
 pub(crate) mod fields;
 pub(crate) mod history;
+mod mode;
 pub(crate) mod publish;
 mod replay;
 pub(crate) mod statistics;

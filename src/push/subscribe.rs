@@ -14,13 +14,14 @@ use super::context::Context;
 use super::feed::Feed;
 use super::fields::{self as module, cache_fields};
 use super::history::{Compressed, MissedMessages, PollHistory, StreamHistory};
+use super::mode::{is_eventsource, own_mode};
 use super::replay::replay;
-use crate::conf::settings::{Handler, Location, Mode};
+use crate::conf::settings::{Location, Mode};
 use crate::delivery::{Admission, Encoding, Ending, Manner, SharedEncoding, Source, encoded};
 use crate::hub::{Answer, Ask, AskKind};
 use crate::model::{ChannelId, Message, Refusal, percent_decode};
 use crate::push::fields::CorsSide;
-use crate::render::{self, Framing, Kind, Origin, PollWriter, View};
+use crate::render::{self, Framing, Origin, PollWriter, View};
 use crate::request::head::Version;
 use crate::request::reply::{Body, Field, Fields, Reply};
 use crate::site::exchange::Exchange;
@@ -134,13 +135,6 @@ fn effective_mode(exchange: &Exchange<'_>, location: &Location) -> Mode {
         Some(asked) if asked.eq_ignore_ascii_case(b"long-polling") => Mode::LongPolling,
         Some(asked) if asked.eq_ignore_ascii_case(b"polling") && own != Mode::LongPolling => Mode::Polling,
         _ => own,
-    }
-}
-
-fn own_mode(location: &Location) -> Mode {
-    match location.handler {
-        Handler::Subscriber(mode) => mode,
-        _ => Mode::Streaming,
     }
 }
 
@@ -320,20 +314,6 @@ fn content_type(exchange: &Exchange<'_>, location: &Location) -> Cow<'static, st
         _ if location.push.eventsource_support => EVENT_STREAM.into(),
         Some(named) => named.to_string().into(),
         None => exchange.content_type(location).to_owned().into(),
-    }
-}
-
-/// Whether messages of a location are formatted as server-sent events.
-pub(crate) fn is_eventsource(location: &Location) -> bool {
-    own_mode(location) == Mode::EventSource || location.push.eventsource_support
-}
-
-/// How messages of a location are formatted.
-pub(crate) fn kind(location: &Location) -> Kind {
-    match own_mode(location) {
-        Mode::WebSocket => Kind::WebSocket,
-        _ if is_eventsource(location) => Kind::EventSource,
-        _ => Kind::Text,
     }
 }
 

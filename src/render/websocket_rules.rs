@@ -2,7 +2,7 @@
 //!
 //! Judgements only, without state: the decoder gathers bytes and asks. Each violation names the farewell it earns.
 
-use super::websocket_decoder::Event;
+use super::websocket_event::Event;
 use super::websocket_frame::Farewell;
 use crate::model::FrameRules;
 

@@ -13,7 +13,6 @@ use std::path::Path;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use socket2::Socket;
 
-use super::listen::Bound;
 use crate::conf::settings::ListenAddress;
 
 /// What a predecessor names its sockets in: `5;6;7`.
@@ -54,10 +53,10 @@ impl Inherited {
     }
 
     /// The sockets of an address, if any were inherited.
-    pub(super) fn take(&mut self, address: &ListenAddress) -> Option<Bound> {
+    pub(super) fn take(&mut self, address: &ListenAddress) -> Option<Vec<Socket>> {
         let of_address = |(own, _): &mut (ListenAddress, Socket)| own == address;
         let sockets: Vec<Socket> = self.sockets.extract_if(.., of_address).map(|(_, socket)| socket).collect();
-        (!sockets.is_empty()).then(|| Bound { address: address.clone(), sockets })
+        (!sockets.is_empty()).then_some(sockets)
     }
 
     /// Addresses that nobody wanted.
@@ -119,7 +118,7 @@ mod tests {
             Inherited { sockets: vec![(address.clone(), Socket::from(listener))], ..Inherited::default() };
         assert!(inherited.take(&ListenAddress::Unix("/nowhere".into())).is_none());
         assert_eq!(inherited.left().count(), 1);
-        assert_eq!(inherited.take(&address).unwrap().sockets.len(), 1);
+        assert_eq!(inherited.take(&address).unwrap().len(), 1);
         assert!(inherited.take(&address).is_none());
     }
 

@@ -55,7 +55,11 @@ pub(super) fn bind_all(
     inherited: &mut Inherited,
     report: &mut dyn FnMut(&str),
 ) -> Result<Vec<Bound>, BindError> {
-    let mut bound: Vec<Option<Bound>> = listeners.iter().map(|listener| inherited.take(&listener.address)).collect();
+    let mut taken = |address: &ListenAddress| {
+        let sockets = inherited.take(address)?;
+        Some(Bound { address: address.clone(), sockets })
+    };
+    let mut bound: Vec<Option<Bound>> = listeners.iter().map(|listener| taken(&listener.address)).collect();
     for attempt in 0..TRIES {
         if attempt > 0 {
             std::thread::sleep(PAUSE);

@@ -174,7 +174,7 @@ impl Desk {
     pub(super) fn bind(address: SocketAddr, inherited: &mut Inherited) -> io::Result<Self> {
         let place = ListenAddress::Ip(address);
         let bound = match inherited.take(&place) {
-            Some(bound) => bound,
+            Some(sockets) => Bound { address: place, sockets },
             None => Bound { address: place, sockets: vec![listen::bind_alone(address, BACKLOG)?] },
         };
         Ok(Self { bound: Some(bound), ..Self::default() })

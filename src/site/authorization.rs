@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use super::backend::{self, Answer};
+use super::backend;
+use super::backend_answer::Answer;
 use super::exchange::Exchange;
 use super::phases::{self, Routed};
 use crate::request::uri::split_args;

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use super::backend_answer::Answer;
 use super::exchange::Exchange;
 use super::log_context::About;
 use super::rewrite::escape;
@@ -38,18 +39,6 @@ const NOT_PASSED: [&[u8]; 9] = [
 /// What is encoded again where a path becomes part of a request.
 const RESERVED: &[u8] = b"#%? ";
 
-/// Name and value of a field.
-type Field = (Box<[u8]>, Box<[u8]>);
-
-/// What a backend has answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Answer {
-    /// Status; 502 or 504 where there is no answer.
-    pub status: u16,
-    /// Fields in order.
-    pub fields: Vec<Field>,
-}
-
 /// Why there is no answer.
 #[derive(Debug, Error)]
 enum Failure {
@@ -69,33 +58,6 @@ struct Target {
     authority: String,
     /// Path and arguments, if the URL has any.
     uri: Option<Vec<u8>>,
-}
-
-impl Answer {
-    /// The first field of this name, whatever its letter case.
-    pub(crate) fn field(&self, name: &[u8]) -> Option<&[u8]> {
-        self.fields.iter().find(|(sent, _)| sent.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
-    }
-
-    /// The field of `$upstream_http_NAME`: lower-cased, `_` for `-`.
-    pub(crate) fn field_variable(&self, name: &[u8]) -> Option<&[u8]> {
-        let is_named = |sent: &[u8]| {
-            sent.len() == name.len()
-                && sent
-                    .iter()
-                    .zip(name)
-                    .all(|(&sent, &wanted)| wanted == if sent == b'-' { b'_' } else { sent.to_ascii_lowercase() })
-        };
-        self.fields.iter().find(|(sent, _)| is_named(sent)).map(|(_, value)| &**value)
-    }
-
-    /// The value the backend gives a cookie.
-    pub(crate) fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
-        self.fields.iter().filter(|(sent, _)| sent.eq_ignore_ascii_case(b"set-cookie")).find_map(|(_, value)| {
-            let pair = value.split(|byte| *byte == b';').next()?;
-            pair.strip_prefix(name)?.strip_prefix(b"=")
-        })
-    }
 }
 
 /// Asks the backend of the exchange's location; servers that cannot be asked are passed over.

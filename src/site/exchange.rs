@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::backend::Answer;
+use super::backend_answer::Answer;
 use super::captures::Captures;
 use super::limiter::{Hold, Limiter};
 use super::server_name::{find_server, normal_host};

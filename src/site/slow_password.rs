@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use sha1::{Digest, Sha1};
 use tokio::sync::Semaphore;
 
-use super::password::verify;
+use super::password_hash::verify;
 
 /// Hashes computed at once.
 const AT_ONCE: usize = 2;

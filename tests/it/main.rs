@@ -16,6 +16,7 @@ mod beside_nginx;
 mod bodies;
 mod bounds;
 mod bytes;
+mod circles;
 mod command_line;
 mod configuration;
 mod configuration_errors;

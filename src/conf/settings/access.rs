@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::super::regex::Regex;
 use super::super::variable::{Complex, HostMask};
-use super::Regex;
 
 /// `allow` / `deny`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

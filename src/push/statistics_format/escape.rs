@@ -3,7 +3,8 @@
 //! An id is bytes, the formats are text: what is no UTF-8 is shown as U+FFFD where a format has no way to write a byte. Does
 //! not know what stands around the id.
 
-use super::writer::put;
+use std::io::Write;
+
 use crate::model::write_json_text;
 
 const UNKNOWN: char = '\u{fffd}';
@@ -40,7 +41,8 @@ pub(super) fn yaml(id: &[u8], out: &mut Vec<u8>) {
         match char {
             '"' | '\\' => out.extend_from_slice(&[b'\\', char as u8]),
             _ if is_printable(char) => push(char, out),
-            _ => put(out, format_args!("\\u{:04x}", u32::from(char))),
+            // Writing into a Vec cannot fail.
+            _ => drop(write!(out, "\\u{:04x}", u32::from(char))),
         }
     }
     out.push(b'"');
@@ -63,7 +65,7 @@ pub(super) fn line(id: &[u8], out: &mut Vec<u8>) {
 
 fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     for byte in bytes {
-        put(out, format_args!("\\x{byte:02X}"));
+        let _ = write!(out, "\\x{byte:02X}");
     }
 }
 

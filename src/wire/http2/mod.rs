@@ -6,6 +6,7 @@ mod request_body;
 mod stream;
 mod transport;
 mod tunnel;
+mod window;
 
 use std::cell::Cell;
 use std::pin::pin;

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::request_body::RequestBody;
 use super::tunnel::Tunnel;
+use super::window::poll_room;
 use crate::delivery::Connection;
 use crate::wire::service::{self, AnswerBody, Visit};
 
@@ -129,20 +130,4 @@ fn poll_piece(
     // What is not needed is others' to use.
     out.reserve_capacity(taken.0.len());
     Poll::Ready(Ok(taken))
-}
-
-/// Waits for room in the windows for so many bytes, or fewer; `None`: the stream is over.
-pub(super) fn poll_room(out: &mut SendStream<Bytes>, wanted: usize, cx: &mut Context<'_>) -> Poll<Option<usize>> {
-    out.reserve_capacity(wanted);
-    loop {
-        let room = out.capacity();
-        if room > 0 {
-            return Poll::Ready(Some(room));
-        }
-        // Told of changes only, nothing among them.
-        match ready!(out.poll_capacity(cx)) {
-            Some(Ok(_)) => {}
-            Some(Err(_)) | None => return Poll::Ready(None),
-        }
-    }
 }

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use h2::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::stream::poll_room;
+use super::window::poll_room;
 
 /// Both directions of a stream.
 pub(super) struct Tunnel {

@@ -8,8 +8,11 @@
 mod health;
 mod keys;
 mod link;
+mod position;
 mod record;
 mod script;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 mod stream;
 mod tail;

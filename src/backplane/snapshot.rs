@@ -9,9 +9,9 @@ use redis::{RedisResult, Value};
 
 use super::keys::Keys;
 use super::link::{Link, failure, within};
+use super::position::Position;
 use super::record::{self, Epoch, Record, What, seq};
 use super::stream::{self, items};
-use super::tail::Position;
 use crate::hub::Hub;
 use crate::log::{ChannelMark, Entry, Published};
 use crate::model::{ChannelId, Now, Stamp};
@@ -29,7 +29,7 @@ pub(super) struct Marks {
     pub(super) epoch: Epoch,
     published: u64,
     /// Operations of this node that were done.
-    done: u64,
+    pub(super) done: u64,
 }
 
 /// The zone at one entry of its log.
@@ -39,7 +39,6 @@ pub(super) struct Snapshot {
     pub(super) marks: Marks,
     pub(super) channels: HashMap<ChannelId, Counts>,
     pub(super) messages: Vec<Published>,
-    pub(super) done: u64,
     stamp: Stamp,
 }
 
@@ -75,9 +74,7 @@ pub(super) async fn load(link: &mut Link, keys: &Keys, node: &str) -> RedisResul
     let Ok(last) = Record::read(&bytes) else { return Err(failure("the end of the log cannot be read")) };
     let position =
         Position { id, number: last.number, checksum: Some(crc32c::crc32c(&bytes)), epoch: marks.epoch.clone() };
-    let done = marks.done;
-    let mut snapshot =
-        Snapshot { position, marks, channels: HashMap::new(), messages: Vec::new(), done, stamp: last.stamp };
+    let mut snapshot = Snapshot { marks, ..Snapshot::at(position, last.stamp) };
     let mut cursor = 0u64;
     loop {
         let mut scan = redis::cmd("SCAN");
@@ -92,11 +89,29 @@ pub(super) async fn load(link: &mut Link, keys: &Keys, node: &str) -> RedisResul
             break;
         }
     }
-    snapshot.messages.sort_unstable_by_key(|published| published.message.seq);
     Ok(Some(snapshot))
 }
 
 impl Snapshot {
+    /// Nothing yet, of what stood there at an entry with this stamp.
+    pub(super) fn at(position: Position, stamp: Stamp) -> Self {
+        let marks = Marks { epoch: position.epoch.clone(), published: 0, done: 0 };
+        Self { position, marks, channels: HashMap::new(), messages: Vec::new(), stamp }
+    }
+
+    /// Adds a channel and messages of it; false: it was there already, or has no counts.
+    pub(super) fn add(&mut self, channel: &[u8], counts: &[u8], messages: &[Vec<u8>]) -> bool {
+        let Some(counts) = Counts::read(counts) else { return false };
+        // A scan may find a key twice.
+        let new = self.channels.insert(ChannelId::new(channel), counts).is_none();
+        if new {
+            for bytes in messages {
+                self.take(bytes);
+            }
+        }
+        new
+    }
+
     async fn read_channels(&mut self, link: &mut Link, keys: &Keys, page: &[ChannelId]) -> RedisResult<()> {
         let mut ask = redis::pipe();
         for id in page {
@@ -109,20 +124,20 @@ impl Snapshot {
             let (Some(counts), Some(messages)) = (answers.next(), answers.next()) else {
                 return Err(failure("an answer is missing"));
             };
-            let mut messages = items(messages)?;
+            let messages = items(messages)?;
             let Value::BulkString(counts) = counts else { continue };
-            let Some(counts) = Counts::read(&counts) else { continue };
-            // A scan may find a key twice.
-            if self.channels.insert(id.clone(), counts).is_some() {
+            let mut last = messages.last().map(|(last, _)| *last).filter(|_| messages.len() == MESSAGES);
+            let messages: Vec<Vec<u8>> = messages.into_iter().map(|(_, bytes)| bytes).collect();
+            if !self.add(id.as_bytes(), &counts, &messages) {
                 continue;
             }
-            loop {
-                for (_, bytes) in &messages {
-                    self.take(bytes);
+            while let Some(from) = last {
+                let key = keys.messages(id.as_bytes());
+                let more = stream::range(link, key, &format!("({from}"), "+", MESSAGES).await?;
+                last = more.last().map(|(last, _)| *last).filter(|_| more.len() == MESSAGES);
+                for (_, bytes) in more {
+                    self.take(&bytes);
                 }
-                let last = messages.last().filter(|_| messages.len() == MESSAGES);
-                let Some(from) = last.map(|(last, _)| format!("({last}")) else { break };
-                messages = stream::range(link, keys.messages(id.as_bytes()), &from, "+", MESSAGES).await?;
             }
         }
         Ok(())
@@ -141,7 +156,8 @@ impl Snapshot {
     }
 
     /// Brings the hub to where the zone was.
-    pub(super) async fn install(self, hub: &Hub) {
+    pub(super) async fn install(mut self, hub: &Hub) {
+        self.messages.sort_unstable_by_key(|published| published.message.seq);
         let inactivity = hub.terms().inactivity;
         let mut first: HashMap<ChannelId, u64> = HashMap::new();
         let gone = self.gone_from(hub);

@@ -13,9 +13,10 @@ use tokio::time::sleep;
 use super::health::Health;
 use super::keys::Keys;
 use super::link::{Link, Linker, failure};
-use super::record::{Epoch, Record, What, marks};
+use super::position::{Gap, Loss, Position};
+use super::record::{Record, What, marks};
 use super::snapshot::{self, Marks};
-use super::stream::{self, Item, StreamId};
+use super::stream::{self, StreamId};
 use super::waiting::Waiting;
 use crate::hub::Hub;
 use crate::log::Entry;
@@ -28,25 +29,18 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Between attempts to read.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// Where it is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Position {
-    /// The id of the last entry that was applied.
-    pub(super) id: StreamId,
-    /// Its number.
-    pub(super) number: u64,
-    /// The checksum of its bytes; nothing: they are not known.
-    pub(super) checksum: Option<u32>,
-    /// The server process that wrote it.
-    pub(super) epoch: Epoch,
-}
-
 /// Why reading stopped.
 enum Stop {
     /// The connection, or what came over it.
     Broken(RedisError),
-    /// Entries are missing between what was applied and what came.
+    /// What came is not what follows.
     Gap,
+}
+
+impl From<Gap> for Stop {
+    fn from(_: Gap) -> Self {
+        Self::Gap
+    }
 }
 
 impl From<RedisError> for Stop {
@@ -135,8 +129,9 @@ impl Tail {
         let marks = snapshot::marks(link, &self.keys).await?.ok_or_else(|| failure("the zone is not there yet"))?;
         let id = position.id.to_string();
         let there = stream::range(link, &self.keys.log, &id, &id, 1).await?;
-        let same = |(_, bytes): &Item| position.checksum.is_none_or(|sum| sum == crc32c::crc32c(bytes));
-        if there.first().is_some_and(same) || (position.number == 0 && marks.epoch == position.epoch) {
+        if there.first().is_some_and(|(_, bytes)| position.is_at(bytes))
+            || (position.number == 0 && marks.epoch == position.epoch)
+        {
             return Ok(position);
         }
         if marks.epoch == position.epoch {
@@ -146,18 +141,16 @@ impl Tail {
     }
 
     /// Looks for the place at which the server process after that began which wrote what was applied last.
-    async fn begin_after_loss(&mut self, link: &mut Link, before: Position) -> Result<Position, Stop> {
+    async fn begin_after_loss(&self, link: &mut Link, before: Position) -> Result<Position, Stop> {
         let mut from = "-".to_owned();
         loop {
             let page = stream::range(link, &self.keys.log, &from, "+", COUNT).await?;
             for (id, bytes) in &page {
-                let Ok(Record { number, what: What::Epoch(epoch), .. }) = Record::read(bytes) else { continue };
-                let next = epoch.zone == before.epoch.zone && epoch.number == before.epoch.number + 1;
-                let anew = epoch.zone != before.epoch.zone && number == 1;
-                if next || anew {
-                    let lost = (before.number + 1).saturating_sub(number);
-                    self.tell_loss(&if anew { "everything".to_owned() } else { format!("{lost} entries") });
-                    return Ok(Position { id: id.before(), number: number - 1, checksum: None, epoch: before.epoch });
+                if let Some((position, loss)) = before.after_loss(*id, bytes) {
+                    if let Some(loss) = loss {
+                        self.tell(loss);
+                    }
+                    return Ok(position);
                 }
             }
             match page.last() {
@@ -167,8 +160,12 @@ impl Tail {
         }
     }
 
-    fn tell_loss(&self, lost: &str) {
+    fn tell(&self, loss: Loss) {
         self.health.lost_entries();
+        let lost = match loss {
+            Loss::Everything => "everything".to_owned(),
+            Loss::Entries(count) => format!("{count} entries"),
+        };
         tracing::error!(
             target: ALERT,
             "the backplane has lost {lost} that this node had: what was stored of it stays with the nodes that have it"
@@ -183,7 +180,7 @@ impl Tail {
         let (channels, messages) = (snapshot.channels.len(), snapshot.messages.len());
         let Marks { epoch, .. } = &snapshot.marks;
         self.health.epoch_is(epoch.number, epoch.skipped);
-        let (position, done) = (snapshot.position.clone(), snapshot.done);
+        let (position, done) = (snapshot.position.clone(), snapshot.marks.done);
         snapshot.install(&self.hub).await;
         self.waiting.all_came_back(done);
         self.hub.join();
@@ -212,29 +209,16 @@ impl Tail {
         Ok(())
     }
 
-    fn apply(&self, id: StreamId, bytes: &[u8], position: &mut Position) -> Result<(), Stop> {
-        let record = match Record::read(bytes) {
-            Ok(record) => record,
-            Err(error) => {
-                // It has its number: only what it said is lost.
-                tracing::error!(target: ALERT, "the backplane's log holds {error}");
-                position.id = id;
-                position.number += 1;
-                position.checksum = Some(crc32c::crc32c(bytes));
-                return Ok(());
-            }
-        };
-        let begins_anew = match &record.what {
-            What::Epoch(epoch) => record.number == 1 && epoch.zone != position.epoch.zone,
-            _ => false,
-        };
-        if record.number != position.number + 1 && !begins_anew {
-            return Err(Stop::Gap);
+    fn apply(&self, id: StreamId, bytes: &[u8], position: &mut Position) -> Result<(), Gap> {
+        let (record, loss) = position.advance(id, bytes)?;
+        if let Some(loss) = loss {
+            self.tell(loss);
         }
-        if begins_anew && position.number > 0 {
-            self.tell_loss("everything");
-        }
-        match record.what {
+        let Some(Record { stamp, what, .. }) = record else {
+            tracing::error!(target: ALERT, "the backplane's log holds an entry that cannot be read");
+            return Ok(());
+        };
+        match what {
             What::Change(entry, origin) => {
                 let publishes = matches!(entry, Entry::Publish(_));
                 let found = self.hub.apply(entry, Now::default()) || publishes;
@@ -246,15 +230,11 @@ impl Tail {
                 self.hub.apply(Entry::Marks(marks), Now::default());
             }
             What::Epoch(epoch) => {
-                self.hub.apply(Entry::Marks(marks(record.stamp, 0)), Now::default());
+                self.hub.apply(Entry::Marks(marks(stamp, 0)), Now::default());
                 self.health.epoch_is(epoch.number, epoch.skipped);
                 tracing::info!(target: "notice", "epoch {} of the backplane begins", epoch.number);
-                position.epoch = epoch;
             }
         }
-        position.id = id;
-        position.number = record.number;
-        position.checksum = Some(crc32c::crc32c(bytes));
         Ok(())
     }
 }

@@ -11,7 +11,12 @@ use super::clock::Clock;
 use super::registry::ChannelKey;
 use super::sweep::Janitor;
 use super::zone::ZoneState;
-use crate::model::{ChannelId, Draft, Refusal, Stamp};
+use crate::model::{ChannelId, Draft, Refusal, Replay, Stamp};
+
+/// Seconds by which a client may have seen more on another node than this one has applied: with a tag, which only a server gives, and
+/// without, where a little more may be the client's own clock.
+const AHEAD: i64 = 600;
+const AHEAD_BY_CLOCK: i64 = 5;
 
 /// What became of something that was handed in: how many messages were published or channels deleted, or why none was.
 pub type Outcome = Result<usize, Refusal>;
@@ -69,6 +74,24 @@ impl Hub {
     /// Whether the order is made elsewhere.
     pub fn is_led(&self) -> bool {
         self.order.get().is_some()
+    }
+
+    /// Where a client was on another node, if this one has not come there: served now, it would be told as news what it has seen.
+    pub fn behind(&self, replay: &Replay) -> Option<Stamp> {
+        if !self.is_led() {
+            return None;
+        }
+        let seen = self.state.lock().clock.seen();
+        let ahead = if replay.tag.is_some() { AHEAD } else { AHEAD_BY_CLOCK };
+        let time = replay.time.filter(|time| *time <= i64::from(seen.time) + ahead)?;
+        let tag = replay.tag.unwrap_or(0).clamp(0, i64::from(u32::MAX));
+        let there = Stamp { time: u32::try_from(time).ok()?, tag: tag as u32 };
+        (there > seen).then_some(there)
+    }
+
+    /// Whether it has come so far.
+    pub fn has_come_to(&self, there: Stamp) -> bool {
+        self.state.lock().clock.seen() >= there
     }
 
     /// The stamp of the last message.

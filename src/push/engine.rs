@@ -10,14 +10,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::context::Context;
 use super::publish;
+use super::replay::replay;
 use super::statistics::{self, Listing};
 use super::subscribe::{self, Stream, Wait};
 use super::websocket::{self, Opening, Switching};
 use crate::conf::settings::{Handler, Location, Mode};
 use crate::delivery::Source;
+use crate::model::Stamp;
 use crate::request::head::{BadHead, BodyLength};
 use crate::request::reply::Reply;
 use crate::site::exchange::Exchange;
@@ -30,6 +33,9 @@ pub(crate) const UNWANTED: u64 = 1024 * 1024;
 
 /// How often it is looked whether the workers have caught up.
 const CATCH_UP: Duration = Duration::from_millis(1);
+
+/// How long a client waits for this node to come to where it was on another.
+const FOLLOWS: Duration = Duration::from_secs(2);
 
 /// What a request has come to.
 pub(crate) enum Verdict<'s> {
@@ -63,6 +69,8 @@ pub(crate) enum Patience {
     Verify(SlowPassword),
     /// What was published has to be safe before it is answered; what it is answered with.
     Durability(Reply, oneshot::Receiver<bool>),
+    /// The client was further on another node than this one is: to there, if that is certain.
+    Follow(Stamp, bool),
     /// What was handed in has to come back from where the order of the zone is made.
     Order(Box<publish::HandedIn>),
     /// A statistics answer so long that others get their turn while it is made.
@@ -216,6 +224,7 @@ pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, p
                 Verdict::Reply(reply)
             }
             Patience::Order(handed) => Verdict::Reply(publish::settle(&context.worker, exchange, *handed).await),
+            Patience::Follow(there, certain) => follow(context, exchange, there, certain).await,
             Patience::Listing(mut listing) => {
                 while listing.go_on(context.worker.hub()) {
                     tokio::task::yield_now().await;
@@ -243,9 +252,35 @@ fn proceed<'s>(context: &Context, exchange: &mut Exchange<'s>, routed: Routed<'s
             if subscribes && has_body && !exchange.route.body_discarded {
                 return Verdict::Body(Job { location, task: Task::Forget });
             }
+            if let Handler::Subscriber(mode) = location.handler
+                && mode != Mode::Polling
+                && context.worker.hub().is_led()
+            {
+                let replay = replay(exchange, location, mode);
+                if let Some(there) = context.worker.hub().behind(&replay) {
+                    return Verdict::Patience(Patience::Follow(there, replay.tag.is_some()));
+                }
+            }
             serve(context, exchange, location)
         }
     }
+}
+
+/// Serves a subscriber when this node has come to where it was. If that does not happen another node may have: it is let go, unless its
+/// place may be no more than what its clock says.
+async fn follow<'s>(context: &Context, exchange: &mut Exchange<'s>, there: Stamp, certain: bool) -> Verdict<'s> {
+    let (location, hub) = (exchange.location, context.worker.hub());
+    let until = Instant::now() + if certain { FOLLOWS } else { FOLLOWS / 4 };
+    while !hub.has_come_to(there) {
+        if Instant::now() >= until {
+            if certain {
+                return Verdict::Drop;
+            }
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    serve(context, exchange, location)
 }
 
 /// Asks the handler of a location.

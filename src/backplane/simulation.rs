@@ -1,0 +1,445 @@
+//! A seeded simulation of nodes, clients and a server that loses its end, against a model that is too simple to be wrong.
+//!
+//! The server is a model of the script (its entries are the bytes the script writes); nodes are real hubs that follow real positions and join by real
+//! snapshots, each as far behind as chance has it. The law: a client that goes from node to node sees each message at most once and in order,
+//! and in the end each stored message of its channels that was not deleted and not lost by the server.
+//!
+//! A failure prints its seed; `SIMULATION_SEED=N` runs that one, `SIMULATION_SEEDS=N` so many.
+
+mod server;
+
+use std::collections::{BTreeSet, HashMap};
+
+use server::Server;
+
+use super::position::{Gap, Position};
+use super::record::{Record, What, marks, seq};
+use super::snapshot::Snapshot;
+use crate::hub::{Ask, AskKind, Hub, Note, Order, Registration, Terms, Told};
+use crate::log::Entry;
+use crate::model::{Capabilities, ChannelId, Draft, Now, Replay, Requested, Stamp, Zone};
+
+const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
+const NODES: usize = 3;
+const STEPS: u32 = 300;
+
+/// splitmix64
+struct Random(u64);
+
+impl Random {
+    fn up_to(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % (most + 1)
+    }
+
+    fn one_in(&mut self, many: u64) -> bool {
+        self.up_to(many - 1) == 0
+    }
+}
+
+/// Takes nothing: publishes go to the model.
+struct Nowhere;
+
+impl Order for Nowhere {
+    fn publish(&self, _: Vec<ChannelId>, _: Draft, _: Terms, _: Told) {}
+
+    fn delete(&self, _: Vec<ChannelId>, _: Option<Box<[u8]>>, _: Told) {}
+
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    fn is_idle(&self) -> bool {
+        true
+    }
+}
+
+struct Node {
+    hub: Hub,
+    position: Option<Position>,
+    connected: bool,
+}
+
+fn zone() -> Zone {
+    Zone {
+        memory: 32 << 20,
+        deleted_text: (*b"gone").into(),
+        inactivity: 5,
+        ping_text: Box::default(),
+        timeout_with_body: false,
+        message_ttl: 1_000_000,
+        max_subscribers_per_channel: None,
+        max_messages_per_channel: None,
+        max_channel_id_length: None,
+        max_channels: None,
+        max_wildcard_channels: None,
+        wildcard_prefix: Box::default(),
+        events_channel_id: Box::default(),
+        unknown_grace: 0,
+    }
+}
+
+impl Node {
+    fn new() -> Self {
+        let hub = Hub::new(zone(), Capabilities::default(), 1, Now(77_000_000), None);
+        hub.follow(std::sync::Arc::new(Nowhere));
+        Self { hub, position: None, connected: true }
+    }
+
+    /// Finds its place anew, as the tail does with a new connection.
+    fn connect(&mut self, server: &Server) {
+        self.connected = true;
+        let Some(position) = &self.position else { return self.join(server) };
+        let there = server.log.iter().find(|(id, _)| *id == position.id);
+        if there.is_some_and(|(_, bytes)| position.is_at(bytes)) {
+            return;
+        }
+        if position.epoch == server.epoch {
+            return self.join(server);
+        }
+        match server.log.iter().find_map(|(id, bytes)| position.after_loss(*id, bytes)) {
+            Some((after, _)) => self.position = Some(after),
+            None => self.join(server),
+        }
+    }
+
+    fn join(&mut self, server: &Server) {
+        let (id, bytes) = server.log.last().unwrap();
+        let checksum = Some(crc32c::crc32c(bytes));
+        let position = Position { id: *id, number: server.number, checksum, epoch: server.epoch.clone() };
+        let mut snapshot = Snapshot::at(position.clone(), server.last);
+        for (channel, (count, ahead, epoch, last)) in &server.counts {
+            let counts = format!("{count} {ahead} {epoch} {} {}", last.time, last.tag);
+            let stored = server.stored.get(channel).map(Vec::as_slice).unwrap_or_default();
+            snapshot.add(channel.as_bytes(), counts.as_bytes(), stored);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(snapshot.install(&self.hub));
+        self.hub.join();
+        self.position = Some(position);
+    }
+
+    /// Applies up to so many entries.
+    fn read(&mut self, server: &Server, most: usize) {
+        if !self.connected {
+            self.connect(server);
+        }
+        let Some(position) = &mut self.position else { return self.join(server) };
+        let after = position.id;
+        for (id, bytes) in server.log.iter().filter(|(id, _)| *id > after).take(most) {
+            let record = match position.advance(*id, bytes) {
+                Ok((record, _)) => record.unwrap(),
+                Err(Gap) => return self.join(server),
+            };
+            match record.what {
+                What::Change(entry, _) => self.hub.apply(entry, Now::default()),
+                What::Time(marks) => self.hub.apply(Entry::Marks(marks), Now::default()),
+                What::Epoch(_) => self.hub.apply(Entry::Marks(marks(record.stamp, 0)), Now::default()),
+            };
+        }
+    }
+}
+
+/// A client that goes on by time and tag, on any node.
+struct Client {
+    path: Vec<&'static str>,
+    kind: AskKind,
+    at: usize,
+    replay: Replay,
+    registration: Option<Registration>,
+    seen: BTreeSet<u64>,
+    last: u64,
+}
+
+impl Client {
+    fn sees(&mut self, seq: u64) {
+        assert!(seq > self.last, "{seq} after {}: twice or out of order", self.last);
+        self.last = seq;
+        self.seen.insert(seq);
+    }
+
+    fn goes_on_from(&mut self, stamp: Stamp) {
+        let (time, tag) = (Some(i64::from(stamp.time)), Some(i64::from(stamp.tag)));
+        assert!((time, tag) >= (self.replay.time, self.replay.tag), "the place of a client goes back");
+        (self.replay.time, self.replay.tag) = (time, tag);
+    }
+}
+
+struct World {
+    random: Random,
+    server: Server,
+    nodes: Vec<Node>,
+    clients: Vec<Client>,
+    /// What every client of a channel must see in the end.
+    wanted: HashMap<u64, &'static str>,
+    zones: u64,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut server = Server { time: 1000, ..Server::default() };
+        server.begin(1, Stamp::default());
+        let mut nodes: Vec<Node> = (0..NODES).map(|_| Node::new()).collect();
+        for node in &mut nodes {
+            node.join(&server);
+        }
+        let client = |path: &[&'static str], kind| Client {
+            path: path.to_vec(),
+            kind,
+            at: 0,
+            replay: Replay { time: Some(0), tag: Some(0), event_id: None },
+            registration: None,
+            seen: BTreeSet::new(),
+            last: 0,
+        };
+        let clients = vec![
+            client(&["a"], AskKind::Poll),
+            client(&["a", "b", "c", "d"], AskKind::Poll),
+            client(&["b", "c"], AskKind::LongPoll),
+            client(&["a", "b", "c", "d"], AskKind::LongPoll),
+            client(&["d"], AskKind::Stream),
+            client(&["c", "a", "b"], AskKind::Stream),
+        ];
+        Self { random: Random(seed), server, nodes, clients, wanted: HashMap::new(), zones: 1 }
+    }
+
+    fn step(&mut self) {
+        let node = self.random.up_to(NODES as u64 - 1) as usize;
+        let client = self.random.up_to(self.clients.len() as u64 - 1) as usize;
+        match self.random.up_to(99) {
+            0..25 => {
+                let channel = CHANNELS[self.random.up_to(3) as usize];
+                let stored = !self.random.one_in(4);
+                let stamp = self.server.publish(channel, stored);
+                if stored {
+                    self.wanted.insert(seq(stamp), channel);
+                }
+            }
+            25..50 => {
+                let most = self.random.up_to(4) as usize;
+                self.read(node, most);
+            }
+            50..80 => self.ask(client, node),
+            80..86 => self.deliver(node),
+            86..91 => {
+                self.server.time += self.random.up_to(2) as u32;
+                self.server.beat();
+            }
+            91 => {
+                let channel = CHANNELS[self.random.up_to(3) as usize];
+                self.server.delete(channel);
+                self.wanted.retain(|_, other| *other != channel);
+            }
+            92 | 93 => self.nodes[node].connected = false,
+            94 => {
+                // The log is short: who is further behind than it reaches reads the zone anew.
+                let keep = self.random.up_to(3) as usize + 1;
+                let gone = self.server.log.len().saturating_sub(keep);
+                self.server.log.drain(..gone);
+            }
+            95 | 96 => self.fail_over(),
+            97 => self.lose_everything(),
+            98 => self.restart(node),
+            _ => self.leave(client),
+        }
+    }
+
+    /// A server takes over that is some entries behind, and a second or more passes meanwhile.
+    fn fail_over(&mut self) {
+        let lost = self.random.up_to(5) as usize;
+        let keep = self.server.log.len().saturating_sub(lost).max(1);
+        let gone: Vec<Record> = self.server.log.drain(keep..).map(|(_, bytes)| Record::read(&bytes).unwrap()).collect();
+        for record in gone.iter().rev() {
+            self.server.number -= 1;
+            if let What::Change(Entry::Publish(published), _) = &record.what {
+                self.wanted.remove(&published.message.seq);
+            }
+        }
+        // A replica that has lost its last deletion has the channel again; the model does not follow that.
+        let (last, bytes) = self.server.log.last().unwrap();
+        let record = Record::read(bytes).unwrap();
+        self.server.next_id = last.0;
+        self.server.last = record.stamp;
+        let until = record.stamp;
+        for stored in self.server.stored.values_mut() {
+            stored.retain(|bytes| Record::read(bytes).unwrap().stamp <= until);
+        }
+        self.epoch_of_log();
+        self.server.time += 1 + self.random.up_to(1) as u32;
+        let seen = self.nodes[self.random.up_to(NODES as u64 - 1) as usize].hub.last_stamp();
+        self.server.begin(0, seen);
+        self.nodes.iter_mut().for_each(|node| node.connected = false);
+    }
+
+    /// The epoch that the entries tell which are left.
+    fn epoch_of_log(&mut self) {
+        let told = self.server.log.iter().rev().find_map(|(_, bytes)| match Record::read(bytes).unwrap().what {
+            What::Epoch(epoch) => Some(epoch),
+            _ => None,
+        });
+        if let Some(epoch) = told {
+            self.server.epoch = epoch;
+        }
+    }
+
+    fn lose_everything(&mut self) {
+        self.zones += 1;
+        self.server = Server { time: self.server.time + 1, next_id: self.server.next_id + 1, ..Server::default() };
+        let seen = self.nodes[0].hub.last_stamp();
+        self.server.begin(self.zones, seen);
+        self.wanted.clear();
+        self.nodes.iter_mut().for_each(|node| node.connected = false);
+    }
+
+    fn restart(&mut self, node: usize) {
+        for at in (0..self.clients.len()).filter(|at| self.clients[*at].at == node).collect::<Vec<_>>() {
+            self.clients[at].registration = None;
+        }
+        self.nodes[node] = Node::new();
+        let server = &self.server;
+        self.nodes[node].join(server);
+    }
+
+    fn read(&mut self, node: usize, most: usize) {
+        let server = &self.server;
+        self.nodes[node].read(server, most);
+    }
+
+    /// A client without a connection asks a node, which may be behind.
+    fn ask(&mut self, at: usize, node: usize) {
+        let client = &mut self.clients[at];
+        if client.registration.is_some() {
+            return;
+        }
+        let hub = &self.nodes[node].hub;
+        if client.kind != AskKind::Poll && hub.behind(&client.replay).is_some() {
+            return;
+        }
+        client.at = node;
+        let path: Vec<Requested> = client.path.iter().map(|id| Requested { id: (*id).into(), backtrack: 0 }).collect();
+        let ask = Ask {
+            worker: 0,
+            path: &path,
+            replay: &client.replay,
+            kind: client.kind,
+            authorized_only: false,
+            wildcard_limit: None,
+            events_allowed: false,
+        };
+        let mut answer = hub.subscribe(&ask, Now::default()).unwrap();
+        let missed: Vec<_> = hub.pages(&mut answer.history).flatten().collect();
+        let last = missed.last().map(|missed| missed.message.stamp);
+        for missed in &missed {
+            client.sees(missed.message.seq);
+        }
+        client.registration = answer.subscription;
+        if client.kind == AskKind::Stream {
+            if let Some(last) = last {
+                client.goes_on_from(last);
+            }
+        } else {
+            let (time, tag) = (answer.resume.time as u32, answer.resume.tag.unwrap_or(0) as u32);
+            client.goes_on_from(Stamp { time, tag });
+        }
+    }
+
+    fn deliver(&mut self, node: usize) {
+        let mut notes = Vec::new();
+        let seen = self.nodes[node].hub.take_notes(0, &mut notes, Now::default());
+        for client in self.clients.iter_mut().filter(|client| client.at == node) {
+            for note in &notes {
+                let Some(registration) = &client.registration else { break };
+                let (Note::Message(fanout) | Note::Deleted(fanout)) = note;
+                if !registration.keys.contains(&fanout.channel) {
+                    continue;
+                }
+                if let Note::Message(fanout) = note {
+                    if fanout.message.seq <= registration.seq {
+                        continue;
+                    }
+                    client.sees(fanout.message.seq);
+                    client.goes_on_from(fanout.seen);
+                }
+                if client.kind == AskKind::LongPoll || matches!(note, Note::Deleted(_)) {
+                    let keys = client.registration.take().unwrap().keys;
+                    self.nodes[node].hub.leave(0, &keys, Now::default());
+                }
+            }
+            // A long-poll whose time is over is told what it has seen.
+            if client.kind == AskKind::LongPoll
+                && let Some(registration) = client.registration.take_if(|_| self.random.one_in(4))
+            {
+                client.goes_on_from(seen);
+                self.nodes[node].hub.leave(0, &registration.keys, Now::default());
+            }
+        }
+    }
+
+    fn leave(&mut self, at: usize) {
+        let node = self.clients[at].at;
+        self.deliver(node);
+        if let Some(registration) = self.clients[at].registration.take() {
+            self.nodes[node].hub.leave(0, &registration.keys, Now::default());
+        }
+    }
+
+    /// Everything comes to rest: every node has everything, and so has every client.
+    fn end(mut self) {
+        self.server.time += 1;
+        self.server.beat();
+        for node in 0..NODES {
+            self.read(node, usize::MAX);
+            self.read(node, usize::MAX);
+            self.deliver(node);
+        }
+        for at in 0..self.clients.len() {
+            self.leave(at);
+            let node = self.random.up_to(NODES as u64 - 1) as usize;
+            for _ in 0..2 {
+                self.ask(at, node);
+                self.leave(at);
+            }
+            let client = &self.clients[at];
+            for (seq, channel) in &self.wanted {
+                assert!(
+                    !client.path.contains(channel) || client.seen.contains(seq),
+                    "client {at} never saw {seq} of {channel}"
+                );
+            }
+        }
+    }
+}
+
+/// Prints the seed if the run below it fails.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the simulation failed: run it again with SIMULATION_SEED={}", self.0);
+        }
+    }
+}
+
+fn run(seed: u64) {
+    let _told = Seed(seed);
+    let mut world = World::new(seed);
+    for _ in 0..STEPS {
+        world.step();
+    }
+    world.end();
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn clients_that_go_from_node_to_node_see_each_message_once_in_order() {
+    match number("SIMULATION_SEED") {
+        Some(seed) => run(seed),
+        None => (0..number("SIMULATION_SEEDS").unwrap_or(500)).for_each(run),
+    }
+}

@@ -678,6 +678,8 @@ pub struct LimitReq {
 #[expect(missing_docs, reason = "each is nginx's directive of the same name without ssl_")]
 pub struct Tls {
     pub certificates: Vec<(PathBuf, PathBuf)>,
+    /// `ssl_reject_handshake`
+    pub rejects: bool,
     pub protocols: Vec<TlsVersion>,
     pub ciphers: Option<String>,
     pub client_certificate: Option<PathBuf>,

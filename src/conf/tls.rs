@@ -18,7 +18,8 @@ pub(super) fn compile(
     compiler: &mut Compiler,
 ) -> Result<Option<Arc<Tls>>, Fault> {
     let certificates = scope.list("ssl_certificate");
-    if certificates.is_empty() {
+    let rejects = scope.flag("ssl_reject_handshake");
+    if certificates.is_empty() && !(rejects && wanted.is_some()) {
         return match wanted {
             Some(place) => Err(Fault::anywhere(format_args!(
                 "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive in {place}"
@@ -44,6 +45,7 @@ pub(super) fn compile(
     }
     Ok(Some(Arc::new(Tls {
         certificates: pairs,
+        rejects,
         protocols: protocols(scope, compiler)?,
         ciphers: scope.text("ssl_ciphers").map(|ciphers| shown(ciphers).into_owned()),
         client_certificate: scope.entry("ssl_client_certificate").map(|entry| compiler.in_directory(entry.node.arg(0))),

@@ -89,7 +89,7 @@ impl Worker {
         self.for_each(&list, |connection| {
             let mut guard = connection.subscriber.borrow_mut();
             let Some(subscriber) = guard.as_mut() else { return };
-            let last = subscriber.forget(fanout.channel);
+            let last = self.listeners.borrow_mut().forget(subscriber, fanout.channel);
             let over = last || matches!(subscriber.manner, Manner::LongPoll(_));
             match &mut subscriber.manner {
                 Manner::Stream => self.hand(connection, rendered.of(&subscriber.view, fanout)),

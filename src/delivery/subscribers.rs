@@ -91,17 +91,10 @@ impl Subscriber {
         end.into_iter().chain(ping).min()
     }
 
-    /// Forgets the place in one list of a channel that is gone; true if no channel is left.
-    pub(super) fn forget(&mut self, key: ChannelKey) -> bool {
-        if let Some(index) = self.places.iter().position(|&(own, _)| own == key) {
-            self.places.remove(index);
-        }
-        self.places.is_empty()
-    }
-
-    fn move_place(&mut self, key: ChannelKey, from: u32, to: u32) {
-        if let Some(place) = self.places.iter_mut().find(|place| **place == (key, from)) {
-            place.1 = to;
+    /// Stands elsewhere in the list of one of its channels from now on.
+    fn stand_at(&mut self, place: u32, at: u32) {
+        if let Some(place) = self.places.get_mut(place as usize) {
+            place.1 = at;
         }
     }
 }
@@ -109,50 +102,90 @@ impl Subscriber {
 /// The worker's listeners by channel.
 #[derive(Default)]
 pub(super) struct Listeners {
-    channels: HashMap<ChannelKey, Vec<Rc<Connection>>>,
+    channels: HashMap<ChannelKey, List>,
+}
+
+/// Who listens to a channel, and which of the places of its subscriber each stands for.
+#[derive(Default)]
+struct List {
+    connections: Vec<Rc<Connection>>,
+    places: Vec<u32>,
+}
+
+impl List {
+    fn push(&mut self, connection: &Rc<Connection>, place: u32) {
+        if self.connections.is_empty() {
+            self.connections.reserve_exact(1);
+            self.places.reserve_exact(1);
+        }
+        self.connections.push(Rc::clone(connection));
+        self.places.push(place);
+    }
+
+    /// Takes one out; who has come to stand where it stood, and for which place.
+    fn swap_remove(&mut self, at: usize) -> Option<(&Rc<Connection>, u32)> {
+        if at >= self.connections.len() {
+            return None;
+        }
+        self.connections.swap_remove(at);
+        self.places.swap_remove(at);
+        if self.connections.len() * 4 < self.connections.capacity() {
+            self.connections.shrink_to(self.connections.len() * 2);
+            self.places.shrink_to(self.places.len() * 2);
+        }
+        self.connections.get(at).zip(self.places.get(at).copied())
+    }
 }
 
 impl Listeners {
     /// Who listens to a channel.
     pub(super) fn of(&self, key: ChannelKey) -> &[Rc<Connection>] {
-        self.channels.get(&key).map(Vec::as_slice).unwrap_or_default()
+        self.channels.get(&key).map(|list| &list.connections[..]).unwrap_or_default()
     }
 
     /// Takes the whole list of a channel that is gone.
     pub(super) fn take(&mut self, key: ChannelKey) -> Vec<Rc<Connection>> {
-        self.channels.remove(&key).unwrap_or_default()
+        self.channels.remove(&key).map(|list| list.connections).unwrap_or_default()
     }
 
     /// Enters the subscriber of a connection in the lists of its channels.
     pub(super) fn join(&mut self, connection: &Rc<Connection>, subscriber: &mut Subscriber) {
-        for (key, place) in &mut subscriber.places {
-            let list = self.channels.entry(*key).or_insert_with(|| Vec::with_capacity(1));
-            *place = list.len() as u32;
-            list.push(Rc::clone(connection));
+        for (index, (key, place)) in subscriber.places.iter_mut().enumerate() {
+            let list = self.channels.entry(*key).or_default();
+            *place = list.connections.len() as u32;
+            list.push(connection, index as u32);
         }
     }
 
     /// Removes a subscriber, which has been taken from its connection, from all its lists.
     pub(super) fn leave(&mut self, subscriber: &mut Subscriber) {
-        while let Some((key, place)) = subscriber.places.pop() {
+        while let Some((key, at)) = subscriber.places.pop() {
             let Some(list) = self.channels.get_mut(&key) else { continue };
-            if place as usize >= list.len() {
-                continue;
-            }
-            list.swap_remove(place as usize);
-            let from = list.len() as u32;
-            if let Some(moved) = list.get(place as usize) {
+            if let Some((moved, place)) = list.swap_remove(at as usize) {
                 match moved.subscriber.borrow_mut().as_mut() {
-                    Some(other) => other.move_place(key, from, place),
-                    None => subscriber.move_place(key, from, place),
+                    Some(other) => other.stand_at(place, at),
+                    None => subscriber.stand_at(place, at),
                 }
             }
-            if list.is_empty() {
+            if list.connections.is_empty() {
                 self.channels.remove(&key);
-            } else if list.len() * 4 < list.capacity() {
-                list.shrink_to(list.len() * 2);
             }
         }
+    }
+
+    /// Forgets one place of a subscriber in the list of a channel that is gone; true if no channel is left.
+    pub(super) fn forget(&mut self, subscriber: &mut Subscriber, key: ChannelKey) -> bool {
+        if let Some(index) = subscriber.places.iter().position(|&(own, _)| own == key) {
+            subscriber.places.remove(index);
+            // The others keep their order, which says what the first channel is.
+            for (index, (key, at)) in subscriber.places.iter().enumerate().skip(index) {
+                let list = self.channels.get_mut(key);
+                if let Some(place) = list.and_then(|list| list.places.get_mut(*at as usize)) {
+                    *place = index as u32;
+                }
+            }
+        }
+        subscriber.places.is_empty()
     }
 }
 
@@ -220,24 +253,40 @@ pub(super) mod tests {
         let mut places = 0;
         for connection in connections {
             let subscriber = connection.subscriber.borrow();
-            for &(key, place) in subscriber.iter().flat_map(|subscriber| &subscriber.places) {
-                assert!(Rc::ptr_eq(&listeners.of(key)[place as usize], connection));
+            let own = subscriber.iter().flat_map(|subscriber| &subscriber.places);
+            for (index, &(key, at)) in own.enumerate() {
+                let list = &listeners.channels[&key];
+                assert!(Rc::ptr_eq(&list.connections[at as usize], connection));
+                assert_eq!(list.places[at as usize] as usize, index);
                 places += 1;
             }
         }
-        assert_eq!(places, listeners.channels.values().map(Vec::len).sum::<usize>());
+        assert_eq!(places, listeners.channels.values().map(|list| list.connections.len()).sum::<usize>());
     }
 
     proptest! {
         #[test]
         fn subscribers_know_their_places_through_any_coming_and_going(
-            steps in proptest::collection::vec((0usize..8, proptest::collection::vec(0usize..3, 1..4)), 1..60),
+            steps in proptest::collection::vec((0usize..9, proptest::collection::vec(0usize..3, 1..4)), 1..60),
         ) {
             let (keys, view) = (keys(3), view());
             let connections: Vec<_> = (0..8).map(|_| Rc::new(Connection::new(Stream::Body))).collect();
             let mut listeners = Listeners::default();
             for (who, channels) in steps {
-                let connection = &connections[who];
+                let Some(connection) = connections.get(who) else {
+                    // A channel is gone; whose only one it was leaves.
+                    let gone = keys[channels[0]];
+                    for connection in listeners.take(gone) {
+                        let mut subscriber = connection.subscriber.borrow_mut();
+                        if let Some(present) = subscriber.as_mut()
+                            && listeners.forget(present, gone)
+                        {
+                            *subscriber = None;
+                        }
+                    }
+                    assert_places(&listeners, &connections);
+                    continue;
+                };
                 let present = connection.subscriber.borrow_mut().take();
                 if let Some(mut subscriber) = present {
                     listeners.leave(&mut subscriber);

@@ -8,6 +8,9 @@ use bytes::Bytes;
 use crate::delivery::Encoding;
 use crate::site::gzip::Encoder;
 
+/// What ends a body in chunks.
+pub(super) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
 /// How a compressed body is made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Compression {
@@ -43,14 +46,19 @@ impl Compression {
             out.extend_from_slice(packed);
             return;
         }
-        out.extend_from_slice(format!("{:x}\r\n", packed.len()).as_bytes());
-        out.extend_from_slice(packed);
-        out.extend_from_slice(b"\r\n");
+        chunk(packed, out);
     }
 
     fn end(self) -> &'static [u8] {
-        if self.chunked { b"0\r\n\r\n" } else { b"" }
+        if self.chunked { LAST_CHUNK } else { b"" }
     }
+}
+
+/// Appends bytes, of which there are some, as a chunk.
+pub(super) fn chunk(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("{:x}\r\n", bytes.len()).as_bytes());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The compressed body of a stream.

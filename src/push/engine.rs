@@ -15,13 +15,13 @@ use tokio::time::Instant;
 use super::context::Context;
 use super::publish;
 use super::replay::replay;
-use super::statistics::{self, Listing};
+use super::statistics;
 use super::subscribe::{self, Stream, Wait};
 use super::websocket::{self, Opening, Switching};
 use crate::conf::settings::{Handler, Location, Mode};
 use crate::delivery::Source;
 use crate::model::Stamp;
-use crate::request::head::{BadHead, BodyLength};
+use crate::request::head::BadHead;
 use crate::request::reply::Reply;
 use crate::site::exchange::Exchange;
 use crate::site::phases::{self, Routed};
@@ -53,7 +53,7 @@ pub(crate) enum Verdict<'s> {
     Farewell(Switching, Bytes),
     /// The body is needed; go on with [`resume`], or [`fail_job`] if it cannot be read.
     Body(Job<'s>),
-    /// Time has to pass, or others need their turn; go on with [`settle`].
+    /// Time has to pass, or somebody else has to answer; go on with [`settle`].
     Patience(Patience),
     /// The connection is closed without an answer.
     Drop,
@@ -73,8 +73,6 @@ pub(crate) enum Patience {
     Follow(Stamp, bool),
     /// What was handed in has to come back from where the order of the zone is made.
     Order(Box<publish::HandedIn>),
-    /// A statistics answer so long that others get their turn while it is made.
-    Listing(Box<Listing>),
 }
 
 /// A request that waits for its body.
@@ -118,6 +116,7 @@ pub(crate) fn decide<'s>(context: &Context, exchange: &mut Exchange<'s>) -> Verd
 
 /// Goes on with the body that was asked for.
 pub(crate) fn resume<'s>(context: &Context, exchange: &mut Exchange<'s>, job: Job<'s>, body: Arc<[u8]>) -> Verdict<'s> {
+    exchange.route.body_read = true;
     match job.task {
         Task::Publish { admin, job: publish } => {
             let reply = match publish::act(&context.worker, exchange, job.location, admin, publish, body) {
@@ -225,12 +224,6 @@ pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, p
             }
             Patience::Order(handed) => Verdict::Reply(publish::settle(&context.worker, exchange, *handed).await),
             Patience::Follow(there, certain) => follow(context, exchange, there, certain).await,
-            Patience::Listing(mut listing) => {
-                while listing.go_on(context.worker.hub()) {
-                    tokio::task::yield_now().await;
-                }
-                Verdict::Reply(listing.finish())
-            }
         };
         match verdict {
             Verdict::Patience(more) => patience = more,
@@ -248,8 +241,7 @@ fn proceed<'s>(context: &Context, exchange: &mut Exchange<'s>, routed: Routed<'s
         Routed::Verify(password) => Verdict::Patience(Patience::Verify(password)),
         Routed::Serve(location) => {
             let subscribes = matches!(location.handler, Handler::Subscriber(_));
-            let has_body = !matches!(exchange.body, BodyLength::None | BodyLength::Exact(0));
-            if subscribes && has_body && !exchange.route.body_discarded {
+            if subscribes && exchange.has_unread_body() {
                 return Verdict::Body(Job { location, task: Task::Forget });
             }
             if let Handler::Subscriber(mode) = location.handler
@@ -297,7 +289,11 @@ fn serve<'s>(context: &Context, exchange: &mut Exchange<'s>, location: &'s Arc<L
         },
         Handler::Statistics => match statistics::answer(context, exchange, location) {
             statistics::Begun::Reply(reply) => Verdict::Reply(reply),
-            statistics::Begun::Listing(listing) => Verdict::Patience(Patience::Listing(listing)),
+            // What follows must not be taken for a part of the body.
+            statistics::Begun::Long(..) if exchange.has_unread_body() => {
+                Verdict::Body(Job { location, task: Task::Forget })
+            }
+            statistics::Begun::Long(reply, body) => Verdict::LongReply(reply, body),
         },
         Handler::Subscriber(Mode::WebSocket) => match websocket::begin(context, exchange, location) {
             websocket::Begun::Reply(reply) => Verdict::Reply(reply),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::compression::{CompressedStream, Compression};
+use super::compression::{CompressedStream, Compression, LAST_CHUNK, chunk};
 use crate::delivery::{Encoding, Source, Worker};
 use crate::hub::{History, Missed};
 use crate::render::{PollWriter, View};
@@ -140,5 +140,33 @@ impl<S: Source> Source for Compressed<S> {
         let end = stream.end();
         self.stream = None;
         Ok(Some(end))
+    }
+}
+
+/// A body that goes in chunks as it is taken.
+pub(crate) struct Chunked<S> {
+    source: S,
+    over: bool,
+}
+
+impl<S> Chunked<S> {
+    pub(crate) fn new(source: S) -> Self {
+        Self { source, over: false }
+    }
+}
+
+impl<S: Source> Source for Chunked<S> {
+    fn next(&mut self, room: usize) -> io::Result<Option<Bytes>> {
+        if self.over {
+            return Ok(None);
+        }
+        let mut out = Vec::new();
+        if let Some(piece) = self.source.next(room)? {
+            chunk(&piece, &mut out);
+        } else {
+            self.over = true;
+            out.extend_from_slice(LAST_CHUNK);
+        }
+        Ok(Some(out.into()))
     }
 }

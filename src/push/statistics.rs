@@ -1,32 +1,37 @@
 //! Statistics: the summary, the channels of a prefix, of all, or of a list. Also the channel info of the publisher.
 
+use std::io;
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
+
 use super::channels;
+use super::compression::Compression;
 use super::context::Context;
 use super::fields::{self as module, cache_fields};
+use super::history::{Chunked, Compressed};
 use super::statistics_format::{self as format, Format, Group, Heading, Row, Summary, Writer};
 use crate::conf::settings::Location;
-use crate::delivery::{Activity, Worker};
-use crate::hub::{Census, ChannelInfo, ChannelKey, Hub};
+use crate::delivery::{Activity, Source, Worker};
+use crate::hub::{Census, ChannelInfo, ChannelKey};
 use crate::model::{Capabilities, ChannelId, Refusal};
-use crate::request::reply::{Body, Field, Reply};
+use crate::request::reply::{Field, Reply};
 use crate::site::exchange::Exchange;
+use crate::site::gzip;
 use crate::site::vars::hostname;
 
-/// Channels written before others get their turn.
+/// Channels asked for at a time.
 const BATCH: usize = 256;
-/// Channels that may be listed without others getting their turn.
+/// Channels that are listed in one piece, whose length is told.
 const AT_ONCE: u32 = 2_000;
-/// Bytes a row takes beside its id, about: room is reserved rather than moved as the answer grows.
-const ROW: usize = 160;
 
 /// What a question comes to.
 pub(crate) enum Begun {
     /// The answer.
     Reply(Reply),
-    /// An answer that is so long that others must get their turn while it is made.
-    Listing(Box<Listing>),
+    /// An answer that is so long that it is made as it is taken.
+    Long(Reply, Box<dyn Source>),
 }
 
 /// Answers a request at a statistics location.
@@ -42,12 +47,16 @@ pub(crate) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Loca
     let reply = match choose(exchange, &ids) {
         Choice::Summary => summary(context, exchange).with(fields(capabilities)),
         Choice::Prefix(prefix) => {
-            let mut listing = Listing::new(&context.worker, exchange, location, prefix);
-            if listing.is_long() {
-                return Begun::Listing(Box::new(listing));
+            let format = Format::choose(exchange.head.header("accept"));
+            let census = context.worker.hub().census(context.worker.now());
+            let mut listing = Listing::new(&context.worker, exchange, format, &census, prefix);
+            if census.channels.saturating_add(census.wildcard_channels) > AT_ONCE {
+                let reply = closing(Reply::stream(200, format.content_type()).with(fields(capabilities)), location);
+                return long(exchange, location, reply, listing);
             }
-            while listing.go_on(context.worker.hub()) {}
-            return Begun::Reply(listing.finish());
+            let mut body = Vec::new();
+            while listing.go_on(&mut body) {}
+            Reply::full(200, format.content_type(), body).with(fields(capabilities))
         }
         Choice::Refused(refusal) => module::refused(refusal, capabilities, fields(capabilities)),
         Choice::List => channels_reply(&context.worker, exchange, &ids).with(fields(capabilities)),
@@ -109,47 +118,60 @@ fn asked_for_a_list(exchange: &Exchange<'_>, ids: &[ChannelId]) -> bool {
     exchange.settings.capabilities.several_are_a_list && ids.len() > 1 && exchange.method() == b"GET"
 }
 
-/// The channels of a prefix in the making, a batch at a time.
-pub(crate) struct Listing {
-    group: Group,
+/// An answer that is made as it is taken, compressed and framed as the request wants it.
+fn long(exchange: &Exchange<'_>, location: &Location, mut reply: Reply, listing: Listing) -> Begun {
+    let chunked = exchange.sends_chunks(location);
+    let body: Box<dyn Source> = if gzip::apply(&mut reply, exchange, location) {
+        let level = location.core.gzip.as_ref().map_or(1, |gzip| gzip.comp_level);
+        Box::new(Compressed::new(listing, Compression { level, chunked }))
+    } else if chunked {
+        Box::new(Chunked::new(listing))
+    } else {
+        Box::new(listing)
+    };
+    Begun::Long(reply, body)
+}
+
+/// The channels of a prefix, a batch at a time.
+struct Listing {
+    worker: Rc<Worker>,
+    /// `None` when the end has been written.
+    group: Option<Group>,
     prefix: Box<[u8]>,
-    out: Vec<u8>,
+    opening: Vec<u8>,
     after: Option<ChannelKey>,
-    /// Channels there were when it began.
-    channels: u32,
-    /// The head of the answer.
-    reply: Reply,
 }
 
 impl Listing {
-    fn new(worker: &Worker, exchange: &Exchange<'_>, location: &Location, prefix: &[u8]) -> Self {
-        let format = Format::choose(exchange.head.header("accept"));
-        let census = worker.hub().census(worker.now());
-        let mut out = Vec::with_capacity((census.channels + 2) as usize * ROW);
-        let group = writer(exchange, format).group(&heading(&census), &mut out);
-        let reply = Reply::full(200, format.content_type(), "").with(fields(&exchange.settings.capabilities));
-        let (prefix, reply) = (prefix.into(), closing(reply, location));
-        Self { group, prefix, out, after: None, channels: census.channels, reply }
+    fn new(worker: &Rc<Worker>, exchange: &Exchange<'_>, format: Format, census: &Census, prefix: &[u8]) -> Self {
+        let mut opening = Vec::new();
+        let group = Some(writer(exchange, format).group(&heading(census), &mut opening));
+        Self { worker: Rc::clone(worker), group, prefix: prefix.into(), opening, after: None }
     }
 
-    fn is_long(&self) -> bool {
-        self.channels > AT_ONCE
-    }
-
-    /// Writes the next batch; false when there are no more.
-    pub(crate) fn go_on(&mut self, hub: &Hub) -> bool {
-        let batch = hub.list(&self.prefix, self.after, BATCH);
+    /// Writes the next batch; false when that was the last.
+    fn go_on(&mut self, out: &mut Vec<u8>) -> bool {
+        let Some(group) = &mut self.group else { return false };
+        out.append(&mut self.opening);
+        let batch = self.worker.hub().list(&self.prefix, self.after, BATCH);
         for (key, info) in &batch {
-            self.group.row(&row(info), &mut self.out);
+            group.row(&row(info), out);
             self.after = Some(*key);
         }
-        batch.len() == BATCH
+        if batch.len() < BATCH
+            && let Some(group) = self.group.take()
+        {
+            group.finish(out);
+        }
+        self.group.is_some()
     }
+}
 
-    /// The answer.
-    pub(crate) fn finish(mut self) -> Reply {
-        self.group.finish(&mut self.out);
-        Reply { body: Body::Full(self.out.into()), ..self.reply }
+impl Source for Listing {
+    fn next(&mut self, room: usize) -> io::Result<Option<Bytes>> {
+        let mut out = Vec::new();
+        while out.len() < room && self.go_on(&mut out) {}
+        Ok(Some(out.into()).filter(|out: &Bytes| !out.is_empty()))
     }
 }
 

@@ -20,6 +20,8 @@ use crate::wire::HTTP2_PREFACE;
 const READ: usize = 4 * 1024;
 /// First byte of a TLS handshake; one with the highest bit set is that of SSL 2.
 const HANDSHAKE: u8 = 0x16;
+/// A fatal alert: the name asked for is not known here.
+const UNRECOGNIZED_NAME: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 112];
 
 /// A client that can be served.
 pub(super) struct Greeted {
@@ -45,6 +47,9 @@ pub(super) enum GreetingError {
     /// The handshake failed.
     #[error("SSL_do_handshake() failed ({0}) while SSL handshaking")]
     Tls(rustls::Error),
+    /// `ssl_reject_handshake`
+    #[error("SSL_do_handshake() failed (callback failed) while SSL handshaking")]
+    Rejected,
     /// The socket has no certificate any more (a reload has taken it).
     #[error("no certificate for the connection")]
     NoCertificate,
@@ -124,6 +129,10 @@ async fn shake_hands(
     };
     let server = tls.choose(index, accepted.client_hello().server_name());
     let server = server.ok_or(GreetingError::NoCertificate)?;
+    if server.rejects {
+        let _ = stream.try_write(&[io::IoSlice::new(&UNRECOGNIZED_NAME)]);
+        return Err(GreetingError::Rejected);
+    }
     let session = match accepted.into_connection(std::sync::Arc::clone(&server.config)) {
         Ok(session) => session,
         Err((error, mut alert)) => {

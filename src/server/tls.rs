@@ -44,6 +44,8 @@ pub(super) struct ServerTls {
     /// For a connection of it.
     pub(super) config: Arc<ServerConfig>,
     clients: Option<Arc<ClientCertificates>>,
+    /// Nobody is shown a certificate.
+    pub(super) rejects: bool,
 }
 
 impl TlsSite {
@@ -121,7 +123,7 @@ impl ServerTls {
                 config.ticketer = Arc::new(TicketRotator::new(lifetime, sealed)?);
             }
         }
-        Ok(Self { config: Arc::new(config), clients })
+        Ok(Self { config: Arc::new(config), clients, rejects: tls.rejects })
     }
 
     /// What the handshake has settled.

@@ -6,6 +6,7 @@
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use smallvec::SmallVec;
 
@@ -48,6 +49,8 @@ pub struct Exchange<'s> {
     pub args: SmallVec<[u8; 128]>,
     /// When the request began.
     pub now: Now,
+    /// The same by a clock that nobody sets.
+    pub(crate) began: Instant,
     /// Which request of its connection this is, counted from 1.
     pub requests: u64,
     /// Bytes of head and body; what `$request_length` tells.
@@ -91,6 +94,8 @@ pub(crate) struct RouteState {
     pub(crate) error_page_used: bool,
     /// The body of the request is of no interest any more; its size is not judged again.
     pub(crate) body_discarded: bool,
+    /// The body has been read to its end.
+    pub(crate) body_read: bool,
     /// Whether the password that took long is right, once that is known.
     pub(crate) password: Option<bool>,
     /// The connection cannot be kept after this request.
@@ -139,6 +144,7 @@ impl<'s> Exchange<'s> {
             uri: SmallVec::from_slice(b"/"),
             args: SmallVec::new(),
             now,
+            began: Instant::now(),
             requests,
             body: BodyLength::None,
             location: &server.root,
@@ -159,6 +165,7 @@ impl<'s> Exchange<'s> {
                 changes_left: MAX_URI_CHANGES,
                 error_page_used: false,
                 body_discarded: false,
+                body_read: false,
                 password: None,
                 close: false,
                 real_ip_known: false,
@@ -261,6 +268,12 @@ impl<'s> Exchange<'s> {
     /// Whether the module itself cuts streams into chunks, whatever HTTP/1 the client speaks.
     pub fn has_own_chunks(&self) -> bool {
         self.settings.capabilities.own_chunks && self.head.version < Version::V20 && !self.route.framed_below
+    }
+
+    /// Whether bytes of the body may still be on their way.
+    pub(crate) fn has_unread_body(&self) -> bool {
+        let has_body = !matches!(self.body, BodyLength::None | BodyLength::Exact(0));
+        has_body && !self.route.body_discarded && !self.route.body_read
     }
 
     /// Whether a body of unknown length goes to this client in chunks.

@@ -110,3 +110,45 @@ fn key(exchange: &Exchange<'_>, zone: &LimitZone) -> Option<Arc<[u8]>> {
 fn decimal(thousandths: u64) -> String {
     format!("{}.{:03}", thousandths / 1000, thousandths % 1000)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::conf::{LoadOptions, load};
+    use crate::model::Now;
+    use crate::request::head::RequestHead;
+    use crate::request::peer::{Peer, PeerAddress};
+    use crate::site::limiter::Limiter;
+
+    const HOUR: u64 = 3_600_000;
+
+    #[test]
+    fn a_wall_clock_that_is_set_back_or_forth_changes_no_rate() {
+        let text = "events {} http { push_stream_shared_memory_size 1m; limit_req_zone $server_port zone=z:1m rate=5r/s;
+            server { listen 127.0.0.1:1; limit_req zone=z; location / { push_stream_subscriber; push_stream_channels_path a; } } }";
+        let options = LoadOptions {
+            file: "f".into(),
+            prefix: "/nonexistent".into(),
+            text: Some(text.to_owned()),
+            ..LoadOptions::default()
+        };
+        let settings = load(&options).unwrap().settings;
+        let limiter = Arc::new(Limiter::default());
+        let local = PeerAddress::Ip(([127, 0, 0, 1], 1).into());
+        let peer = Rc::new(Peer { remote: local, local, tls: None, proxy: None, connection: 1 });
+        let asked = |wall: u64| {
+            let head = RequestHead::unreadable(b"");
+            let listener = &settings.listeners[0];
+            let mut exchange = Exchange::new(&settings, listener, Rc::clone(&peer), head, Now(wall), 1);
+            exchange.limiter = Some(&limiter);
+            check(&mut exchange)
+        };
+        assert_eq!(asked(10 * HOUR), Limited::Pass);
+        assert_eq!(asked(20 * HOUR), Limited::Refused(503), "no time has passed");
+        std::thread::sleep(Duration::from_millis(250));
+        assert_eq!(asked(9 * HOUR), Limited::Pass, "the next request of a quarter of a second");
+    }
+}

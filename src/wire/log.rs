@@ -1,6 +1,7 @@
 //! The access log line of a request that is answered as a whole: at once, or when a body that is made as it is taken is over.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::logged_source::{LastingHead, LoggedSource};
 use crate::delivery::Source;
@@ -28,12 +29,17 @@ pub(super) fn write(context: &Context, exchange: &Exchange<'_>, reply: &Reply, s
         status: exchange.status_sent(reply),
         bytes_sent: (sent.head_bytes + sent.body_bytes) as u64,
         body_bytes_sent: sent.body_bytes as u64,
-        request_time: now.0.saturating_sub(exchange.now.0),
+        request_time: milliseconds_since(exchange.began),
         now,
         complete: true,
         sent_head: sent.head,
     };
     context.logs.write(&open_lines(exchange), &outcome);
+}
+
+/// How long something has taken, whatever was done to the wall clock meanwhile.
+pub(super) fn milliseconds_since(began: Instant) -> u64 {
+    began.elapsed().as_millis() as u64
 }
 
 /// The body of a request whose lines are written when it is over; `None` if it is not sent, and over at once.
@@ -54,7 +60,7 @@ pub(super) fn at_end(
         context: Rc::clone(context),
         lines,
         status: exchange.status_sent(reply),
-        began: exchange.now,
+        began: exchange.began,
         head,
         made: 0,
         complete: !with_body,

@@ -4,12 +4,13 @@
 
 use std::io;
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
 
+use super::log::milliseconds_since;
 use crate::delivery::Source;
-use crate::model::Now;
 use crate::push::context::Context;
 use crate::site::access_log::{Outcome, SentHead};
 use crate::site::log_files::OpenLines;
@@ -32,7 +33,7 @@ pub(super) struct LoggedSource {
     pub(super) context: Rc<Context>,
     pub(super) lines: OpenLines,
     pub(super) status: u16,
-    pub(super) began: Now,
+    pub(super) began: Instant,
     pub(super) head: LastingHead,
     /// Bytes of body so far, and whether that was all.
     pub(super) made: u64,
@@ -57,7 +58,7 @@ impl Drop for LoggedSource {
             status: self.status,
             bytes_sent: self.head.bytes as u64 + self.made,
             body_bytes_sent: self.made,
-            request_time: now.0.saturating_sub(self.began.0),
+            request_time: milliseconds_since(self.began),
             now,
             complete: self.complete,
             sent_head: match &self.head.is {

@@ -13,6 +13,8 @@ mod http2;
 mod listener_place;
 mod log;
 mod logged_source;
+#[cfg(test)]
+mod pace_tests;
 mod reply_head;
 pub(crate) mod service;
 mod session;

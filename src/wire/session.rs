@@ -2,12 +2,13 @@
 //! at its end.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::listener_place::ListenerPlace;
+use super::log::milliseconds_since;
 use crate::conf::Settings;
 use crate::conf::settings::Listener;
 use crate::delivery::{Activity, Connection};
-use crate::model::Now;
 use crate::push::context::Context;
 use crate::request::peer::Peer;
 use crate::site::access_log::Outcome;
@@ -40,7 +41,7 @@ pub struct Session {
 /// The access log lines of a subscriber, written when it ends.
 struct Late {
     lines: OpenLines,
-    began: Now,
+    began: Instant,
     /// Whether the client has been sent something; one that leaves a waiting long-poll is logged as 499.
     answered: bool,
 }
@@ -103,7 +104,7 @@ impl Session {
         self.holds = std::mem::take(&mut exchange.holds);
         if !exchange.location.core.access_log.is_empty() {
             let lines = open_lines(exchange);
-            self.late = Some(Box::new(Late { lines, began: exchange.now, answered }));
+            self.late = Some(Box::new(Late { lines, began: exchange.began, answered }));
         }
     }
 
@@ -113,7 +114,7 @@ impl Session {
         let Some(late) = self.late.take() else { return };
         let now = context.worker.now();
         let status = if complete || late.answered { 200 } else { 499 };
-        let request_time = now.0.saturating_sub(late.began.0);
+        let request_time = milliseconds_since(late.began);
         context.logs.write(&late.lines, &Outcome { status, request_time, now, complete, ..Outcome::default() });
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{AbortHandle, LocalSet, spawn_local};
 
 use super::listener_place::ListenerPlace;
 use super::session::Session;
@@ -30,6 +30,7 @@ pub(crate) const BUDGET: usize = 1024 * 1024;
 pub(crate) struct Trial {
     pub(crate) worker: Rc<Worker>,
     bench: Rc<Workbench>,
+    serving: RefCell<AbortHandle>,
     pub(crate) tally: Arc<Tally>,
     place: Rc<ListenerPlace>,
 }
@@ -51,16 +52,30 @@ pub(crate) fn with_trial(locations: &str, test: impl AsyncFnOnce(&Trial)) {
         let hub = Arc::new(Hub::new(settings.zone.clone(), Capabilities::default(), 1, Now(1_795_373_031_000), None));
         let tally = Arc::new(Tally::default());
         let worker = Rc::new(Worker::new(0, hub, Arc::clone(&tally), BUDGET));
-        let serving = Rc::clone(&worker);
-        spawn_local(async move { serving.serve().await });
+        let serving = RefCell::new(serve(&worker));
         let place = Rc::new(ListenerPlace::new(settings.listeners[0].address.clone(), 0));
         let context = Rc::new(Context::new(Rc::clone(&worker), settings, Arc::default(), Arc::default()));
         let bench = Rc::new(Workbench::new(context));
-        test(&Trial { worker, bench, tally, place }).await;
+        test(&Trial { worker, bench, serving, tally, place }).await;
     });
 }
 
+fn serve(worker: &Rc<Worker>) -> AbortHandle {
+    let worker = Rc::clone(worker);
+    spawn_local(async move { worker.serve().await }).abort_handle()
+}
+
 impl Trial {
+    /// Hands out no messages from now on.
+    pub(crate) fn stop_delivering(&self) {
+        self.serving.borrow().abort();
+    }
+
+    /// Hands out messages again.
+    pub(crate) fn go_on_delivering(&self) {
+        *self.serving.borrow_mut() = serve(&self.worker);
+    }
+
     fn peer() -> Rc<Peer> {
         Rc::new(Peer { remote: PeerAddress::Unix, local: PeerAddress::Unix, tls: None, proxy: None, connection: 1 })
     }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::support::{PROMPTLY, within};
+use crate::support::{PROMPTLY, Prefix, free_port, within};
 use crate::tls_server::{self, Client, Served, TlsServer, handshake};
 use bytes::Bytes;
 use h2::ext::Protocol;
@@ -326,4 +326,40 @@ fn curl_and_openssl_agree_if_they_are_here() {
     if let Some(text) = tls_server::run("openssl", &again, "R\n") {
         assert!(text.contains("no renegotiation"), "{text}");
     }
+}
+
+#[test]
+fn a_server_that_rejects_handshakes_needs_no_certificate_and_refuses_who_asks_for_it() {
+    let port = free_port();
+    let conf = format!(
+        "daemon off; pid @DIR@/pid; error_log @DIR@/error.log info; events {{}}
+        http {{
+            access_log off; push_stream_shared_memory_size 8m;
+            server {{ listen 127.0.0.1:{port} ssl default_server; ssl_reject_handshake on; }}
+            server {{
+                listen 127.0.0.1:{port} ssl; listen 127.0.0.1:@PORT@; server_name a.example;
+                ssl_certificate @DIR@/own.crt; ssl_certificate_key @DIR@/own.key;
+                location /sub {{ push_stream_subscriber; push_stream_channels_path $arg_id; }}
+                location /pub {{ push_stream_publisher; push_stream_channels_path $arg_id; }}
+            }}
+        }}"
+    );
+    let prefix = Prefix::new("reject");
+    tls_server::self_signed(&prefix.dir, "own");
+    prefix.configure(&conf);
+    let _running = prefix.spawn(&[]);
+    within(PROMPTLY, "the server serves", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let shake = |name: &'static str| {
+        let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        socket.set_read_timeout(Some(PROMPTLY)).unwrap();
+        let name = rustls::pki_types::ServerName::try_from(name).unwrap();
+        let mut session = rustls::ClientConnection::new(tls_server::trusting(b"http/1.1"), name).unwrap();
+        while session.is_handshaking() {
+            session.complete_io(&mut socket)?;
+        }
+        std::io::Result::Ok(())
+    };
+    shake("a.example").unwrap();
+    let refused = shake("other.example").unwrap_err();
+    assert!(refused.to_string().contains("UnrecognisedName"), "{refused}");
 }

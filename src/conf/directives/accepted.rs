@@ -267,7 +267,6 @@ pub(super) const NOT_APPLIED: &[&str] = &[
     "ssl_ocsp_cache HS 1",
     "ssl_ocsp_responder HS 1",
     "ssl_password_file HS 1",
-    "ssl_reject_handshake HS 1",
     "ssl_session_ticket_key HS 1",
     "ssl_stapling HS 1",
     "ssl_stapling_file HS 1",

@@ -94,6 +94,14 @@ pub(super) const SERVERS: &[Directive] = &[
     row("ssl_ciphers", HS, take(1), Text, "(HIGH:!aNULL:!MD5)", "Cipher suites of TLS 1.2."),
     row("ssl_client_certificate", HS, take(1), Text, "", "Authorities that client certificates are checked against."),
     row("ssl_verify_client", HS, take(1), Words, "off", "Whether clients need a certificate."),
+    row(
+        "ssl_reject_handshake",
+        HS,
+        take(1),
+        Flag,
+        "off",
+        "Clients who ask for a name of the server are refused at the handshake; it needs no certificate.",
+    ),
     row("ssl_session_tickets", HS, take(1), Flag, "on", "Resumption by tickets."),
     row("ssl_session_timeout", HS, take(1), Seconds, "5m", "How long a session may be resumed."),
 ];

@@ -86,3 +86,33 @@ fn several_ids_are_answered_by_a_list_whatever_exists_bitrix() {
     strict.publish("/pub?id=a", "x");
     assert!(strict.get("/pub?id=a/b").text().starts_with("{\"channel\": \"a\""));
 }
+
+#[test]
+fn a_long_listing_is_made_as_it_is_taken_and_whole_by_every_door() {
+    let server = Server::usual();
+    let mut publisher = server.connect();
+    // Many ids at once, so that it does not take for ever.
+    for hundred in 0..30 {
+        let ids: Vec<String> = (0..100).map(|n| format!("channel-{hundred:02}-{n:02}")).collect();
+        assert_eq!(publisher.ask(&format!("POST /pub?id={}", ids.join("/")), &[], b"m").status, 200);
+    }
+    let names = |text: &str| -> Vec<String> {
+        let list: serde_json::Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text:.200}"));
+        list["infos"].as_array().unwrap().iter().map(|info| info["channel"].as_str().unwrap().to_owned()).collect()
+    };
+    let reply = server.get("/stats?id=ALL");
+    assert_eq!(reply.field("transfer-encoding"), Some("chunked"), "{}", reply.head);
+    let all = names(&reply.text());
+    assert_eq!(all.len(), 3000);
+    assert_eq!(names(&server.get("/stats?id=channel-07-*").text()).len(), 100);
+    // A body that nobody wants does not become a request.
+    let mut client = server.connect();
+    client.send("GET /stats?id=ALL HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\n");
+    client.send("GET /");
+    client.send("GET /stats?id=ALL HTTP/1.0\r\nConnection: close\r\n\r\n");
+    let reply = client.reply();
+    assert_eq!(names(&reply.text()), all);
+    let reply = client.reply();
+    assert_eq!(reply.field("transfer-encoding"), None);
+    assert_eq!(names(&reply.text()), all);
+}

@@ -40,7 +40,7 @@ fn hub() -> Hub {
 }
 
 fn draft(store: bool) -> Draft {
-    Draft { text: vec![b'x'; 200].into(), event: None, store, binary: false }
+    Draft { text: vec![b'x'; 200].into(), event: None, store, ..Draft::default() }
 }
 
 /// An id of 32 bytes, as Bitrix uses them.

@@ -108,7 +108,7 @@ pub struct Cli {
     #[arg(long, value_name = "URL", value_parser = backplane)]
     pub backplane: Option<Backplane>,
 
-    /// Tell counters and health as JSON on an address of their own (/status, /channels, /health); keep it private
+    /// Tell metrics, health and counters on an address of their own (/metrics, /healthz, /status); before `push_stream_status`
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub status: Option<std::net::SocketAddr>,
 

@@ -2,7 +2,7 @@
 //!
 //! As a library it is [`PushStream`], a push server inside an application of axum; docs/EMBEDDING.md is its guide. Everything else
 //! is the house of the program, whose rooms stand on one another; docs/ARCHITECTURE.md has the map:
-//! `server` > `wire` > `push` > `site`, `delivery` > `request`, `hub`, `render` > `model`, and `conf` beside them.
+//! `server` > `wire` > `push` > `site`, `delivery` > `request`, `metrics` > `hub`, `render` > `model`, and `conf` beside them.
 
 mod backplane;
 mod cli;
@@ -11,6 +11,7 @@ mod delivery;
 mod embed;
 mod hub;
 mod log;
+mod metrics;
 mod migrate;
 mod model;
 mod push;
@@ -18,6 +19,7 @@ mod render;
 mod request;
 mod server;
 mod site;
+mod status;
 mod wire;
 
 /// The guide, whose code is compiled and run with the tests.

@@ -31,6 +31,8 @@ use tokio::sync::watch;
 use crate::conf::settings::Backplane as Settings;
 use crate::hub::Hub;
 
+#[cfg(test)]
+pub use health::NodeView;
 pub use health::{Health, HealthView};
 
 use keys::Keys;

@@ -67,7 +67,7 @@ pub(super) fn seq(stamp: Stamp) -> u64 {
 
 /// What the codec writes of a message before it has a place.
 pub(super) fn message_payload(draft: Draft) -> Vec<u8> {
-    let Draft { text, event, store, binary } = draft;
+    let Draft { text, event, store, binary, at: _ } = draft;
     let message = Message { id: 0, seq: 0, stamp: Stamp::default(), expires: 0, binary, text, event };
     let published = Published { channel: ChannelId::new(b""), count: 0, stored: store, message: Arc::new(message) };
     encoded(&Entry::Publish(published))
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn a_message_is_read_with_what_the_script_gave_it() {
         let event = Some(Arc::new(EventTags { id: Some((*b"e").into()), kind: None }));
-        let draft = Draft { text: (*b"a\nb\0").into(), event, store: true, binary: true };
+        let draft = Draft { text: (*b"a\nb\0").into(), event, store: true, binary: true, ..Draft::default() };
         let bytes = [b"7 P 100 2 5 10005 130 n1 42 3\n".as_slice(), b"c\nd", &message_payload(draft)].concat();
         let record = Record::read(&bytes).unwrap();
         assert_eq!((record.number, record.stamp), (7, Stamp { time: 100, tag: 2 }));

@@ -12,7 +12,7 @@ use super::guard_findings::Unguarded;
 use super::namespace::dollar_name;
 use super::push::OLD_VARIABLES;
 use super::scope::{Level, Scope};
-use super::settings::{Backplane, Bounds, LogLevel, Settings, State};
+use super::settings::{Backplane, Bounds, LogLevel, Settings, State, Status};
 use super::tree::{Dialect, Node, Reader};
 use super::written::Written;
 use super::{backend, guard, limits, listeners, logs, process, server, tables, tls, zone};
@@ -231,12 +231,13 @@ fn compile(nodes: &[Node], accept_unguarded: bool, compiler: &mut Compiler) -> R
         Some(http) => self::http(http, compiler)?,
         None => Vec::new(),
     };
-    let (state, backplane) = match main.blocks_named("http").next() {
+    let (state, backplane, status) = match main.blocks_named("http").next() {
         Some(level) => {
             let http = Scope { level, outer: None };
-            (super::state::compile(&http, compiler)?, super::backplane::compile(&http, compiler)?)
+            let state = super::state::compile(&http, compiler)?;
+            (state, super::backplane::compile(&http, compiler)?, super::status::compile(&http)?)
         }
-        None => (State::default(), Backplane::none()),
+        None => (State::default(), Backplane::none(), Status::default()),
     };
     let Some(events) = main.blocks_named("events").next() else {
         return Err(Fault::anywhere("no \"events\" section in configuration"));
@@ -256,6 +257,7 @@ fn compile(nodes: &[Node], accept_unguarded: bool, compiler: &mut Compiler) -> R
         zone: compiler.zone.clone(),
         state,
         backplane,
+        status,
         zone_name: std::mem::take(&mut compiler.zone_name),
         compat: compiler.compat,
         capabilities: Capabilities::of(compiler.compat),

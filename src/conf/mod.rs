@@ -41,6 +41,7 @@ mod server_name;
 pub mod settings;
 mod site;
 mod state;
+mod status;
 mod tables;
 mod tls;
 mod token;

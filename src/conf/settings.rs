@@ -14,6 +14,7 @@ pub use access::{AccessRule, AuthBasic, LimitExcept, RealIp, Referers, SecureLin
 pub use backend::{Backend, UpstreamServer};
 pub use backplane::{Address, Backplane, Place};
 pub use state::{State, durability};
+pub use status::Status;
 
 pub use super::regex::Regex;
 
@@ -24,6 +25,7 @@ mod access;
 mod backend;
 mod backplane;
 mod state;
+mod status;
 
 /// A whole configuration.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub struct Settings {
     pub state: State,
     /// Where the order of the zone is made, if nodes share it.
     pub backplane: Backplane,
+    /// Where the server tells of itself.
+    pub status: Status,
     /// Name of the zone: the second word of `push_stream_shared_memory_size`.
     pub zone_name: Box<str>,
     /// Whose wire is spoken.

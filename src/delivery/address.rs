@@ -22,7 +22,7 @@ pub struct AddressBounds {
 
 /// All addresses that have connections.
 #[derive(Debug, Default)]
-pub(super) struct Addresses {
+pub struct Addresses {
     households: Mutex<HashMap<IpAddr, Arc<Household>>>,
 }
 

@@ -14,11 +14,13 @@ use super::address::Home;
 use super::clock::clock;
 use super::ledger::{Charge, hold};
 use super::outbox::Outbox;
+use super::seat::{Place, Seat};
 use super::source::Source;
 use super::stream::Stream;
 use super::subscribers::Subscriber;
-use super::tally::{Activity, Place, Seat};
 use crate::hub::ChannelKey;
+use crate::metrics::{Activity, Cause};
+use crate::model::Tick;
 
 /// Why a connection's task was woken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,7 +52,7 @@ const ENDED: u8 = 1;
 const TIMED_OUT: u8 = 2;
 const BROKEN: u8 = 4;
 const TOUCHED: u8 = 8;
-const CLOSING: u8 = 16;
+pub(super) const CLOSING: u8 = 16;
 const HELD: u8 = 32;
 const FETCHED: u8 = 64;
 
@@ -66,7 +68,7 @@ pub struct Connection {
     stream: Stream,
     outbox: RefCell<Outbox>,
     bell: RefCell<Option<Waker>>,
-    signs: Cell<u8>,
+    pub(super) signs: Cell<u8>,
     pub(super) slot: Cell<u32>,
     /// What the task waits for at most until (monotonic milliseconds, 0: no end).
     pub(super) deadline: Cell<u64>,
@@ -78,6 +80,10 @@ pub struct Connection {
     pub(super) send_timeout: Cell<u32>,
     pub(super) subscriber: RefCell<Option<Subscriber>>,
     pub(super) activity: Cell<Activity>,
+    /// When the oldest message of what was handed in last, and not yet sent, was published.
+    pub(super) published: Cell<Tick>,
+    /// Why the subscription ends, or the connection, if that is known.
+    pub(super) cause: Cell<Option<Cause>>,
     place: Cell<Option<Place>>,
     /// Bytes of the client that nobody has dealt with.
     input: Charge,
@@ -100,6 +106,8 @@ impl Connection {
             send_timeout: Cell::new(60_000),
             subscriber: RefCell::default(),
             activity: Cell::new(Activity::Fresh),
+            published: Cell::default(),
+            cause: Cell::new(None),
             place: Cell::new(None),
             input: Charge::default(),
             home: None,
@@ -414,24 +422,17 @@ impl Connection {
         self.signs.get() & BROKEN != 0
     }
 
-    /// Asks for the connection to be closed as soon as the answer under way is complete.
-    pub fn close_soon(&self) {
-        self.signs.set(self.signs.get() | CLOSING);
-    }
-
-    /// Whether [`Connection::close_soon`] was called.
-    pub fn is_closing(&self) -> bool {
-        self.signs.get() & CLOSING != 0
-    }
-
     /// The keys of the channels the connection is subscribed to, one for each subscription.
     pub fn channel_keys(&self) -> Vec<ChannelKey> {
         self.subscriber.borrow().as_ref().map(Subscriber::keys).unwrap_or_default()
     }
 
-    /// Marks the connection as having new bytes; false if it was marked already.
-    pub(super) fn touch(&self) -> bool {
+    /// Marks the connection as having new bytes, published at some moment or none; false if it was marked already.
+    pub(super) fn touch(&self, published: Tick) -> bool {
         let first = self.signs.get() & TOUCHED == 0;
+        if self.published.get().is_none() {
+            self.published.set(published);
+        }
         self.signs.set((self.signs.get() | TOUCHED) & !HELD);
         first
     }

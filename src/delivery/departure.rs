@@ -9,8 +9,8 @@ use bytes::Bytes;
 
 use super::connection::Connection;
 use super::subscribers::{Manner, Subscriber};
-use super::tally::Activity;
 use super::worker::Worker;
+use crate::metrics::{Activity, Cause};
 use crate::render::{View, websocket_frame};
 
 /// How long a client may take for its first or its last request, milliseconds.
@@ -101,7 +101,7 @@ impl Worker {
                 self.say_farewell(connection, subscriber);
             }
             drop(guard);
-            self.end(connection);
+            self.end(connection, Cause::Farewell);
         });
         while self.flush_slice() {}
     }

@@ -4,7 +4,6 @@
 //! once, in order, or the subscriber is given up.
 
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -14,6 +13,7 @@ use super::source::{SharedEncoding, Unencoded, What};
 use super::subscribers::{Manner, Subscriber};
 use super::worker::Worker;
 use crate::hub::{Fanout, Note};
+use crate::metrics::{Cause, tick};
 use crate::render::View;
 
 /// Connections flushed before others get their turn.
@@ -42,7 +42,8 @@ impl Worker {
         let mut rendered = Rendered::default();
         let listeners = self.listeners.borrow();
         let list = listeners.of(fanout.channel);
-        self.tally.deliveries.fetch_add(list.len() as u64, Ordering::Relaxed);
+        self.published.set(fanout.at);
+        let mut handed = 0;
         self.for_each(list, |connection| {
             #[cfg(test)]
             crate::model::provoked::reach("delivery");
@@ -54,6 +55,7 @@ impl Worker {
             let Some(subscriber) = subscriber.as_mut().filter(|subscriber| fanout.message.seq > subscriber.seq) else {
                 return;
             };
+            handed += 1;
             match &mut subscriber.manner {
                 Manner::Stream => {
                     subscriber.last_sent = clock;
@@ -73,8 +75,10 @@ impl Worker {
             }
         });
         drop(listeners);
+        self.published.take();
+        self.counts.delivered.add(handed);
         for connection in answered {
-            self.end(&connection);
+            self.end(&connection, Cause::Answered);
         }
         // Who was given up leaves the lists at once: it may stand in one thousands of times, and its task has yet to learn of it.
         for connection in broken {
@@ -103,7 +107,7 @@ impl Worker {
             }
             drop(guard);
             if over {
-                self.end(connection);
+                self.end(connection, Cause::Deleted);
             }
         });
     }
@@ -139,7 +143,7 @@ impl Worker {
         }
         let held = connection.backlog();
         if held > self.budget {
-            self.tally.too_slow.fetch_add(1, Ordering::Relaxed);
+            self.cut(connection, Cause::SlowReader);
             tracing::warn!(
                 waiting = held,
                 budget = self.budget,
@@ -152,7 +156,7 @@ impl Worker {
     }
 
     fn touch(&self, connection: &Rc<Connection>) {
-        if connection.touch() {
+        if connection.touch(self.published.get()) {
             self.touched.borrow_mut().push(Rc::clone(connection));
         }
     }
@@ -180,16 +184,35 @@ impl Worker {
             let keep = touched.len().saturating_sub(SLICE);
             touched.split_off(keep)
         };
+        let mut written = 0;
         self.for_each(&slice, |connection| {
             connection.untouch();
             match self.flush(connection) {
-                Flush::Done => {}
+                Flush::Done => written += u32::from(!connection.published.get().is_none()),
                 // The task must wait for the socket.
-                Flush::Pending => connection.wake(),
+                Flush::Pending => {
+                    connection.published.take();
+                    connection.wake();
+                }
                 Flush::Broken => connection.give_up(),
             }
         });
+        if written > 0 {
+            self.time(&slice);
+        }
         !self.touched.borrow().is_empty()
+    }
+}
+
+impl Worker {
+    /// Counts how long the messages of these connections were on their way, by one look at the clock.
+    fn time(&self, written: &[Rc<Connection>]) {
+        let now = tick();
+        for connection in written {
+            if let Some(passed) = connection.published.take().until(now) {
+                self.counts.delay.observe(passed);
+            }
+        }
     }
 }
 

@@ -24,7 +24,7 @@ impl Worker {
             if outcome.is_err()
                 && let Some(connection) = connections.get(at.saturating_sub(1))
             {
-                self.tally().count_panic();
+                self.count_panic(connection);
                 connection.give_up();
             }
         }

@@ -5,12 +5,12 @@
 
 use std::cmp::Reverse;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 
 use super::address::AddressBounds;
 use super::connection::Connection;
 use super::ledger;
 use super::worker::Worker;
+use crate::metrics::Cause;
 
 impl Worker {
     /// Sets what all connections of the process may hold, and those of one address; 0: any amount.
@@ -32,7 +32,7 @@ impl Worker {
 
     /// Counts a body that was not taken.
     pub fn count_refused_body(&self) {
-        self.tally.refused_bodies.fetch_add(1, Ordering::Relaxed);
+        self.counts.refused_bodies.add(1);
         tracing::warn!(
             held = ledger::held(),
             most = self.memory.get(),
@@ -61,7 +61,7 @@ impl Worker {
     pub(super) fn bound_address(&self, connection: &Connection, held: usize) {
         let most = self.address_bounds.get().memory;
         if most != 0 && held > most && !connection.is_broken() {
-            self.tally.over_memory.fetch_add(1, Ordering::Relaxed);
+            self.cut(connection, Cause::Memory);
             tracing::warn!(held, most, "push stream module: too much is held for one address, client disconnected");
             connection.give_up();
         }
@@ -94,7 +94,7 @@ impl Worker {
             if ledger::held().saturating_sub(leaving) <= enough {
                 return;
             }
-            self.tally.over_memory.fetch_add(1, Ordering::Relaxed);
+            self.cut(&connection, Cause::Memory);
             tracing::warn!(held, most, "push stream module: too much is held for all connections, client disconnected");
             connection.give_up();
             leaving += connection.held();
@@ -109,15 +109,16 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::delivery::Stream;
     use crate::delivery::ledger::hold;
     use crate::delivery::subscribers::tests::zone;
-    use crate::delivery::{Stream, Tally};
     use crate::hub::Hub;
+    use crate::metrics::Tally;
     use crate::model::{Capabilities, Now};
 
     fn worker() -> Worker {
         let hub = Arc::new(Hub::new(zone(), Capabilities::default(), 1, Now(0), None));
-        Worker::new(0, hub, Arc::new(Tally::default()), 1 << 20)
+        Worker::new(0, hub, Arc::new(Tally::new(1)), 1 << 20)
     }
 
     fn enter(worker: &Worker) -> Rc<Connection> {
@@ -140,7 +141,7 @@ mod tests {
         let gone: Vec<_> = connections.iter().map(|connection| connection.is_broken()).collect();
         assert_eq!(gone, [false, false, false, false, false, false, false, false, true, true]);
         assert_eq!(ledger::held(), 28_000);
-        assert_eq!(worker.tally().over_memory.load(Ordering::Relaxed), 2);
+        assert_eq!(worker.tally().totals().cut(Cause::Memory), 2);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::tls_stream::TlsStream;
+use super::traffic;
 
 /// A connected socket.
 pub enum Stream {
@@ -28,6 +29,15 @@ pub enum Stream {
 impl Stream {
     /// Reads what is there. `Ok(0)`: the peer has closed its side.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        traffic::received(self.read_uncounted(buffer))
+    }
+
+    /// Writes as much as fits.
+    pub fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        traffic::sent(self.write_uncounted(slices))
+    }
+
+    fn read_uncounted(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(tcp) => short_read(tcp.try_read(buffer), buffer.len(), || {
                 let _ = tcp.try_io(Interest::READABLE, drained::<()>);
@@ -38,8 +48,7 @@ impl Stream {
         }
     }
 
-    /// Writes as much as fits.
-    pub fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write_uncounted(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(tcp) => match slices {
                 [one] => tcp.try_write(one),
@@ -127,20 +136,20 @@ fn drained<T>() -> io::Result<T> {
     Err(io::ErrorKind::WouldBlock.into())
 }
 
-/// As `rustls` wants a socket: blocking calls that say `WouldBlock`.
+/// As `rustls` wants a socket: blocking calls that say `WouldBlock`. What TLS makes of the bytes is not counted again.
 impl Read for &Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.try_read(buffer)
+        self.read_uncounted(buffer)
     }
 }
 
 impl Write for &Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.try_write(&[IoSlice::new(bytes)])
+        self.write_uncounted(&[IoSlice::new(bytes)])
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.try_write(slices)
+        self.write_uncounted(slices)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -13,8 +13,9 @@ use smallvec::SmallVec;
 use super::connection::Connection;
 use super::source::SharedEncoding;
 use crate::hub::{ChannelKey, Fanout, Registration};
+use crate::metrics::Mode;
 use crate::model::{Now, Stamp};
-use crate::render::View;
+use crate::render::{Kind, View};
 
 /// What a waiting long-poll is answered with: complete answers, head and all, made by the floor that knows HTTP.
 pub trait Waiting {
@@ -77,6 +78,16 @@ impl Subscriber {
             ends_at: ending.ttl.map_or(0, |ttl| clock + ttl),
             ping: ending.ping.unwrap_or(0),
             last_sent: clock,
+        }
+    }
+
+    /// How it is served.
+    pub(super) fn mode(&self) -> Mode {
+        match (&self.manner, self.view.kind()) {
+            (Manner::LongPoll(_), _) => Mode::LongPolling,
+            (_, Kind::Text) => Mode::Streaming,
+            (_, Kind::EventSource) => Mode::EventSource,
+            (_, Kind::WebSocket) => Mode::WebSocket,
         }
     }
 
@@ -198,7 +209,7 @@ pub(super) mod tests {
     use crate::delivery::Stream;
     use crate::hub::{Ask, AskKind, Hub};
     use crate::model::{Capabilities, Replay, Zone, parse_channel_path};
-    use crate::render::{Framing, Kind, ViewSpec};
+    use crate::render::{Framing, ViewSpec};
 
     fn view() -> Arc<View> {
         Arc::new(View::new(&ViewSpec {

@@ -4,12 +4,12 @@
 //! at it next.
 
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 
 use super::connection::Connection;
 use super::source::What;
 use super::subscribers::Manner;
 use super::worker::Worker;
+use crate::metrics::Cause;
 
 impl Worker {
     /// Looks at all connections that are due.
@@ -32,7 +32,7 @@ impl Worker {
         if connection.progress.get() != 0 && connection.waiting() > 0 {
             next = connection.progress.get() + u64::from(connection.send_timeout.get());
             if next <= clock {
-                self.tally.send_timeouts.fetch_add(1, Ordering::Relaxed);
+                self.cut(connection, Cause::SendTimeout);
                 tracing::info!("push stream module: client timed out");
                 connection.give_up();
                 return;
@@ -62,7 +62,7 @@ impl Worker {
         if subscriber.ends_at != 0 && subscriber.ends_at <= clock {
             self.say_farewell(connection, subscriber);
             drop(guard);
-            self.end(connection);
+            self.end(connection, if self.is_departing() { Cause::Farewell } else { Cause::Ttl });
             return None;
         }
         if subscriber.ping != 0 && subscriber.last_sent + subscriber.ping <= clock {
@@ -87,8 +87,9 @@ mod tests {
     use super::*;
     use crate::delivery::clock::skip;
     use crate::delivery::subscribers::tests::zone;
-    use crate::delivery::{Flush, Source, Stream, Tally};
+    use crate::delivery::{Flush, Source, Stream};
     use crate::hub::Hub;
+    use crate::metrics::Tally;
     use crate::model::{Capabilities, Now};
 
     const TIMEOUT: u64 = 10_000;
@@ -98,7 +99,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let hub = Arc::new(Hub::new(zone(), Capabilities::default(), 1, Now(0), None));
-            let worker = Worker::new(0, hub, Arc::new(Tally::default()), 1 << 20);
+            let worker = Worker::new(0, hub, Arc::new(Tally::new(1)), 1 << 20);
             let (peer, own) = UnixStream::pair().unwrap();
             let connection = worker.enter(Connection::new(Stream::Unix(own)));
             connection.set_send_timeout(TIMEOUT);
@@ -144,7 +145,7 @@ mod tests {
             assert_eq!(worker.flush(connection), Flush::Pending);
             skip(70);
             assert!(is_cut(worker, connection), "one send_timeout after the last byte");
-            assert_eq!(worker.tally().send_timeouts.load(Ordering::Relaxed), 1);
+            assert_eq!(worker.tally().totals().cut(Cause::SendTimeout), 1);
         });
     }
 

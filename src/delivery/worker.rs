@@ -12,30 +12,32 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use slab::Slab;
 use tokio::sync::Notify;
 
-use super::address::{AddressBounds, TooMany};
+use super::address::{AddressBounds, Addresses, TooMany};
 use super::admission::Admission;
 use super::clock::clock;
 use super::connection::{Connection, Flush};
 use super::deadlines::Deadlines;
 use super::departure::Departure;
+use super::seat::{Seat, Seats};
 use super::subscribers::{Ending, Listeners, Manner, Subscriber};
-use super::tally::{Activity, Seat, Seats, Tally};
+use super::traffic;
 use crate::hub::{Hub, Note};
-use crate::model::{ALERT, Now, Stamp};
+use crate::metrics::{Activity, Cause, Counts, Tally};
+use crate::model::{ALERT, Now, Stamp, Tick};
 use crate::render::View;
 
 /// The state of one worker thread.
 pub struct Worker {
     index: usize,
     hub: Arc<Hub>,
-    pub(super) tally: Arc<Tally>,
+    tally: Arc<Tally>,
+    pub(super) counts: Arc<Counts>,
     /// Most bytes that may be held for one subscriber, behind the piece that is being sent, when another message is added.
     pub(super) budget: usize,
     pub(super) connections: RefCell<Slab<Rc<Connection>>>,
@@ -45,6 +47,8 @@ pub struct Worker {
     pub(super) notes: RefCell<Vec<Note>>,
     /// What clients of the worker have seen by the last delivery: all messages of their channels up to here, and none after.
     pub(super) seen: Cell<Stamp>,
+    /// When the message that is being handed out was published.
+    pub(super) published: Cell<Tick>,
     bell: Arc<Notify>,
     seats: Rc<Seats>,
     /// What the connection counts as whose request is being decided.
@@ -52,6 +56,7 @@ pub struct Worker {
     /// Most bytes that may be held for all connections of the process; 0: any amount.
     pub(super) memory: Cell<usize>,
     pub(super) address_bounds: Cell<AddressBounds>,
+    addresses: Arc<Addresses>,
     /// How the worker leaves, if it does.
     pub(super) departure: Cell<Option<Departure>>,
     /// Until when the worker's loop sleeps (monotonic milliseconds); 0 while it is awake.
@@ -64,15 +69,19 @@ impl Worker {
         let bell = Arc::new(Notify::new());
         let waker = Arc::clone(&bell);
         hub.set_waker(index, Box::new(move || waker.notify_one()));
+        let counts = tally.of(index);
+        traffic::count_for(&counts);
         Self {
             index,
             hub,
-            seats: Seats::new(Arc::clone(&tally)),
+            seats: Seats::new(Arc::clone(&counts)),
             memory: Cell::new(0),
             address_bounds: Cell::default(),
+            addresses: Arc::default(),
             departure: Cell::new(None),
             asking: Cell::new(Activity::Writing),
             tally,
+            counts,
             budget,
             connections: RefCell::default(),
             listeners: RefCell::default(),
@@ -80,9 +89,16 @@ impl Worker {
             touched: RefCell::default(),
             notes: RefCell::default(),
             seen: Cell::default(),
+            published: Cell::default(),
             bell,
             sleeps_until: Cell::new(0),
         }
+    }
+
+    /// The same, whose clients' addresses are counted together with those of other workers.
+    #[must_use]
+    pub fn with_addresses(self, addresses: Arc<Addresses>) -> Self {
+        Self { addresses, ..self }
     }
 
     /// Number of the worker.
@@ -95,9 +111,14 @@ impl Worker {
         &self.hub
     }
 
-    /// What happens at all workers.
+    /// What all workers count.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// What this worker counts.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Wall-clock time.
@@ -125,7 +146,7 @@ impl Worker {
 
     /// Connections that are open at all workers.
     pub fn connections_everywhere(&self) -> usize {
-        self.tally.connections.load(Ordering::Relaxed)
+        self.tally.connections() as usize
     }
 
     /// Bytes that wait for all peers.
@@ -141,7 +162,7 @@ impl Worker {
 
     /// The same for one of this address, which is counted, if it may have another.
     pub fn seat_of(&self, address: IpAddr) -> Result<Seat, TooMany> {
-        let resident = self.tally.addresses.enter(address, self.address_bounds.get())?;
+        let resident = self.addresses.enter(address, self.address_bounds.get())?;
         Ok(self.seats.take_for(Some(resident)))
     }
 
@@ -154,7 +175,7 @@ impl Worker {
         let connection = Rc::new(connection);
         let slot = self.connections.borrow_mut().insert(Rc::clone(&connection));
         connection.slot.set(slot as u32);
-        self.tally.begin(connection.activity());
+        self.counts.begin(connection.activity());
         if self.departure.get().is_some() {
             connection.close_soon();
         }
@@ -165,14 +186,14 @@ impl Worker {
     pub fn set_activity(&self, connection: &Connection, activity: Activity) {
         let before = connection.activity.replace(activity);
         if before != activity {
-            self.tally.end(before);
-            self.tally.begin(activity);
+            self.counts.end(before);
+            self.counts.begin(activity);
         }
     }
 
     /// Counts a request that comes by this connection.
     pub fn begin_request(&self, connection: &Connection) {
-        self.tally.requests.fetch_add(1, Ordering::Relaxed);
+        self.counts.requests.add(1);
         self.asking.set(connection.activity());
     }
 
@@ -187,7 +208,7 @@ impl Worker {
         self.disarm(connection);
         connection.hold_input(0);
         if self.connections.borrow_mut().try_remove(connection.slot.get() as usize).is_some() {
-            self.tally.end(connection.activity());
+            self.counts.end(connection.activity());
             connection.leave_seat();
         }
     }
@@ -239,8 +260,11 @@ impl Worker {
     ) {
         let Some(registration) = admission.take() else { return };
         connection.deadline.set(0);
+        // Whatever was noted before is no cause of this subscription's end.
+        connection.take_cause();
         let mut subscriber = Subscriber::new(view, manner, &registration, ending, self.clock());
         self.listeners.borrow_mut().join(connection, &mut subscriber);
+        self.counts.begin_subscription(subscriber.mode());
         if self.departure.get().is_some() {
             subscriber.ends_at = self.clock().max(1);
         }
@@ -255,16 +279,30 @@ impl Worker {
     pub fn unsubscribe(&self, connection: &Rc<Connection>) -> bool {
         let Some(mut subscriber) = connection.subscriber.borrow_mut().take() else { return false };
         let keys = subscriber.keys();
+        self.counts.end_subscription(subscriber.mode(), connection.take_cause());
         self.listeners.borrow_mut().leave(&mut subscriber);
         self.hub.leave(self.index, &keys, self.now());
         true
     }
 
     /// Ends a subscription whose last bytes are in the outbox.
-    pub(super) fn end(&self, connection: &Rc<Connection>) {
+    pub(super) fn end(&self, connection: &Rc<Connection>, cause: Cause) {
+        connection.ends_by(cause);
         if self.unsubscribe(connection) {
             connection.signal_ended();
         }
+    }
+
+    /// Counts a connection that a panic has ended. What it was has been told by whoever hears of panics first.
+    pub fn count_panic(&self, connection: &Connection) {
+        self.cut(connection, Cause::Panic);
+        tracing::error!("push stream module: a connection was ended by a mistake of the server");
+    }
+
+    /// Counts a connection that is cut off.
+    pub(super) fn cut(&self, connection: &Connection, cause: Cause) {
+        self.counts.cut(cause);
+        connection.ends_by(cause);
     }
 
     /// Serves notes and deadlines for ever. A panic that nothing else has fenced costs what was being delivered, not the worker.

@@ -31,6 +31,7 @@ pub use subscription::Subscription;
 use self::pool::Pool;
 use self::router::Site;
 use crate::conf::settings::ListenAddress;
+use crate::metrics::tick;
 use crate::model::{ChannelId, Draft, EventTags, Now, Refusal};
 
 /// A push server without sockets of its own.
@@ -129,7 +130,7 @@ impl PushStream {
         let bytes = |text: &str| Box::from(text.as_bytes());
         let tags = EventTags { id: event_id.map(bytes), kind: event_type.map(bytes) };
         let event = (event_id.is_some() || event_type.is_some()).then(|| Arc::new(tags));
-        let draft = Draft { text: text.into(), event, store: true, binary: false };
+        let draft = Draft { text: text.into(), event, store: true, binary: false, at: tick() };
         let ids = [id];
         let hub = self.pool.hub();
         hub.admit_publish(&ids, now())?;

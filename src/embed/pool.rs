@@ -15,6 +15,7 @@ use super::threads::{self, Call, Shared};
 use crate::conf::Settings;
 use crate::hub::Hub;
 use crate::log::OpenLog;
+use crate::metrics::Tally;
 
 /// Threads without a number in the configuration.
 const THREADS: usize = 4;
@@ -47,7 +48,7 @@ impl Pool {
             settings: Arc::clone(&settings),
             views: Arc::default(),
             limiter: Arc::default(),
-            tally: Arc::default(),
+            tally: Arc::new(Tally::new(count)),
             subscriptions: Arc::clone(&subscriptions),
         };
         let threads = (0..count).map(|index| threads::start(index, shared.clone())).collect::<io::Result<_>>()?;

@@ -20,6 +20,10 @@ impl Budget {
         Self { limit, messages: 0, channels: 0 }
     }
 
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
     pub(super) fn used(&self) -> u64 {
         self.messages + self.channels
     }

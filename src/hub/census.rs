@@ -33,6 +33,10 @@ pub struct Census {
     pub by_worker: Vec<u64>,
     /// Bytes in use of the memory budget.
     pub memory_used: u64,
+    /// The memory budget.
+    pub memory_limit: u64,
+    /// Bytes of changes that wait for the log's writer.
+    pub log_backlog: u64,
 }
 
 /// The numbers of a channel.
@@ -81,6 +85,8 @@ impl ZoneState {
             uptime: u64::from(now.secs().saturating_sub(self.started.secs())),
             by_worker: self.connections.to_vec(),
             memory_used: self.budget.used(),
+            memory_limit: self.budget.limit(),
+            log_backlog: self.journal.waiting(),
         }
     }
 

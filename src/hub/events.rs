@@ -41,7 +41,7 @@ impl ZoneState {
         }
         let tags = EventTags { id: None, kind: Some(kind.name().as_bytes().into()) };
         let mut draft =
-            Draft { text: event_text(kind, channel), event: Some(Arc::new(tags)), store: true, binary: false };
+            Draft { text: event_text(kind, channel), event: Some(Arc::new(tags)), store: true, ..Draft::default() };
         // Where full memory refuses, an event that cannot be kept is still told.
         draft.store = self.admit_copies(&draft, 1).is_ok();
         self.append(slot, draft, now);

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::registry::ChannelKey;
-use crate::model::{ChannelId, Message, Stamp};
+use crate::model::{ChannelId, Message, Stamp, Tick};
 
 /// News for the subscribers of one worker.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Fanout {
     pub message: Arc<Message>,
     /// What a client has seen that is told this as its last news: everything on its channels up to here.
     pub seen: Stamp,
+    /// When the message was handed in.
+    pub at: Tick,
     renderings: OnceLock<Rendering>,
 }
 
@@ -43,8 +45,8 @@ struct Rendering {
 
 impl Fanout {
     /// A fan-out nothing was rendered for yet.
-    pub fn new(channel: ChannelKey, id: ChannelId, message: Arc<Message>, seen: Stamp) -> Self {
-        Self { channel, id, message, seen, renderings: OnceLock::new() }
+    pub fn new(channel: ChannelKey, id: ChannelId, message: Arc<Message>, seen: Stamp, at: Tick) -> Self {
+        Self { channel, id, message, seen, at, renderings: OnceLock::new() }
     }
 
     /// The bytes of the message in a view; `render` is called if no worker has asked for this view before.
@@ -71,7 +73,7 @@ mod tests {
 
     fn fanout() -> Fanout {
         let message = Arc::new(Message::pseudo(Message::PING, b"x"));
-        Fanout::new(Registry::new().next_key(), "a".into(), message, Stamp::default())
+        Fanout::new(Registry::new().next_key(), "a".into(), message, Stamp::default(), Tick::default())
     }
 
     #[test]

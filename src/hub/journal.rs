@@ -43,6 +43,11 @@ impl Journal {
         }
     }
 
+    /// Bytes of entries that wait for the writer.
+    pub(super) fn waiting(&self) -> u64 {
+        self.queue.as_ref().map_or(0, |queue| queue.bytes() as u64)
+    }
+
     /// What is added to the ids of a channel that is created now.
     pub(super) fn skipped(&self, now: Now) -> u64 {
         if now.secs() < self.until { self.skipped } else { 0 }

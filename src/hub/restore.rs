@@ -12,7 +12,7 @@ use super::registry::ChannelKey;
 use super::slab::Slot;
 use super::zone::ZoneState;
 use crate::log::{ChannelMark, Entry, Marks, Published};
-use crate::model::{ChannelId, Message, Now, Stamp};
+use crate::model::{ChannelId, Message, Now, Stamp, Tick};
 
 /// By how much ids go on after a crash: more than one channel publishes in what a crash may cost.
 const SKIPPED: u64 = 10_000;
@@ -124,7 +124,7 @@ impl ZoneState {
         } else {
             self.pass_by(&message, now);
         }
-        self.tell_subscribers(slot, message);
+        self.tell_subscribers(slot, message, Tick::default());
         self.trim(slot, now);
     }
 

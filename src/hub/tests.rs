@@ -118,7 +118,7 @@ impl Script {
             ["stream", name, path, ..] => self.ask(name, AskKind::Stream, path, &words[3..]),
             ["says", name, body] => {
                 let keys = self.connections[name].1.keys.clone();
-                let draft = Draft { text: body.as_bytes().into(), event: None, store: true, binary: false };
+                let draft = Draft { text: body.as_bytes().into(), event: None, store: true, ..Draft::default() };
                 refused(self.hub.publish_to(&keys, &draft, now))
             }
             ["leave", name] => {
@@ -143,7 +143,7 @@ impl Script {
 
     fn publish(&mut self, path: &str, body: &str, event: Option<&str>, store: bool) -> String {
         let event = event.map(|id| Arc::new(EventTags { id: Some(id.as_bytes().into()), kind: None }));
-        let draft = Draft { text: body.as_bytes().into(), event, store, binary: false };
+        let draft = Draft { text: body.as_bytes().into(), event, store, ..Draft::default() };
         let admitted = self.hub.admit_publish(&ids(path), Now(self.now));
         refused(admitted.and_then(|()| self.hub.publish(&ids(path), &draft, Now(self.now))))
     }

@@ -22,7 +22,7 @@ use super::slab::Slot;
 use super::sweep::{BATCH, Janitor, take_one};
 use super::trash::{DeletedChannel, Trash};
 use crate::log::{Entry, Published};
-use crate::model::{Capabilities, ChannelId, Draft, Message, Now, Refusal, Stamp, Zone};
+use crate::model::{Capabilities, ChannelId, Draft, Message, Now, Refusal, Stamp, Tick, Zone};
 
 /// The state of a zone.
 pub(super) struct ZoneState {
@@ -233,7 +233,7 @@ impl ZoneState {
         } else {
             self.pass_by(&message, now);
         }
-        self.tell_subscribers(slot, message);
+        self.tell_subscribers(slot, message, draft.at);
         self.trim(slot, now);
     }
 
@@ -244,12 +244,12 @@ impl ZoneState {
         self.trash.messages.add(1, held, now);
     }
 
-    /// Posts a message to the workers that have subscribers of its channel.
-    pub(super) fn tell_subscribers(&mut self, slot: Slot, message: Arc<Message>) {
+    /// Posts a message, handed in at some moment, to the workers that have subscribers of its channel.
+    pub(super) fn tell_subscribers(&mut self, slot: Slot, message: Arc<Message>, at: Tick) {
         let Some(channel) = self.registry.get(slot) else { return };
         if channel.subscriptions.total() > 0 {
             let stamp = message.stamp;
-            let fanout = Arc::new(Fanout::new(channel.key, channel.id.clone(), message, stamp));
+            let fanout = Arc::new(Fanout::new(channel.key, channel.id.clone(), message, stamp, at));
             for worker in channel.subscriptions.workers() {
                 self.notes.post(worker, Note::Message(Arc::clone(&fanout)));
             }
@@ -357,7 +357,8 @@ impl ZoneState {
                 message.stamp.time = now.secs();
             }
             let seen = self.seen();
-            let fanout = Arc::new(Fanout::new(channel.key, channel.id.clone(), Arc::new(message), seen));
+            let fanout =
+                Arc::new(Fanout::new(channel.key, channel.id.clone(), Arc::new(message), seen, Tick::default()));
             for worker in channel.subscriptions.workers() {
                 self.notes.post(worker, Note::Deleted(Arc::clone(&fanout)));
             }

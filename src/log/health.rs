@@ -3,6 +3,7 @@
 //! It does not know disks. It is written by the writer alone and read by anybody at any time.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -47,6 +48,8 @@ pub struct HealthView {
     pub damaged: u64,
     /// Position up to which all entries are on the medium.
     pub synced: u64,
+    /// When that was so last.
+    pub synced_at: Option<Instant>,
 }
 
 impl Health {
@@ -79,6 +82,7 @@ impl Health {
     pub(super) fn synced(&self, position: u64) {
         self.answer(true, |inner| {
             inner.view.synced = position;
+            inner.view.synced_at = Some(Instant::now());
             let mut ready = Vec::new();
             for waiting in std::mem::take(&mut inner.waiting) {
                 let place = if waiting.position <= position { &mut ready } else { &mut inner.waiting };

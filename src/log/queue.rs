@@ -65,6 +65,11 @@ impl Queue {
         self.pushed
     }
 
+    /// Bytes that the entries are taken to occupy.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Moves all entries behind those in `into`.
     pub fn take(&mut self, into: &mut Vec<Entry>, marks: Marks) -> Taken {
         if into.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Stamp;
+use super::{Stamp, Tick};
 
 /// What a publisher hands in: a message that has no id yet.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,8 @@ pub struct Draft {
     pub store: bool,
     /// Whether it came as a binary websocket message, and goes to websockets as one.
     pub binary: bool,
+    /// When it was handed in, if it is to be known how long it takes to be delivered.
+    pub at: Tick,
 }
 
 /// The two optional names a publisher can give to a message. Present but empty is a value.

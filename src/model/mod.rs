@@ -15,6 +15,7 @@ pub(crate) mod provoked;
 mod refusal;
 mod replay;
 mod stamp;
+mod tick;
 mod version;
 mod zone;
 
@@ -28,6 +29,7 @@ pub use now::Now;
 pub use refusal::Refusal;
 pub use replay::Replay;
 pub use stamp::Stamp;
+pub use tick::Tick;
 pub use version::{Compat, Line};
 pub use zone::Zone;
 

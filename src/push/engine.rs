@@ -20,7 +20,8 @@ use super::subscribe::{self, Stream, Wait};
 use super::websocket::{self, Opening, Switching};
 use crate::conf::settings::{Handler, Location, Mode};
 use crate::delivery::Source;
-use crate::model::Stamp;
+use crate::metrics::Refused;
+use crate::model::{Refusal, Stamp};
 use crate::request::head::BadHead;
 use crate::request::reply::Reply;
 use crate::site::exchange::Exchange;
@@ -49,8 +50,8 @@ pub(crate) enum Verdict<'s> {
     Wait(Box<Wait>),
     /// A websocket.
     WebSocket(Box<Opening>),
-    /// A websocket that is closed at once: the head of the handshake, then this frame, if any.
-    Farewell(Switching, Bytes),
+    /// A websocket that is closed at once: the head of the handshake, then this frame, if any, and why.
+    Farewell(Switching, Bytes, Option<Refusal>),
     /// The body is needed; go on with [`resume`], or [`fail_job`] if it cannot be read.
     Body(Job<'s>),
     /// Time has to pass, or somebody else has to answer; go on with [`settle`].
@@ -111,25 +112,17 @@ impl Job<'_> {
 /// Decides what a request is answered with.
 pub(crate) fn decide<'s>(context: &Context, exchange: &mut Exchange<'s>) -> Verdict<'s> {
     let routed = phases::route(exchange);
-    proceed(context, exchange, routed)
+    let verdict = proceed(context, exchange, routed);
+    note(context, exchange, &verdict);
+    verdict
 }
 
 /// Goes on with the body that was asked for.
 pub(crate) fn resume<'s>(context: &Context, exchange: &mut Exchange<'s>, job: Job<'s>, body: Arc<[u8]>) -> Verdict<'s> {
     exchange.route.body_read = true;
-    match job.task {
-        Task::Publish { admin, job: publish } => {
-            let reply = match publish::act(&context.worker, exchange, job.location, admin, publish, body) {
-                publish::Finished::Reply(reply) => reply,
-                publish::Finished::HandedIn(handed) => return Verdict::Patience(Patience::Order(Box::new(handed))),
-            };
-            match durability(context) {
-                Some(safe) => Verdict::Patience(Patience::Durability(reply, safe)),
-                None => Verdict::Reply(reply),
-            }
-        }
-        Task::Forget => serve(context, exchange, job.location),
-    }
+    let verdict = act(context, exchange, job, body);
+    note(context, exchange, &verdict);
+    verdict
 }
 
 /// Where answers have to wait until changes are on the medium: what tells that all up to now are, or will not be.
@@ -166,7 +159,9 @@ pub(crate) async fn catch_up(context: &Context) {
 /// Goes on where the body that was asked for cannot be read.
 pub(crate) fn fail_job<'s>(context: &Context, exchange: &mut Exchange<'s>, job: &Job<'s>, status: u16) -> Verdict<'s> {
     exchange.route.close = true;
-    fail(context, exchange, job.location, status)
+    let verdict = fail(context, exchange, job.location, status);
+    note(context, exchange, &verdict);
+    verdict
 }
 
 /// Answers a request that cannot be understood.
@@ -174,27 +169,9 @@ pub(crate) fn refuse<'s>(context: &Context, exchange: &mut Exchange<'s>, bad: Ba
     // Where such a request ends cannot be told.
     exchange.route.close = true;
     let location = exchange.location;
-    fail(context, exchange, location, bad.status())
-}
-
-/// Answers an error of nginx itself; an `error_page` may lead to a handler of ours. Nobody waits on the way to one.
-pub(crate) fn fail<'s>(
-    context: &Context,
-    exchange: &mut Exchange<'s>,
-    location: &'s Arc<Location>,
-    status: u16,
-) -> Verdict<'s> {
-    match phases::failed(exchange, location, status) {
-        Routed::Serve(location) => match serve(context, exchange, location) {
-            Verdict::Body(job) => resume(context, exchange, job, Arc::default()),
-            verdict => verdict,
-        },
-        Routed::Reply(reply) => Verdict::Reply(reply),
-        Routed::Drop => Verdict::Drop,
-        Routed::Wait(_) | Routed::Authorize { .. } | Routed::Verify(_) => {
-            Verdict::Reply(error_page::plain(exchange, status))
-        }
-    }
+    let verdict = fail(context, exchange, location, bad.status());
+    note(context, exchange, &verdict);
+    verdict
 }
 
 /// Goes on until there is nothing to wait for but the client.
@@ -227,7 +204,60 @@ pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, p
         };
         match verdict {
             Verdict::Patience(more) => patience = more,
-            verdict => return verdict,
+            verdict => {
+                note(context, exchange, &verdict);
+                return verdict;
+            }
+        }
+    }
+}
+
+/// Counts a refusal.
+fn note(context: &Context, exchange: &Exchange<'_>, verdict: &Verdict<'_>) {
+    let reason = match verdict {
+        Verdict::Reply(Reply { refusal: Some(refusal), .. }) | Verdict::Farewell(_, _, Some(refusal)) => {
+            Some((*refusal).into())
+        }
+        Verdict::Reply(Reply { status: 400, .. }) if is_websocket(exchange.location) => Some(Refused::HANDSHAKE),
+        Verdict::Reply(reply) => Refused::of_status(reply.status),
+        _ => None,
+    };
+    if let Some(reason) = reason {
+        context.worker.counts().refuse(reason);
+    }
+}
+
+fn is_websocket(location: &Location) -> bool {
+    location.handler == Handler::Subscriber(Mode::WebSocket)
+}
+
+fn act<'s>(context: &Context, exchange: &mut Exchange<'s>, job: Job<'s>, body: Arc<[u8]>) -> Verdict<'s> {
+    match job.task {
+        Task::Publish { admin, job: publish } => {
+            let reply = match publish::act(&context.worker, exchange, job.location, admin, publish, body) {
+                publish::Finished::Reply(reply) => reply,
+                publish::Finished::HandedIn(handed) => return Verdict::Patience(Patience::Order(Box::new(handed))),
+            };
+            match durability(context) {
+                Some(safe) => Verdict::Patience(Patience::Durability(reply, safe)),
+                None => Verdict::Reply(reply),
+            }
+        }
+        Task::Forget => serve(context, exchange, job.location),
+    }
+}
+
+/// Answers an error of nginx itself; an `error_page` may lead to a handler of ours. Nobody waits on the way to one.
+fn fail<'s>(context: &Context, exchange: &mut Exchange<'s>, location: &'s Arc<Location>, status: u16) -> Verdict<'s> {
+    match phases::failed(exchange, location, status) {
+        Routed::Serve(location) => match serve(context, exchange, location) {
+            Verdict::Body(job) => act(context, exchange, job, Arc::default()),
+            verdict => verdict,
+        },
+        Routed::Reply(reply) => Verdict::Reply(reply),
+        Routed::Drop => Verdict::Drop,
+        Routed::Wait(_) | Routed::Authorize { .. } | Routed::Verify(_) => {
+            Verdict::Reply(error_page::plain(exchange, status))
         }
     }
 }
@@ -277,8 +307,7 @@ async fn follow<'s>(context: &Context, exchange: &mut Exchange<'s>, there: Stamp
 
 /// Asks the handler of a location.
 fn serve<'s>(context: &Context, exchange: &mut Exchange<'s>, location: &'s Arc<Location>) -> Verdict<'s> {
-    let websocket = location.handler == Handler::Subscriber(Mode::WebSocket);
-    if exchange.route.tunnel && !websocket {
+    if exchange.route.tunnel && !is_websocket(location) {
         let reply = phases::error_reply(exchange, location, 400);
         return Verdict::Reply(reply);
     }
@@ -298,7 +327,7 @@ fn serve<'s>(context: &Context, exchange: &mut Exchange<'s>, location: &'s Arc<L
         Handler::Subscriber(Mode::WebSocket) => match websocket::begin(context, exchange, location) {
             websocket::Begun::Reply(reply) => Verdict::Reply(reply),
             websocket::Begun::Open(opening) => Verdict::WebSocket(opening),
-            websocket::Begun::Refused(switching, frame) => Verdict::Farewell(switching, frame),
+            websocket::Begun::Refused(switching, frame, refusal) => Verdict::Farewell(switching, frame, refusal),
         },
         Handler::Subscriber(_) => match subscribe::plan(context, exchange, location) {
             subscribe::Plan::Reply(reply) => Verdict::Reply(reply),

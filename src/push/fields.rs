@@ -67,7 +67,7 @@ pub(crate) fn explanation(refusal: Refusal, capabilities: &Capabilities) -> Cow<
 
 /// The header-only answer that refuses a request: the given fields, then why.
 pub(crate) fn refused(refusal: Refusal, capabilities: &Capabilities, fields: impl IntoIterator<Item = Field>) -> Reply {
-    let reply = Reply::header_only(refusal.status()).with(fields);
+    let reply = Reply { refusal: Some(refusal), ..Reply::header_only(refusal.status()) }.with(fields);
     if refusal.status() == 500 { reply } else { reply.with([explain(explanation(refusal, capabilities))]) }
 }
 

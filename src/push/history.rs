@@ -42,12 +42,13 @@ impl Iterator for MissedMessages {
     type Item = Missed;
 
     fn next(&mut self) -> Option<Missed> {
-        let next = self.page.next();
-        if next.is_some() {
-            return next;
+        let mut next = self.page.next();
+        if next.is_none() {
+            self.page = self.worker.hub().history_page(&mut self.history).into_iter();
+            next = self.page.next();
         }
-        self.page = self.worker.hub().history_page(&mut self.history).into_iter();
-        self.page.next()
+        self.worker.counts().replayed.add(next.is_some().into());
+        next
     }
 }
 

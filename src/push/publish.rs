@@ -13,6 +13,7 @@ use super::statistics;
 use crate::conf::settings::Location;
 use crate::delivery::Worker;
 use crate::hub::{Outcome, Told};
+use crate::metrics::tick;
 use crate::model::{Capabilities, ChannelId, Draft, EventTags, Refusal};
 use crate::push::fields::{CorsSide, cache_fields};
 use crate::request::reply::{Field, Reply};
@@ -160,7 +161,7 @@ fn finish<'b>(
 }
 
 fn draft(exchange: &Exchange<'_>, location: &Location, body: Arc<[u8]>) -> Draft {
-    Draft { text: body, event: event_tags(exchange), store: location.push.store_messages, binary: false }
+    Draft { text: body, event: event_tags(exchange), store: location.push.store_messages, binary: false, at: tick() }
 }
 
 /// What the subscribers of a deleted channel are told in the publisher's words.

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -13,8 +12,9 @@ use super::fields::{self as module, cache_fields};
 use super::history::{Chunked, Compressed};
 use super::statistics_format::{self as format, Format, Group, Heading, Row, Summary, Writer};
 use crate::conf::settings::Location;
-use crate::delivery::{Activity, Source, Worker};
+use crate::delivery::{Source, Worker};
 use crate::hub::{Census, ChannelInfo, ChannelKey};
+use crate::metrics::{Activity, Totals};
 use crate::model::{Capabilities, ChannelId, Refusal};
 use crate::request::reply::{Field, Reply};
 use crate::site::exchange::Exchange;
@@ -239,12 +239,9 @@ fn row(info: &ChannelInfo) -> Row<'_> {
 
 /// nginx's `stub_status` page.
 pub(crate) fn stub_status(worker: &Worker) -> Reply {
-    let tally = worker.tally();
-    let (active, accepted) = (worker.connections_everywhere(), tally.accepted.load(Ordering::Relaxed));
-    let handled = accepted.saturating_sub(tally.turned_away.load(Ordering::Relaxed));
-    let requests = tally.requests.load(Ordering::Relaxed);
-    let [mut reading, mut writing, mut waiting] =
-        [&tally.reading, &tally.writing, &tally.waiting].map(|count| count.load(Ordering::Relaxed));
+    let totals = worker.tally().totals();
+    let Totals { accepted, requests, mut reading, mut writing, mut waiting, .. } = totals;
+    let (active, handled) = (totals.connections(), accepted.saturating_sub(totals.turned_away));
     // This very request is being answered, though its connection has not stopped for it.
     let asking = worker.asking();
     if asking != Activity::Writing {

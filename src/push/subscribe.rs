@@ -19,6 +19,7 @@ use super::replay::replay;
 use crate::conf::settings::{Location, Mode};
 use crate::delivery::{Admission, Encoding, Ending, Manner, SharedEncoding, Source, encoded};
 use crate::hub::{Answer, Ask, AskKind};
+use crate::metrics;
 use crate::model::{ChannelId, Message, Refusal, percent_decode};
 use crate::push::fields::CorsSide;
 use crate::render::{self, Framing, Origin, PollWriter, View};
@@ -119,7 +120,14 @@ pub(crate) fn plan(context: &Context, exchange: &Exchange<'_>, location: &Locati
     };
     let admission = answer.subscription.take().map(|registration| Admission::new(&context.worker, registration));
     match mode {
-        Mode::Polling | Mode::LongPolling => poll(context, exchange, location, &mut answer, admission),
+        Mode::Polling | Mode::LongPolling => {
+            let plan = poll(context, exchange, location, &mut answer, admission);
+            if !matches!(plan, Plan::Wait(_)) {
+                let waits = mode == Mode::LongPolling;
+                context.worker.counts().poll(if waits { metrics::Mode::LongPolling } else { metrics::Mode::Polling });
+            }
+            plan
+        }
         _ => stream(context, exchange, location, &mut answer, admission),
     }
 }

@@ -19,6 +19,7 @@ use super::{channels, fields};
 use crate::conf::settings::{Location, Mode};
 use crate::delivery::{Admission, Connection, Ending, Flush, Manner, Source};
 use crate::hub::{Answer, Ask, AskKind, Outcome};
+use crate::metrics::{Cause, tick};
 use crate::model::{AfterClose, Capabilities, Draft, Refusal};
 use crate::render::{Decoder, Farewell, Framing, permessage_deflate, websocket_frame};
 use crate::request::reply::Reply;
@@ -35,8 +36,8 @@ pub(crate) enum Begun {
     Reply(Reply),
     /// A websocket.
     Open(Box<Opening>),
-    /// A websocket that is closed at once: the head of the handshake, then this frame, if any.
-    Refused(Switching, Bytes),
+    /// A websocket that is closed at once: the head of the handshake, then this frame, if any, and why.
+    Refused(Switching, Bytes, Option<Refusal>),
 }
 
 /// What the answer to a handshake says.
@@ -118,11 +119,12 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
     let (mut answer, admission) = match answer {
         Ok(answer) => match admission {
             Some(admission) => (answer, admission),
-            None => return Begun::Refused(switching, Bytes::new()),
+            None => return Begun::Refused(switching, Bytes::new(), None),
         },
         Err(refusal) => {
             let text = fields::explanation(refusal, capabilities);
-            return Begun::Refused(switching, websocket_frame::refusal(refusal.status(), &text).into());
+            let frame = websocket_frame::refusal(refusal.status(), &text).into();
+            return Begun::Refused(switching, frame, Some(refusal));
         }
     };
     let framing = if deflate { Framing::WebSocketDeflate } else { Framing::WebSocket };
@@ -254,6 +256,7 @@ impl Session {
                 }
                 Frame::Violation(farewell) => {
                     connection.push(Farewell::frame(farewell).into());
+                    connection.ends_by(Cause::Protocol);
                     true
                 }
             };
@@ -283,7 +286,7 @@ impl Session {
         if !self.publishes_to_all {
             keys.truncate(1);
         }
-        let draft = Draft { text: text.into(), event: None, store, binary };
+        let draft = Draft { text: text.into(), event: None, store, binary, at: tick() };
         if context.worker.hub().is_led() {
             context.worker.hub().hand_in_to(&keys, draft, Box::new(warn));
         } else if context.worker.hub().publish_to(&keys, &draft, context.worker.now()) == Err(Refusal::MemoryFull) {

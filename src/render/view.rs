@@ -123,6 +123,11 @@ impl View {
         }
     }
 
+    /// How messages are formatted.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Whether the view is that of a websocket.
     pub fn is_websocket(&self) -> bool {
         matches!(self.framing, Framing::WebSocket | Framing::WebSocketDeflate)

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::status::page;
+use crate::model::Refusal;
 
 /// A header field of a handler.
 pub type Field = (Cow<'static, str>, Cow<'static, [u8]>);
@@ -34,6 +35,8 @@ pub struct Reply {
     pub headers: Fields,
     /// `Etag` of a message, behind the other fields of the handler: what stands before the tag, and the tag.
     pub etag: Option<(&'static str, i64)>,
+    /// Why the module refuses what was asked, if it does.
+    pub refusal: Option<Refusal>,
     /// The connection ends with this reply.
     pub close: bool,
     /// A connection that ends with this reply is left for the client to close: the module of 0.3.x forgot to.
@@ -99,6 +102,7 @@ impl Reply {
             location: None,
             headers: Fields::new(),
             etag: None,
+            refusal: None,
             close: false,
             left_open: false,
             gzip: false,

@@ -79,11 +79,10 @@ fn greet(door: &Rc<Door>, place: &Rc<ListenerPlace>, stream: Stream, peer: Peer)
     let (bench, place) = (Rc::clone(&door.bench), Rc::clone(place));
     let settings = bench.context.settings();
     let worker = &bench.context.worker;
-    worker.tally().accepted.fetch_add(1, Ordering::Relaxed);
     let Some(listener) = settings.listeners.get(place.index()) else { return };
     let seat = if is_full(&bench) { None } else { seat(worker, listener, &peer) };
     let Some(seat) = seat else {
-        worker.tally().turned_away.fetch_add(1, Ordering::Relaxed);
+        worker.counts().turned_away.add(1);
         // Best effort: on a new socket there is room for so little. TLS clients have not been greeted and are just let go.
         if !listener.ssl {
             let _ = stream.try_write(&[io::IoSlice::new(wire::OVERLOADED)]);
@@ -151,7 +150,7 @@ fn seat(worker: &Worker, listener: &Listener, peer: &Peer) -> Option<Seat> {
     let Some(address) = peer.remote.ip().filter(|_| counted) else { return Some(worker.seat()) };
     let seat = worker.seat_of(address);
     if seat.is_err() {
-        worker.tally().crowded_addresses.fetch_add(1, Ordering::Relaxed);
+        worker.counts().crowded.add(1);
         if is_new(&SAID, worker) {
             tracing::warn!("push stream module: {address} has as many connections as one address may have");
         }

@@ -4,10 +4,10 @@
 
 use std::fmt::Write as _;
 
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OBJECT_IDENTIFIER: u8 = 0x06;
-const VERSION: u8 = 0xa0;
+pub(super) const VERSION: u8 = 0xa0;
 const BMP_STRING: u8 = 0x1e;
 
 /// Attribute types with a name, by the content of their object identifier.
@@ -116,13 +116,13 @@ fn dotted(content: &[u8]) -> String {
 }
 
 /// The content of an element with this tag, and what follows it.
-fn element(der: &[u8], wanted: u8) -> Option<(&[u8], &[u8])> {
+pub(super) fn element(der: &[u8], wanted: u8) -> Option<(&[u8], &[u8])> {
     let (tag, content, rest) = any_element(der)?;
     (tag == wanted).then_some((content, rest))
 }
 
 /// Tag and content of the first element, and what follows it.
-fn any_element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn any_element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = der.split_first()?;
     let (&first, mut rest) = rest.split_first()?;
     let mut length = usize::from(first);

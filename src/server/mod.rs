@@ -10,6 +10,7 @@ mod client_certificate;
 mod command;
 mod distinguished_name;
 mod ending;
+mod expiry;
 mod greeting;
 mod health;
 mod holder;

@@ -21,7 +21,7 @@ pub(super) struct Origin {
     pub error_log: Option<PathBuf>,
     /// Ports of servers that serve a site too are bound as well.
     pub take_over: bool,
-    /// Where the server tells its counters.
+    /// Where the server tells its counters, whatever the configuration says.
     pub status: Option<SocketAddr>,
     /// Where the order of the zone is made, whatever the configuration says.
     pub backplane: Option<Backplane>,
@@ -51,6 +51,8 @@ impl Origin {
         if loaded.settings.backplane.address.is_some() {
             share(&mut loaded)?;
         }
+        let status = &mut loaded.settings.status;
+        status.address = self.status.or(status.address);
         if self.options.text.is_some() {
             self.do_without_prefix(&mut loaded);
         }

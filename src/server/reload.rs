@@ -23,7 +23,9 @@ impl Server {
     /// Reloads, or says why not.
     pub(super) fn reload(&mut self) {
         Supervisor::reloading();
-        match self.try_reload() {
+        let outcome = self.try_reload();
+        self.shared.reloads.end(outcome.is_ok());
+        match outcome {
             Ok(()) => tracing::info!(target: NOTICE, "reconfigured"),
             Err(error) => tracing::error!(target: EMERG, "{error:#}"),
         }
@@ -93,6 +95,9 @@ impl Server {
             tracing::warn!("a change of \"push_stream_backplane\" needs a restart");
             settings.backplane = self.settings.backplane.clone();
         }
+        if settings.status.address != self.settings.status.address {
+            tracing::warn!("a change of \"push_stream_status\" needs a restart");
+        }
         if settings.process.user != self.settings.process.user {
             tracing::warn!("a change of \"user\" needs a restart");
         }
@@ -117,6 +122,8 @@ impl Server {
         self.bound.extend(new);
         self.shared.hub.reconfigure(settings.zone.clone(), settings.capabilities, now());
         self.shared.tally.reloads.fetch_add(1, Ordering::Relaxed);
+        self.shared.reloads.load(now().secs().into());
+        self.status.show_certificates(tls);
         for worker in self.workers.iter().rev() {
             let order = Order::Reconfigure {
                 settings: Arc::clone(settings),

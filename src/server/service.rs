@@ -34,8 +34,9 @@ use crate::backplane::Backplane;
 use crate::conf::Settings;
 use crate::conf::ports::Ports;
 use crate::conf::settings::LogLevel;
-use crate::delivery::{self, Tally};
+use crate::delivery;
 use crate::hub::Hub;
+use crate::metrics::Tally;
 use crate::model::Stamp;
 use crate::site::vars::hostname;
 
@@ -79,7 +80,8 @@ impl Server {
         let mut inherited = Inherited::from_environment();
         let bound = bind(&origin, &settings, workers, &mut inherited, &logs)?;
         let desk = |address| Desk::bind(address, &mut inherited).map_err(|error| not_bound(address, &error));
-        let status = origin.status.map(desk).transpose()?.unwrap_or_default();
+        let status = settings.status.address.map(desk).transpose()?.unwrap_or_default();
+        status.show_certificates(&tls);
         let background = settings.process.daemon || inherited.from_predecessor;
         // A successor opens it when it may begin.
         let log = if inherited.from_predecessor { None } else { state::open(&settings.state)? };
@@ -106,6 +108,7 @@ impl Server {
             log
         };
         let shared = shared(&settings, workers);
+        shared.reloads.load(now().secs().into());
         if let Some(log) = log {
             state::restore(log, 0, &shared.hub, &settings.state)?;
         }
@@ -162,6 +165,7 @@ impl Server {
                 _ = sweep.tick() => {
                     while self.shared.hub.sweep(now()) {}
                     self.relieve();
+                    self.shared.tally.ask_for_lag();
                     self.logs.retry();
                     if self.lost_a_worker() {
                         return End::Broken;
@@ -336,7 +340,9 @@ fn shared(settings: &Settings, workers: usize) -> Shared {
         hub: Arc::new(hub),
         views: Arc::default(),
         limiter: Arc::default(),
-        tally: Arc::new(Tally::default()),
+        tally: Arc::new(Tally::new(workers)),
+        addresses: Arc::default(),
+        reloads: Arc::default(),
         connections: Arc::default(),
     }
 }

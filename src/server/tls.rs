@@ -3,6 +3,7 @@
 //! Made of a configuration as a whole and shared by all workers, so that a session resumes on any of them. Does not know
 //! sockets. Invariant: what is built here works; files that do not are told before anything is served.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -16,6 +17,7 @@ use super::certificates::{self, Certificates, TlsError};
 use super::ciphers;
 use super::client_certificate::ClientCertificates;
 use super::distinguished_name;
+use super::expiry::expiry;
 use crate::conf::Note;
 use crate::conf::settings::{Listener, LogLevel, Server, ServerNames, Settings, Tls, TlsVersion, VerifyClient};
 use crate::request::peer::TlsInfo;
@@ -31,6 +33,8 @@ pub(super) struct TlsSite {
     listeners: Vec<Option<ListenerTls>>,
     /// What the configuration asks for and does not get.
     notes: Vec<String>,
+    /// When each certificate ends, by its file.
+    expiries: BTreeMap<String, i64>,
 }
 
 struct ListenerTls {
@@ -67,7 +71,7 @@ impl TlsSite {
             let Some(tls) = &server.tls else { continue };
             let key = Arc::as_ptr(tls).addr();
             if !servers.contains_key(&key) {
-                let built = ServerTls::build(tls, listener.http2, &mut self.notes)?;
+                let built = ServerTls::build(tls, listener.http2, self)?;
                 servers.insert(key, Arc::new(built));
             }
         }
@@ -77,6 +81,11 @@ impl TlsSite {
     /// What the configuration asks for and does not get.
     pub(super) fn warnings(&self) -> Vec<Note> {
         self.notes.iter().map(|text| Note { level: LogLevel::Warn, text: text.clone() }).collect()
+    }
+
+    /// When each certificate ends, seconds since the epoch, by its file.
+    pub(super) fn expiries(&self) -> Vec<(String, i64)> {
+        self.expiries.iter().map(|(file, end)| (file.clone(), *end)).collect()
     }
 
     /// TLS for a client of listener number `index` that asks for this name.
@@ -95,13 +104,15 @@ impl ListenerTls {
 }
 
 impl ServerTls {
-    fn build(tls: &Tls, http2: bool, notes: &mut Vec<String>) -> Result<Self, TlsError> {
-        let provider = Arc::new(provider(tls, notes));
-        let certified = tls
-            .certificates
-            .iter()
-            .map(|(certificate, key)| certificates::load(certificate, key, &provider).map(Arc::new));
-        let certificates = Certificates(certified.collect::<Result<_, _>>()?);
+    fn build(tls: &Tls, http2: bool, site: &mut TlsSite) -> Result<Self, TlsError> {
+        let provider = Arc::new(provider(tls, &mut site.notes));
+        let mut certificates = Certificates(Vec::new());
+        for (certificate, key) in &tls.certificates {
+            let certified = certificates::load(certificate, key, &provider)?;
+            let end = certified.cert.first().and_then(|leaf| expiry(leaf));
+            site.expiries.extend(end.map(|end| (certificate.display().to_string(), end)));
+            certificates.0.push(Arc::new(certified));
+        }
         let clients = match tls.verify_client {
             VerifyClient::Off => None,
             _ => Some(Arc::new(ClientCertificates::new(tls, &provider)?)),

@@ -21,8 +21,9 @@ use super::memory;
 use super::tls::TlsSite;
 use crate::conf::Settings;
 use crate::conf::settings::ListenAddress;
-use crate::delivery::{Departure, Tally, Worker};
+use crate::delivery::{Addresses, Departure, Worker};
 use crate::hub::Hub;
+use crate::metrics::{Reloads, Tally};
 use crate::push::context::Context;
 use crate::render::ViewTable;
 use crate::site::limiter::Limiter;
@@ -45,8 +46,12 @@ pub(super) struct Shared {
     pub views: Arc<Mutex<ViewTable>>,
     /// Counts of `limit_conn` and `limit_req`.
     pub limiter: Arc<Limiter>,
-    /// What happened to subscribers.
+    /// What the workers count.
     pub tally: Arc<Tally>,
+    /// Who is counted by address.
+    pub addresses: Arc<Addresses>,
+    /// What became of reloads.
+    pub reloads: Arc<Reloads>,
     /// Numbers of connections.
     pub connections: Arc<AtomicU64>,
 }
@@ -133,7 +138,7 @@ struct WorkerThread {
 
 impl WorkerThread {
     fn new(index: usize, shared: Shared, settings: Arc<Settings>, tls: Arc<TlsSite>) -> Self {
-        let worker = Worker::new(index, shared.hub, shared.tally, SUBSCRIBER_BUDGET);
+        let worker = Worker::new(index, shared.hub, shared.tally, SUBSCRIBER_BUDGET).with_addresses(shared.addresses);
         let (memory, address) = memory::bounds(&settings);
         worker.set_bounds(memory, address);
         let context = Rc::new(Context::new(Rc::new(worker), settings, shared.views, shared.limiter));
@@ -144,7 +149,9 @@ impl WorkerThread {
 
     async fn run(self, sockets: Share, mut inbox: UnboundedReceiver<Order>) {
         let worker = Rc::clone(&self.bench.context.worker);
+        let asked = self.bench.context.worker.tally().of(worker.index());
         spawn_local(async move { worker.serve().await });
+        spawn_local(async move { asked.probe.answer().await });
         self.listen(sockets);
         while let Some(order) = inbox.recv().await {
             match order {

@@ -3,6 +3,7 @@
 use hyper::http::{Request, StatusCode};
 
 use super::trial::{Trial, with_trial};
+use crate::metrics::Cause;
 use crate::model::provoked;
 
 const LOCATIONS: &str = "
@@ -18,7 +19,7 @@ const LOCATIONS: &str = "
 /// A panic has been counted, and the connections and subscriptions that are left are these.
 async fn only_one_is_gone(trial: &Trial, connections: usize, subscribers: u64) {
     assert!(!provoked::is_armed(), "the place was not reached");
-    let counted = |trial: &Trial| trial.tally.panics.load(std::sync::atomic::Ordering::Relaxed);
+    let counted = |trial: &Trial| trial.tally.totals().cut(Cause::Panic);
     trial
         .until("one connection is gone", |trial| {
             counted(trial) == 1 && trial.worker.entered() == connections && trial.census().subscribers == subscribers

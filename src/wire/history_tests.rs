@@ -2,12 +2,12 @@
 //! of a page.
 
 use std::io::Read;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::http::Request;
 
 use super::trial::{BUDGET, Client, Trial, with_trial};
+use crate::metrics::Cause;
 use crate::model::FrameRules;
 use crate::render::{Decoder, Event};
 
@@ -123,7 +123,7 @@ fn a_reader_at_any_pace_gets_history_and_what_comes_meanwhile_once_and_in_order(
             for (n, seen) in texts.iter().enumerate() {
                 assert_eq!(*seen, text(n), "{target}: message {n}");
             }
-            assert_eq!(trial.tally.too_slow.load(Ordering::Relaxed), 0, "{target}");
+            assert_eq!(trial.tally.totals().cut(Cause::SlowReader), 0, "{target}");
         });
     }
 }
@@ -160,11 +160,11 @@ fn live_messages_cut_off_who_leaves_them_and_not_who_has_history_to_read() {
             trial.publish("a", &text(STORED + n));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
-        assert_eq!(trial.tally.too_slow.load(Ordering::Relaxed), 0);
+        assert_eq!(trial.tally.totals().cut(Cause::SlowReader), 0);
         for n in most - 10..most + 10 {
             trial.publish("a", &text(STORED + n));
         }
-        trial.until("it is cut off", |trial| trial.tally.too_slow.load(Ordering::Relaxed) == 1).await;
+        trial.until("it is cut off", |trial| trial.tally.totals().cut(Cause::SlowReader) == 1).await;
         trial.until("it is gone", |trial| trial.worker.connections() == 0).await;
         assert_eq!(trial.census().subscribers, 0);
     });
@@ -181,7 +181,7 @@ fn a_message_larger_than_the_budget_leaves_room_for_the_next() {
         trial.publish("a", b"next");
         let body = client.see(b"<next>").await;
         assert!(body.len() > large.len());
-        assert_eq!(trial.tally.too_slow.load(Ordering::Relaxed), 0);
+        assert_eq!(trial.tally.totals().cut(Cause::SlowReader), 0);
     });
 }
 

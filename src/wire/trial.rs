@@ -15,8 +15,9 @@ use super::session::Session;
 use super::workbench::Workbench;
 use super::{http1::connection, http2};
 use crate::conf::{self, LoadOptions};
-use crate::delivery::{Connection, Stream, Tally, Worker};
+use crate::delivery::{Connection, Stream, Worker};
 use crate::hub::{Census, Hub};
+use crate::metrics::Tally;
 use crate::model::{Capabilities, Draft, Now};
 use crate::push::context::Context;
 use crate::request::peer::{Peer, PeerAddress};
@@ -50,7 +51,7 @@ pub(crate) fn with_trial(locations: &str, test: impl AsyncFnOnce(&Trial)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let hub = Arc::new(Hub::new(settings.zone.clone(), Capabilities::default(), 1, Now(1_795_373_031_000), None));
-        let tally = Arc::new(Tally::default());
+        let tally = Arc::new(Tally::new(1));
         let worker = Rc::new(Worker::new(0, hub, Arc::clone(&tally), BUDGET));
         let serving = RefCell::new(serve(&worker));
         let place = Rc::new(ListenerPlace::new(settings.listeners[0].address.clone(), 0));
@@ -103,7 +104,7 @@ impl Trial {
         let ids = [channel.into()];
         let now = self.worker.now();
         self.worker.hub().admit_publish(&ids, now).unwrap();
-        let draft = Draft { text: text.to_vec().into(), event: None, store: true, binary: false };
+        let draft = Draft { text: text.to_vec().into(), event: None, store: true, ..Draft::default() };
         self.worker.hub().publish(&ids, &draft, now).unwrap();
     }
 

@@ -1,7 +1,5 @@
 //! A client of HTTP/2 that opens no window, or not enough of one, is found like any other that does not read.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 use h2::SendStream;
 use h2::client::{self, ResponseFuture, SendRequest};
@@ -11,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::trial::{Trial, with_trial};
 use crate::delivery::held;
+use crate::metrics::Cause;
 
 /// With so many milliseconds for a client that takes nothing.
 fn locations(send_timeout: u64) -> String {
@@ -56,7 +55,7 @@ fn a_subscriber_that_opens_no_window_is_reset_and_its_subscription_is_over() {
             let (first, second, other) = (first.await.unwrap(), second.await.unwrap(), other.await.unwrap());
             assert_eq!(trial.census().subscribers, 3);
             trial.publish("a", &[b'x'; 1000]);
-            trial.until("both are cut off", |trial| trial.tally.send_timeouts.load(Ordering::Relaxed) == 2).await;
+            trial.until("both are cut off", |trial| trial.tally.totals().cut(Cause::SendTimeout) == 2).await;
             trial.until("both are gone", |trial| trial.census().subscribers == 1).await;
             for mut answer in [first, second] {
                 while let Some(data) = answer.body_mut().data().await {
@@ -81,7 +80,7 @@ fn a_subscriber_for_whom_nothing_waits_may_keep_its_window_shut() {
         assert_eq!(trial.census().subscribers, 1);
         trial.publish("a", b"news");
         answer.body_mut().flow_control().release_capacity(0).unwrap();
-        trial.until("it is cut off", |trial| trial.tally.send_timeouts.load(Ordering::Relaxed) == 1).await;
+        trial.until("it is cut off", |trial| trial.tally.totals().cut(Cause::SendTimeout) == 1).await;
     });
 }
 
@@ -91,7 +90,7 @@ fn an_answer_that_nobody_takes_ends_with_its_connection() {
         let mut client = client(trial, 0).await;
         let (answer, _) = client.send_request(get("/stats"), true).unwrap();
         let answer = answer.await.unwrap();
-        trial.until("it is cut off", |trial| trial.tally.send_timeouts.load(Ordering::Relaxed) == 1).await;
+        trial.until("it is cut off", |trial| trial.tally.totals().cut(Cause::SendTimeout) == 1).await;
         trial.until("its connection is closed", |trial| trial.worker.connections() == 0).await;
         drop(answer);
     });
@@ -130,7 +129,7 @@ fn a_websocket_that_opens_no_window_is_reset_by_its_first_message() {
             let (answer, sending) = websocket(&mut client, "/ws/a");
             let mut answer = answer.await.unwrap();
             trial.publish("a", &[b'x'; 1000]);
-            trial.until("it is cut off", |trial| trial.tally.send_timeouts.load(Ordering::Relaxed) == 1).await;
+            trial.until("it is cut off", |trial| trial.tally.totals().cut(Cause::SendTimeout) == 1).await;
             trial.until("it is gone", |trial| trial.census().subscribers == 0).await;
             let ended = loop {
                 match answer.body_mut().data().await {
@@ -178,6 +177,6 @@ fn a_reader_that_opens_its_window_a_little_at_a_time_gets_everything() {
             tokio::time::sleep(std::time::Duration::from_millis(60)).await;
             answer.body_mut().flow_control().release_capacity(data.len()).unwrap();
         }
-        assert_eq!(trial.tally.send_timeouts.load(Ordering::Relaxed), 0);
+        assert_eq!(trial.tally.totals().cut(Cause::SendTimeout), 0);
     });
 }

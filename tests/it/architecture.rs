@@ -7,19 +7,21 @@ use std::path::{Path, PathBuf};
 use pushstreamd::internals::conf::{self, LoadOptions, directives};
 
 /// The floors of docs/ARCHITECTURE.md: a room may import from the rooms named with it, and from itself.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("log", &["model"]),
     ("conf", &["model"]),
     ("hub", &["log", "model"]),
     ("backplane", &["conf", "hub", "log", "model"]),
     ("render", &["model"]),
-    ("delivery", &["hub", "model", "render"]),
+    ("metrics", &["backplane", "hub", "log", "model"]),
+    ("delivery", &["hub", "metrics", "model", "render"]),
     ("request", &["conf", "model"]),
     ("site", &["conf", "model", "request"]),
-    ("push", &["conf", "delivery", "hub", "model", "render", "request", "site"]),
-    ("wire", &["conf", "delivery", "hub", "model", "push", "render", "request", "site"]),
-    ("embed", &["conf", "delivery", "hub", "log", "model", "push", "render", "request", "site", "wire"]),
+    ("push", &["conf", "delivery", "hub", "metrics", "model", "render", "request", "site"]),
+    ("wire", &["conf", "delivery", "hub", "metrics", "model", "push", "render", "request", "site"]),
+    ("embed", &["conf", "delivery", "hub", "log", "metrics", "model", "push", "render", "request", "site", "wire"]),
+    ("status", &["backplane", "delivery", "hub", "log", "metrics", "model"]),
     ("migrate", &["conf"]),
     (
         "server",
@@ -30,12 +32,14 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "delivery",
             "hub",
             "log",
+            "metrics",
             "migrate",
             "model",
             "push",
             "render",
             "request",
             "site",
+            "status",
             "wire",
         ],
     ),

@@ -128,6 +128,15 @@ pub(super) const ZONE: &[Directive] = &[
     )
     .known(OURS),
     row(
+        "push_stream_status",
+        HTTP,
+        take(1),
+        Text,
+        "off",
+        "Address and port (or a port of the loopback interface) of the operators' listener: `/metrics`, `/healthz`, `/readyz`, JSON.",
+    )
+    .known(OURS),
+    row(
         "push_stream_unknown_channel_grace",
         HTTP,
         take(1),

@@ -174,7 +174,7 @@ fn channels_push_messages_out_but_never_channels() {
 }
 
 fn publish_bytes(hub: &Hub, id: &str, bytes: usize) -> Result<(), Refusal> {
-    let draft = Draft { text: vec![b'm'; bytes].into(), event: None, store: true, binary: false };
+    let draft = Draft { text: vec![b'm'; bytes].into(), event: None, store: true, ..Draft::default() };
     hub.publish(&ids(id), &draft, Now(START * 1000))
 }
 

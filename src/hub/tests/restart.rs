@@ -46,7 +46,13 @@ impl World {
         let before = self.stored(channel).last().map_or(0, |message| message.seq);
         let event =
             text.len().is_multiple_of(3).then(|| Arc::new(EventTags { id: Some(text.as_bytes().into()), kind: None }));
-        let draft = Draft { text: text.as_bytes().into(), event, store, binary: text.len().is_multiple_of(2) };
+        let draft = Draft {
+            text: text.as_bytes().into(),
+            event,
+            store,
+            binary: text.len().is_multiple_of(2),
+            ..Draft::default()
+        };
         self.hub.publish(&[channel.into()], &draft, Now(self.now)).unwrap();
         let state = self.hub.state.lock();
         let slot = state.registry.find(&channel.into()).unwrap();

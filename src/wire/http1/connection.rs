@@ -11,7 +11,8 @@ use super::body::RequestBody;
 use super::suspended::{self, Suspended};
 use super::turn::{Step, Turn};
 use crate::conf::Settings;
-use crate::delivery::{Activity, Connection, Event, Flush};
+use crate::delivery::{Connection, Event, Flush};
+use crate::metrics::Activity;
 use crate::push::{engine, websocket};
 use crate::request::head::{BadHead, BodyLength, HeadLimits, RequestHead};
 use crate::request::head_parser;
@@ -121,7 +122,7 @@ impl Drop for Dismissal<'_> {
     fn drop(&mut self) {
         let worker = &self.0.context.worker;
         if std::thread::panicking() {
-            worker.tally().count_panic();
+            worker.count_panic(self.1);
         }
         worker.dismiss(self.1);
     }

@@ -64,7 +64,7 @@ impl<'s> Turn<'_, 's> {
             Verdict::Stream(stream) => Some(self.stream(*stream)),
             Verdict::Wait(wait) => Some(self.wait(*wait)),
             Verdict::WebSocket(opening) => Some(self.websocket(*opening)),
-            Verdict::Farewell(switching, frame) => Some(self.farewell(&switching, frame)),
+            Verdict::Farewell(switching, frame, _) => Some(self.farewell(&switching, frame)),
             Verdict::Drop => Some(Next::Close { linger: false }),
         })
     }

@@ -21,7 +21,8 @@ use self::transport::Transport;
 use super::listener_place::ListenerPlace;
 use super::service::Visit;
 use crate::conf::settings::Server;
-use crate::delivery::{Activity, Connection, Event, Seat, Stream};
+use crate::delivery::{Connection, Event, Seat, Stream};
+use crate::metrics::Activity;
 use crate::request::peer::Peer;
 use crate::wire::workbench::Workbench;
 

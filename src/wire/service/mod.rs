@@ -157,7 +157,7 @@ where
             Verdict::Stream(stream) => return Ok(begin_stream(visit, &mut exchange, *stream)),
             Verdict::Wait(wait) => return Ok(begin_wait(visit, &mut exchange, *wait)),
             Verdict::WebSocket(opening) => return Ok(begin_websocket(visit, &mut exchange, *opening)),
-            Verdict::Farewell(switching, frame) => {
+            Verdict::Farewell(switching, frame, _) => {
                 visit.connection().push(frame);
                 return Ok(Outcome::Tunnel { head: switching_head(&switching, &exchange), session: None });
             }

@@ -5,7 +5,8 @@
 use std::any::Any;
 use std::rc::Rc;
 
-use crate::delivery::{Activity, Connection, Stream};
+use crate::delivery::{Connection, Stream};
+use crate::metrics::Activity;
 use crate::push::context::Context;
 use crate::request::peer::Peer;
 use crate::site::exchange::Exchange;
@@ -73,7 +74,7 @@ impl Drop for Visit {
     fn drop(&mut self) {
         let worker = &self.bench.context.worker;
         if std::thread::panicking() {
-            worker.tally().count_panic();
+            worker.count_panic(&self.connection);
         }
         self.session.end_subscription(&self.bench.context, self.complete);
         worker.dismiss(&self.connection);

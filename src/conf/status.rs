@@ -1,0 +1,56 @@
+//! The directives of the operators' listener.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::error::Fault;
+use super::objection::invalid_value;
+use super::scope::Scope;
+use super::settings::Status;
+
+/// Compiles the values of `http`.
+pub(super) fn compile(http: &Scope<'_, '_>) -> Result<Status, Fault> {
+    let Some(entry) = http.entry("push_stream_status") else { return Ok(Status::default()) };
+    let word = entry.node.arg(0);
+    if word == b"off" {
+        return Ok(Status::default());
+    }
+    Ok(Status { address: Some(address(word).ok_or_else(|| invalid_value(entry.node))?) })
+}
+
+/// `ADDRESS:PORT`, or a port of the loopback interface: what tells so much is not for everybody because somebody was brief.
+fn address(word: &[u8]) -> Option<SocketAddr> {
+    let word = std::str::from_utf8(word).ok()?;
+    let port = || word.parse().ok().filter(|port| *port != 0).map(|port: u16| (Ipv4Addr::LOCALHOST, port).into());
+    word.parse().ok().or_else(port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::{LoadOptions, load};
+
+    fn loaded(words: &str, strict: bool) -> Result<Status, String> {
+        let text = format!("events {{}} http {{ {words} push_stream_shared_memory_size 1m; server {{ listen 1; }} }}");
+        let options = LoadOptions { text: Some(text), strict, ..LoadOptions::default() };
+        load(&options).map(|loaded| loaded.settings.status).map_err(|error| error.notes[0].text.clone())
+    }
+
+    #[test]
+    fn an_address_or_a_port_of_the_loopback_interface() {
+        let address = |words: &str| loaded(words, false).unwrap().address.map(|address| address.to_string());
+        assert_eq!(address(""), None);
+        assert_eq!(address("push_stream_status off;"), None);
+        assert_eq!(address("push_stream_status 8896;").as_deref(), Some("127.0.0.1:8896"));
+        assert_eq!(address("push_stream_status 10.0.0.1:80;").as_deref(), Some("10.0.0.1:80"));
+        assert_eq!(address("push_stream_status [::1]:80;").as_deref(), Some("[::1]:80"));
+    }
+
+    #[test]
+    fn anything_else_is_refused_and_the_module_knows_none() {
+        for word in ["localhost", "70000", "0", "10.0.0.1", "unix:/s"] {
+            let refused = loaded(&format!("push_stream_status {word};"), false).unwrap_err();
+            assert!(refused.contains("invalid value") && refused.contains("push_stream_status"), "{refused}");
+        }
+        assert!(loaded("push_stream_status 8896;", true).unwrap_err().contains("unknown directive"));
+    }
+}

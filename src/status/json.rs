@@ -1,0 +1,175 @@
+//! Numbers and channels as JSON.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use serde::{Deserialize, Serialize};
+
+use super::Sources;
+use crate::backplane;
+use crate::delivery;
+use crate::log::HealthView;
+use crate::metrics::Cause;
+
+/// Most channels of one listing, and how many there are where nothing is said.
+const MOST: usize = 10_000;
+const USUAL: usize = 100;
+
+/// The answer of `/status`.
+#[derive(Serialize)]
+pub(super) struct Status {
+    version: &'static str,
+    pid: u32,
+    uptime_seconds: u64,
+    connections: u64,
+    subscribers: u64,
+    subscribers_by_worker: Vec<u64>,
+    channels: u32,
+    wildcard_channels: u32,
+    published_messages: u64,
+    stored_messages: u64,
+    memory_used_bytes: u64,
+    delivered_messages: u64,
+    /// Subscribers cut off because more waited for them than the byte budget of a connection.
+    disconnected_not_reading: u64,
+    /// Connections cut off because the peer took nothing for `send_timeout`.
+    disconnected_send_timeout: u64,
+    /// Bytes held for all connections, shared ones once.
+    connections_memory_bytes: usize,
+    /// Connections cut off because too much was held for all of them, or for their address.
+    disconnected_memory: u64,
+    /// Bodies refused because too much was held.
+    refused_bodies: u64,
+    /// Connections closed because their address had as many as it may have.
+    refused_of_address: u64,
+    /// Connections ended by a mistake of the server.
+    disconnected_by_panic: u64,
+    /// The log, where there is one.
+    log: Option<LogStatus>,
+    /// The nodes and what they share, where it is shared.
+    backplane: Option<BackplaneStatus>,
+}
+
+/// The backplane in `/status`.
+#[derive(Serialize)]
+struct BackplaneStatus {
+    joined: bool,
+    /// Why nothing can be published; nothing while all is well.
+    fault: Option<String>,
+    server: String,
+    /// Counted up whenever another server process goes on.
+    epoch: u64,
+    /// How often the server had lost entries that this node had applied.
+    losses: u64,
+    entries_applied: u64,
+    /// How often the whole zone was read.
+    snapshots: u64,
+    nodes: Vec<NodeStatus>,
+}
+
+/// A node in `/status`.
+#[derive(Serialize)]
+struct NodeStatus {
+    name: String,
+    subscribers: u64,
+}
+
+impl From<backplane::HealthView> for BackplaneStatus {
+    fn from(view: backplane::HealthView) -> Self {
+        let nodes = view.nodes.into_iter().map(|node| NodeStatus { name: node.name, subscribers: node.subscribers });
+        Self {
+            joined: view.joined,
+            fault: view.fault,
+            server: view.server,
+            epoch: view.epoch,
+            losses: view.losses,
+            entries_applied: view.applied,
+            snapshots: view.snapshots,
+            nodes: nodes.collect(),
+        }
+    }
+}
+
+/// The log in `/status`.
+#[derive(Serialize)]
+struct LogStatus {
+    /// Why what is published now would not survive; nothing while all is well.
+    gap: Option<String>,
+    gaps: u64,
+    bytes: u64,
+    files: u64,
+    entries_written: u64,
+    bytes_written: u64,
+    syncs: u64,
+    slowest_milliseconds: u64,
+    damaged: u64,
+}
+
+impl From<HealthView> for LogStatus {
+    fn from(view: HealthView) -> Self {
+        Self {
+            gap: view.gap,
+            gaps: view.gaps,
+            bytes: view.bytes,
+            files: view.files,
+            entries_written: view.entries,
+            bytes_written: view.written,
+            syncs: view.syncs,
+            slowest_milliseconds: view.slowest,
+            damaged: view.damaged,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Listing {
+    #[serde(default)]
+    prefix: String,
+    limit: Option<usize>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Listed {
+    channel: String,
+    published_messages: u64,
+    stored_messages: u32,
+    subscribers: u32,
+}
+
+pub(super) async fn status(State(sources): State<Sources>) -> Json<Status> {
+    let (census, totals) = (sources.census(), sources.tally.totals());
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        pid: std::process::id(),
+        uptime_seconds: census.uptime,
+        connections: totals.connections(),
+        subscribers: census.subscribers,
+        subscribers_by_worker: census.by_worker,
+        channels: census.channels,
+        wildcard_channels: census.wildcard_channels,
+        published_messages: census.published,
+        stored_messages: census.stored,
+        memory_used_bytes: census.memory_used,
+        delivered_messages: totals.delivered,
+        disconnected_not_reading: totals.cut(Cause::SlowReader),
+        disconnected_send_timeout: totals.cut(Cause::SendTimeout),
+        connections_memory_bytes: delivery::held(),
+        disconnected_memory: totals.cut(Cause::Memory),
+        refused_bodies: totals.refused_bodies,
+        refused_of_address: totals.crowded,
+        disconnected_by_panic: totals.cut(Cause::Panic),
+        log: sources.hub.log_health().map(LogStatus::from),
+        backplane: sources.backplane.as_ref().map(|backplane| backplane.view().into()),
+    })
+}
+
+pub(super) async fn channels(State(sources): State<Sources>, Query(listing): Query<Listing>) -> Json<Vec<Listed>> {
+    let most = listing.limit.unwrap_or(USUAL).min(MOST);
+    let found = sources.hub.list(listing.prefix.as_bytes(), None, most);
+    let shown = found.into_iter().map(|(_, info)| Listed {
+        channel: String::from_utf8_lossy(info.id.as_bytes()).into_owned(),
+        published_messages: info.published,
+        stored_messages: info.stored,
+        subscribers: info.subscribers,
+    });
+    Json(shown.collect())
+}

@@ -64,7 +64,7 @@ test('installed, it serves its default configuration as a user of its own', asyn
   assert.match(await machine.sh('pushstreamd -t 2>&1'), /\/etc\/pushstreamd\/nginx.conf test is successful/);
   assert.match(await machine.sh('pushstreamd -V 2>&1'), /^allocator: jemalloc .*, with a thread that gives memory back$/m);
   for (const file of ['man/man1/pushstreamd.1.gz', 'man/man1/pushstreamd-migrate.1.gz', 'bash-completion/completions/pushstreamd',
-    'zsh/vendor-completions/_pushstreamd', 'fish/vendor_completions.d/pushstreamd.fish', 'doc/pushstreamd/copyright',
+    'zsh/vendor-completions/_pushstreamd', 'fish/vendor_completions.d/pushstreamd.fish', 'doc/pushstreamd/copyright', 'doc/pushstreamd/THIRD-PARTY',
     'doc/pushstreamd/examples/pushstreamd.socket', 'doc/pushstreamd/docs/MIGRATION.md']) {
     assert.ok(fs.existsSync(machine.path(`usr/share/${file}`)), file);
   }

@@ -63,7 +63,7 @@ test('the image says who it is', () => {
   assert.equal(image.StopSignal, 'SIGQUIT');
   assert.deepEqual(image.Healthcheck.Test, ['CMD', '/usr/bin/pushstreamd', 'health', '127.0.0.1:8896']);
   const files = fs.readdirSync(path.join(bundle, 'rootfs'), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  assert.deepEqual(files.map((entry) => entry.name).sort(), ['ca-certificates.crt', 'group', 'nginx.conf', 'passwd', 'pushstreamd']);
+  assert.deepEqual(files.map((entry) => entry.name).sort(), ['THIRD-PARTY', 'ca-certificates.crt', 'group', 'nginx.conf', 'passwd', 'pushstreamd']);
 });
 
 test('the archive of the OCI has the same layer', async () => {

@@ -26,7 +26,7 @@ test('the archive needs nothing of the system, and allocates by jemalloc', async
   assert.match(await run('file', ['-b', program]), /static/);
   const said = await run('sh', ['-c', '"$0" -V 2>&1', program], { env: { LD_LIBRARY_PATH: '' } });
   assert.match(said, /^allocator: jemalloc 5/m);
-  assert.deepEqual(fs.readdirSync(dir).sort(), ['CHANGELOG.md', 'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'completions', 'man',
+  assert.deepEqual(fs.readdirSync(dir).sort(), ['CHANGELOG.md', 'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'THIRD-PARTY', 'completions', 'man',
     'nginx.conf', 'pushstreamd', 'pushstreamd.service', 'pushstreamd.socket']);
 });
 
@@ -80,7 +80,7 @@ test('the rpm has the static program, and everything the deb has', async () => {
   await run('sh', ['-c', 'rpm2cpio "$0" | cpio -id --quiet', file], { cwd: dir });
   assert.match(await run('file', ['-b', path.join(dir, 'usr/bin/pushstreamd')]), /static/);
   for (const name of ['usr/lib/systemd/system/pushstreamd.service', 'etc/logrotate.d/pushstreamd', 'usr/share/man/man1/pushstreamd.1.gz',
-    'usr/share/zsh/site-functions/_pushstreamd', 'usr/share/licenses/pushstreamd/LICENSE-MIT', 'etc/pushstreamd/nginx.conf']) {
+    'usr/share/zsh/site-functions/_pushstreamd', 'usr/share/licenses/pushstreamd/LICENSE-MIT', 'usr/share/licenses/pushstreamd/THIRD-PARTY', 'etc/pushstreamd/nginx.conf']) {
     assert.ok(fs.existsSync(path.join(dir, name)), name);
   }
   const kept = await run('rpm', ['-qp', '--configfiles', file]);

@@ -6,6 +6,7 @@
 mod answer;
 mod churn;
 mod floor;
+mod http2;
 mod proc;
 mod requests;
 mod rows;
@@ -14,6 +15,7 @@ mod siege;
 mod soak;
 mod swarm;
 mod table;
+mod tls;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;

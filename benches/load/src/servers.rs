@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
@@ -17,6 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::proc::Family;
+use crate::tls;
 
 /// What can be measured.
 #[derive(Clone, Debug)]
@@ -74,9 +75,18 @@ impl Default for Setup {
     }
 }
 
+/// Where a server speaks TLS, and where HTTP/2 without it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doors {
+    pub(crate) tls: SocketAddr,
+    pub(crate) http2: SocketAddr,
+}
+
 /// A running server.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// Its other doors; servers of other kinds have none.
+    pub(crate) doors: Option<Doors>,
     pub(crate) family: Family,
     child: Option<(Child, PathBuf)>,
     command: Command,
@@ -86,13 +96,15 @@ impl Server {
     /// Starts a server of this kind, or looks at the one that runs.
     pub(crate) fn start(kind: &Kind, setup: &Setup) -> Result<Self> {
         if let Kind::Peer { address, pid, .. } = kind {
-            return Ok(Self { address: *address, family: Family(*pid), child: None, command: Command::new("true") });
+            let (family, command) = (Family(*pid), Command::new("true"));
+            return Ok(Self { address: *address, doors: None, family, child: None, command });
         }
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let [address, tls, http2] = free_addresses()?;
+        let doors = matches!(kind, Kind::Own(_)).then_some(Doors { tls, http2 });
         let home = std::env::temp_dir().join(format!("pushstreamd-load-{}-{}", std::process::id(), address.port()));
         fs::create_dir_all(&home)?;
         let mut command = match kind {
-            Kind::Own(binary) => own(binary, address, setup, &home)?,
+            Kind::Own(binary) => own(binary, address, Doors { tls, http2 }, setup, &home)?,
             Kind::Nchan => nchan(address, setup, &home)?,
             _ => {
                 let mut command = Command::new(std::env::current_exe()?);
@@ -104,7 +116,7 @@ impl Server {
         command.stdin(Stdio::null());
         let child = command.spawn().with_context(|| format!("cannot start {}", kind.name()))?;
         let family = Family(child.id());
-        let mut server = Self { address, family, child: Some((child, home)), command };
+        let mut server = Self { address, doors, family, child: Some((child, home)), command };
         server.wait_until_up(kind.name())?;
         Ok(server)
     }
@@ -175,7 +187,17 @@ impl Drop for Server {
     }
 }
 
-fn own(binary: &Path, address: SocketAddr, setup: &Setup, home: &Path) -> Result<Command> {
+/// Addresses nobody listens on.
+pub(crate) fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
+    let any = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let held: Vec<_> = (0..N).map(|_| any()).collect::<Result<_, _>>()?;
+    let found: Vec<_> = held.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+    found.try_into().ok().context("addresses")
+}
+
+fn own(binary: &Path, address: SocketAddr, doors: Doors, setup: &Setup, home: &Path) -> Result<Command> {
+    let Doors { tls: secure, http2 } = doors;
+    tls::write_certificate(home)?;
     let Setup { workers, message_ttl, .. } = setup;
     let state = if setup.state { "state" } else { "off" };
     let subscriber = |place: &str, mode: &str, rest: &str| {
@@ -187,8 +209,8 @@ fn own(binary: &Path, address: SocketAddr, setup: &Setup, home: &Path) -> Result
         http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 1h; client_header_timeout 1h;
         push_stream_shared_memory_size 3000m; push_stream_max_messages_stored_per_channel 100;
         push_stream_message_ttl {message_ttl}s; push_stream_channel_inactivity_time 10m;
-        push_stream_state {state};
-        server {{ listen {address} backlog=4096;
+        push_stream_state {state}; ssl_certificate own.crt; ssl_certificate_key own.key;
+        server {{ listen {address} backlog=4096; listen {secure} backlog=4096 ssl; listen {http2} http2;
         location = /pub {{ push_stream_publisher admin; push_stream_channels_path $arg_id; push_stream_store_messages on; }}
         location = /note {{ push_stream_publisher admin; push_stream_channels_path $arg_id; }}
         location = /channels-stats {{ push_stream_channels_statistics; push_stream_channels_path $arg_id; }}

@@ -1,7 +1,8 @@
 //! Many client connections on one thread.
 //!
 //! Connections are made one after the other from several loopback addresses (one address has too few ports for storms).
-//! Readiness is edge-triggered: whoever is told that a connection is ready must drain it.
+//! Readiness is edge-triggered: whoever is told that a connection is ready must drain it. What goes through a TLS session is
+//! sent and given out in the clear.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,7 +13,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use rustls::ClientConnection;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::tls;
 
 /// How long a server may leave what it was sent unread.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,8 +30,13 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct Swarm {
     poll: Poll,
     events: Events,
-    sockets: Vec<Option<TcpStream>>,
+    clients: Vec<Option<Client>>,
     buffer: Box<[u8]>,
+}
+
+struct Client {
+    socket: TcpStream,
+    tls: Option<Box<ClientConnection>>,
 }
 
 impl Swarm {
@@ -35,7 +44,7 @@ impl Swarm {
         Ok(Self {
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
-            sockets: Vec::new(),
+            clients: Vec::new(),
             buffer: vec![0; 256 * 1024].into(),
         })
     }
@@ -43,6 +52,15 @@ impl Swarm {
     /// Makes a connection; its number.
     pub(crate) fn connect(&mut self, server: SocketAddr) -> Result<usize> {
         self.connect_with(server, None)
+    }
+
+    /// Makes a connection with a TLS session, the handshake of which is on its way.
+    pub(crate) fn connect_tls(&mut self, server: SocketAddr) -> Result<usize> {
+        let number = self.connect(server)?;
+        let client = self.clients.get_mut(number).and_then(Option::as_mut).context("no such connection")?;
+        client.tls = Some(Box::new(tls::session()?));
+        client.flush()?;
+        Ok(number)
     }
 
     /// Makes a connection with a receive buffer of this size.
@@ -58,45 +76,36 @@ impl Swarm {
         socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(socket.into());
-        let number = self.sockets.len();
+        let number = self.clients.len();
         self.poll.registry().register(&mut stream, Token(number), Interest::READABLE)?;
-        self.sockets.push(Some(stream));
+        self.clients.push(Some(Client { socket: stream, tls: None }));
         Ok(number)
     }
 
     /// Stops listening to a connection: what arrives stays in the kernel.
     pub(crate) fn neglect(&mut self, number: usize) -> Result<()> {
-        let socket = self.sockets.get_mut(number).and_then(Option::as_mut).context("no such connection")?;
-        Ok(self.poll.registry().deregister(socket)?)
+        let client = self.clients.get_mut(number).and_then(Option::as_mut).context("no such connection")?;
+        Ok(self.poll.registry().deregister(&mut client.socket)?)
     }
 
     /// Closes a connection.
     pub(crate) fn close(&mut self, number: usize) {
-        if let Some(socket) = self.sockets.get_mut(number) {
-            *socket = None;
+        if let Some(client) = self.clients.get_mut(number) {
+            *client = None;
         }
     }
 
     /// Closes all connections; numbers begin anew.
     pub(crate) fn close_all(&mut self) {
-        self.sockets.clear();
+        self.clients.clear();
     }
 
     /// Sends bytes.
     pub(crate) fn send(&mut self, number: usize, bytes: &[u8]) -> Result<()> {
-        let mut socket = self.sockets.get(number).and_then(Option::as_ref).context("no such connection")?;
-        let mut rest = bytes;
-        let began = Instant::now();
-        while !rest.is_empty() {
-            match socket.write(rest) {
-                Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
-                Err(error) if error.kind() == ErrorKind::WouldBlock && began.elapsed() < PATIENCE => {
-                    sleep(Duration::from_millis(1));
-                }
-                Err(error) => return Err(error).context("cannot send"),
-            }
-        }
-        Ok(())
+        let client = self.clients.get_mut(number).and_then(Option::as_mut).context("no such connection")?;
+        let Some(tls) = &mut client.tls else { return put(&mut client.socket, bytes) };
+        tls.writer().write_all(bytes)?;
+        client.flush()
     }
 
     /// Waits until something has arrived and says where; nobody after `pause`.
@@ -119,7 +128,11 @@ impl Swarm {
 
     /// Appends everything that has arrived; false when the server has closed the connection.
     pub(crate) fn drain(&mut self, number: usize, into: &mut Vec<u8>) -> Result<bool> {
-        let Some(mut socket) = self.sockets.get(number).and_then(Option::as_ref) else { return Ok(false) };
+        let Some(client) = self.clients.get_mut(number).and_then(Option::as_mut) else { return Ok(false) };
+        if client.tls.is_some() {
+            return client.drain_tls(into);
+        }
+        let socket = &mut client.socket;
         loop {
             match socket.read(&mut self.buffer) {
                 Ok(0) => return Ok(false),
@@ -136,6 +149,53 @@ impl Swarm {
             }
         }
     }
+}
+
+impl Client {
+    /// Sends what the session has to send.
+    fn flush(&mut self) -> Result<()> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        let mut records = Vec::new();
+        while tls.wants_write() {
+            tls.write_tls(&mut records)?;
+        }
+        put(&mut self.socket, &records)
+    }
+
+    fn drain_tls(&mut self, into: &mut Vec<u8>) -> Result<bool> {
+        loop {
+            let Some(tls) = &mut self.tls else { return Ok(false) };
+            match tls.read_tls(&mut self.socket) {
+                Ok(0) => return Ok(false),
+                Ok(_) => {
+                    let state = tls.process_new_packets()?;
+                    let start = into.len();
+                    into.resize(start + state.plaintext_bytes_to_read(), 0);
+                    tls.reader().read_exact(into.get_mut(start..).unwrap_or_default())?;
+                    self.flush()?;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if is_end(&error) => return Ok(false),
+                Err(error) => return Err(error).context("cannot receive"),
+            }
+        }
+    }
+}
+
+/// Writes all of it, however long the server leaves it unread within its patience.
+fn put(socket: &mut TcpStream, bytes: &[u8]) -> Result<()> {
+    let mut rest = bytes;
+    let began = Instant::now();
+    while !rest.is_empty() {
+        match socket.write(rest) {
+            Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && began.elapsed() < PATIENCE => {
+                sleep(Duration::from_millis(1));
+            }
+            Err(error) => return Err(error).context("cannot send"),
+        }
+    }
+    Ok(())
 }
 
 /// Binds to the next free pair of address and port. Left to the kernel, the search takes longer with each port in use.

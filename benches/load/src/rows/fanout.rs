@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use super::idle::join;
+use super::idle::{join, join_secure};
 use crate::answer::Answer;
 use crate::requests::{self, Transport};
 use crate::servers::Server;
@@ -21,6 +21,17 @@ pub(super) fn run(
 ) -> Result<f64> {
     let mut swarm = Swarm::new()?;
     join(&mut swarm, server, transport, subscribers, |_| "fan".to_owned())?;
+    measure(swarm, server, subscribers, messages, window)
+}
+
+/// Microseconds a delivery over TLS.
+pub(super) fn secure(server: &Server, subscribers: usize, messages: usize) -> Result<f64> {
+    let mut swarm = Swarm::new()?;
+    join_secure(&mut swarm, server, subscribers, |_| "fan".to_owned())?;
+    measure(swarm, server, subscribers, messages, 1)
+}
+
+fn measure(mut swarm: Swarm, server: &Server, subscribers: usize, messages: usize, window: usize) -> Result<f64> {
     let publisher = swarm.connect(server.address)?;
     let mut run = Run { swarm, publisher, subscribers, window, answers: Vec::new(), scratch: Vec::new() };
     run.publish(WARM_UP)?;

@@ -3,13 +3,14 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::requests::Transport;
 use crate::servers::Server;
 use crate::swarm::Swarm;
 
 const SUBSCRIBERS: usize = 15_000;
+const SECURE: usize = 5_000;
 /// Subscribers on their way at once.
 const BATCH: usize = 200;
 
@@ -21,10 +22,32 @@ pub(crate) fn join(
     count: usize,
     channel: impl Fn(usize) -> String,
 ) -> Result<()> {
+    join_by(|swarm| swarm.connect(server.address), swarm, server, transport, count, channel)
+}
+
+/// The same over TLS.
+pub(super) fn join_secure(
+    swarm: &mut Swarm,
+    server: &Server,
+    count: usize,
+    channel: impl Fn(usize) -> String,
+) -> Result<()> {
+    let tls = server.doors.context("it has no TLS")?.tls;
+    join_by(|swarm| swarm.connect_tls(tls), swarm, server, Transport::Streaming, count, channel)
+}
+
+fn join_by(
+    connect: impl Fn(&mut Swarm) -> Result<usize>,
+    swarm: &mut Swarm,
+    server: &Server,
+    transport: Transport,
+    count: usize,
+    channel: impl Fn(usize) -> String,
+) -> Result<()> {
     let mut answered = 0;
     let mut scratch = Vec::new();
     for n in 0..count {
-        let number = swarm.connect(server.address)?;
+        let number = connect(swarm)?;
         swarm.send(number, &transport.request(&channel(n)))?;
         if (n + 1) % BATCH != 0 && n + 1 != count {
             continue;
@@ -62,6 +85,25 @@ pub(super) fn connect(server: &Server) -> Result<f64> {
     let before = server.family.cpu()?;
     join(&mut swarm, server, Transport::Streaming, 5000, |n| format!("c{n}"))?;
     Ok((server.family.cpu()? - before) as f64 / 5000e3)
+}
+
+/// Bytes a waiting subscriber over TLS.
+pub(super) fn secure_memory(server: &Server) -> Result<f64> {
+    let mut swarm = Swarm::new()?;
+    // What the first handshakes leave behind is no subscriber's.
+    join_secure(&mut swarm, server, 500, |n| format!("w{n}"))?;
+    let before = server.family.memory()?;
+    join_secure(&mut swarm, server, SECURE, |n| format!("i{n}"))?;
+    Ok((server.family.memory()? as f64 - before as f64) / SECURE as f64)
+}
+
+/// Microseconds a new subscriber over TLS, its whole handshake included.
+pub(super) fn secure_connect(server: &Server) -> Result<f64> {
+    let mut swarm = Swarm::new()?;
+    join_secure(&mut swarm, server, 500, |n| format!("w{n}"))?;
+    let before = server.family.cpu()?;
+    join_secure(&mut swarm, server, 2000, |n| format!("c{n}"))?;
+    Ok((server.family.cpu()? - before) as f64 / 2000e3)
 }
 
 /// Milliseconds of cpu a second.

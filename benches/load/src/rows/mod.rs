@@ -9,6 +9,7 @@ mod idle;
 mod poll;
 mod publish;
 mod store;
+mod streams;
 
 pub(crate) use crowd::{Crowd, million, renewed};
 pub(crate) use idle::join;
@@ -133,6 +134,16 @@ pub(crate) const ROWS: &[Row] = &[
         poll::run,
     ),
     row("connect", "accept + subscribe", "µs", Goal::AtMost(35.0), idle::connect),
+    kept("tls-connect", "TLS 1.3 handshake + subscribe", "µs", 200.0, idle::secure_connect),
+    kept("tls-fan", "fan-out to 1,000 streaming subscribers over TLS, a delivery", "µs", 4.0, |server| {
+        fanout::secure(server, 1000, 100)
+    }),
+    kept("tls-idle", "idle subscriber, streaming over TLS", "B", 12_000.0, idle::secure_memory),
+    kept("h2-publish", "publish 200 B over HTTP/2, stored, 8 connections", "µs", 15.0, streams::publish),
+    kept("h2-fan", "fan-out to 1,000 streams of 20 HTTP/2 connections, a delivery", "µs", 2.0, |server| {
+        streams::fan_out(server, 20, 100)
+    }),
+    kept("h2-idle", "idle subscriber, a stream of HTTP/2", "B", 8000.0, streams::memory),
     kept("idle-cpu", "15,000 idle long-polls, cpu a second", "ms", 0.5, idle::cpu),
     kept("idle-wake", "15,000 idle long-polls, wake-ups a second in all", "", 100.0, idle::wakeups),
     kept("message", "a stored message of 200 B", "B", 320.0, store::message),

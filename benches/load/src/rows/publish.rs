@@ -7,8 +7,8 @@ use crate::requests;
 use crate::servers::Server;
 use crate::swarm::Swarm;
 
-const CONNECTIONS: usize = 8;
-const CHANNELS: usize = 100;
+pub(super) const CONNECTIONS: usize = 8;
+pub(super) const CHANNELS: usize = 100;
 
 /// Microseconds a publish.
 pub(super) fn run(server: &Server) -> Result<f64> {

@@ -1,15 +1,13 @@
 //! Assaults on the other doors: TLS handshakes that are begun, finished and left, and HTTP/2 by hand.
 
 use std::io::{Read as _, Write as _};
-use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, Stream};
+use rustls::Stream;
 
 use super::assault::{Assault, get};
 use super::field::{Dice, Field, Raider};
+use crate::http2::{PREFACE, frame, get as request, settings};
+use crate::tls::session;
 
 pub(super) static ALL: [Assault; 5] = [
     Assault::new("TLS handshakes left open", half_open),
@@ -48,29 +46,6 @@ fn handshakes(field: &Field, dice: &mut Dice) {
         }
         raider.reset();
     }
-}
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    [length.get(1..).unwrap_or_default(), &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// A request, every field literal.
-fn request(stream: u32, path: &str) -> Vec<u8> {
-    let mut block = Vec::new();
-    for (name, value) in [(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", "t")] {
-        block.extend_from_slice(&[0, name.len() as u8]);
-        block.extend_from_slice(name.as_bytes());
-        block.push(value.len() as u8);
-        block.extend_from_slice(value.as_bytes());
-    }
-    frame(1, 5, stream, &block)
-}
-
-fn settings(window: u32) -> Vec<u8> {
-    frame(4, 0, 0, &[&4_u16.to_be_bytes()[..], &window.to_be_bytes()].concat())
 }
 
 fn no_windows(field: &Field, dice: &mut Dice) {
@@ -124,52 +99,5 @@ fn frames(field: &Field, dice: &mut Dice) {
         if field.is_over() || !raider.send(flood.repeat(20)) {
             return;
         }
-    }
-}
-
-fn session() -> Result<ClientConnection, Error> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions()?.dangerous();
-    let config = builder.with_custom_certificate_verifier(Arc::new(AnyServer)).with_no_client_auth();
-    let name = ServerName::try_from("siege.example").map_err(|_| Error::General("a name".to_owned()))?;
-    ClientConnection::new(Arc::new(config), name)
-}
-
-/// An attacker does not look at certificates.
-#[derive(Debug)]
-struct AnyServer;
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _own: &CertificateDer<'_>,
-        _above: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _own: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _own: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ring::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }

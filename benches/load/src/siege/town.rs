@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rcgen::{CertificateParams, KeyPair};
 
 use crate::proc::Family;
+use crate::servers::free_addresses;
+use crate::tls;
 
 /// A running server; stopped, and its files removed, when dropped.
 pub(crate) struct Town {
@@ -28,14 +29,11 @@ pub(crate) struct Town {
 
 impl Town {
     pub(crate) fn start(binary: &Path) -> Result<Self> {
-        let [plain, tls, http2, status] = free_addresses()?;
+        let [plain, secure, http2, status] = free_addresses()?;
         let home = std::env::temp_dir().join(format!("pushstreamd-siege-{}", std::process::id()));
         fs::create_dir_all(&home)?;
-        let key = KeyPair::generate()?;
-        let certificate = CertificateParams::new(vec!["siege.example".to_owned()])?.self_signed(&key)?;
-        fs::write(home.join("own.crt"), certificate.pem())?;
-        fs::write(home.join("own.key"), key.serialize_pem())?;
-        let conf = configuration(&home, plain, tls, http2);
+        tls::write_certificate(&home)?;
+        let conf = configuration(&home, plain, secure, http2);
         fs::write(home.join("nginx.conf"), conf)?;
         fs::write(home.join("file"), vec![b'f'; 8 << 20])?;
         let mut command = Command::new(binary);
@@ -43,7 +41,7 @@ impl Town {
         let log = fs::File::create(home.join("stderr"))?;
         let child = command.stdin(Stdio::null()).stderr(log).spawn().context("cannot start the server")?;
         let family = Family(child.id());
-        let mut town = Self { plain, tls, http2, family, status, child, home };
+        let mut town = Self { plain, tls: secure, http2, family, status, child, home };
         town.wait_until_up()?;
         Ok(town)
     }
@@ -114,13 +112,6 @@ impl Drop for Town {
             let _ = fs::remove_dir_all(&self.home);
         }
     }
-}
-
-fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
-    let any = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let held: Vec<_> = (0..N).map(|_| any()).collect::<Result<_, _>>()?;
-    let found: Vec<_> = held.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-    found.try_into().ok().context("addresses")
 }
 
 fn configuration(home: &Path, plain: SocketAddr, tls: SocketAddr, http2: SocketAddr) -> String {

@@ -228,6 +228,11 @@ pub fn complaint(error: &clap::Error) -> Option<String> {
             let (flag, value) = wanting(argument);
             Some(format!("option \"{flag}\" requires {value}"))
         }
+        ErrorKind::ValueValidation if argument.starts_with("--backplane") => {
+            // The word may hold a password.
+            let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+            Some(format!("invalid value of option \"--backplane\": {why}"))
+        }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             let (flag, _) = wanting(argument);
             Some(format!("invalid value \"{word}\" of option \"{flag}\""))
@@ -306,6 +311,8 @@ mod tests {
         assert_eq!(complained("-p"), "option \"-p\" requires directory name");
         assert_eq!(complained("-s"), "option \"-s\" requires parameter");
         assert_eq!(complained("--compat 9"), "invalid value \"9\" of option \"--compat\"");
+        let told = complained("--backplane redis://u:secret@h");
+        assert!(told.contains("password_file") && !told.contains("secret"), "{told}");
     }
 
     #[test]

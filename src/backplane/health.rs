@@ -33,6 +33,8 @@ struct State {
     /// The last entry the server has told of, and when it was not yet here.
     target: Option<(StreamId, Instant)>,
     nodes: Vec<NodeView>,
+    /// How many of them are not this one, and their subscribers.
+    others: (usize, u64),
 }
 
 /// A node of the zone.
@@ -81,6 +83,7 @@ impl Health {
             snapshots: 0,
             target: None,
             nodes: Vec::new(),
+            others: (0, 0),
         }))
     }
 
@@ -123,7 +126,7 @@ impl Health {
     /// The server does not answer; whether that is news.
     pub(super) fn lost(&self, why: &str) -> bool {
         let mut state = self.0.lock();
-        let news = state.away.is_none();
+        let news = state.away.as_ref().is_none_or(|(before, _)| before != why);
         let since = state.away.as_ref().map_or_else(Instant::now, |(_, since)| *since);
         state.away = Some((why.to_owned(), since));
         news
@@ -145,8 +148,18 @@ impl Health {
         state.target = Some(older.unwrap_or((last, Instant::now())));
     }
 
+    /// How many other nodes there are.
+    pub(super) fn others(&self) -> usize {
+        self.0.lock().others.0
+    }
+
+    /// Subscriber connections of other nodes, by what each said last.
+    pub(super) fn subscribers_elsewhere(&self) -> u64 {
+        self.0.lock().others.1
+    }
+
     /// The nodes, by what each said and when.
-    pub(super) fn nodes_are(&self, nodes: impl Iterator<Item = (String, String)>, now: u64) {
+    pub(super) fn nodes_are(&self, nodes: &[(String, String)], own: &str, now: u64) {
         let alive = |text: &str| {
             let mut words = text.splitn(3, ' ');
             let at: u64 = words.next()?.parse().ok()?;
@@ -154,9 +167,15 @@ impl Health {
             let name = words.next()?.to_owned();
             (at + ALIVE > now).then_some(NodeView { name, subscribers })
         };
-        let mut nodes: Vec<NodeView> = nodes.filter_map(|(_, text)| alive(&text)).collect();
+        let alive: Vec<(bool, NodeView)> =
+            nodes.iter().filter_map(|(node, text)| Some((node == own, alive(text)?))).collect();
+        let others = alive.iter().filter(|(own, _)| !own);
+        let others = others.fold((0, 0), |(count, sum), (_, node)| (count + 1, sum + node.subscribers));
+        let mut nodes: Vec<NodeView> = alive.into_iter().map(|(_, node)| node).collect();
         nodes.sort_by(|one, other| one.name.cmp(&other.name));
-        self.0.lock().nodes = nodes;
+        let mut state = self.0.lock();
+        state.nodes = nodes;
+        state.others = others;
     }
 
     /// What ids are known to be skipped.

@@ -34,6 +34,16 @@ impl Keys {
         [self.prefix.as_bytes(), b":m:", channel].concat()
     }
 
+    /// Where nodes ask.
+    pub(super) fn questions(&self) -> String {
+        format!("{}:ask", self.prefix)
+    }
+
+    /// Where a node is answered.
+    pub(super) fn answers(&self, node: &str) -> String {
+        format!("{}:answer:{node}", self.prefix)
+    }
+
     /// The pattern of all counts.
     pub(super) fn all_counts(&self) -> String {
         // Braces mean nothing in a pattern of Redis.

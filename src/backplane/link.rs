@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redis::aio::MultiplexedConnection;
+use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
     RedisResult, TlsCertificates,
@@ -69,18 +69,15 @@ impl Linker {
         Ok(linker)
     }
 
+    /// A connection for messages that are not kept.
+    pub(super) async fn listen(&self) -> RedisResult<PubSub> {
+        let (addr, _) = self.find().await?;
+        within(self.client(addr)?.get_async_pubsub()).await
+    }
+
     /// A new connection.
     pub(super) async fn link(&self) -> RedisResult<Link> {
-        let moved = self.moved.lock().take();
-        let (addr, server) = match (&self.address.place, moved) {
-            (_, Some((host, port))) => (self.at(&host, port), format!("{host}:{port}")),
-            (Place::Host(host, port), None) => (self.at(host, *port), format!("{host}:{port}")),
-            (Place::Socket(path), None) => (ConnectionAddr::Unix(path.clone()), path.display().to_string()),
-            (Place::Sentinels(sentinels, name), None) => {
-                let (host, port) = self.ask_sentinels(sentinels, name).await?;
-                (self.at(&host, port), format!("{host}:{port}"))
-            }
-        };
+        let (addr, server) = self.find().await?;
         let mut connection = self.connect(addr).await?;
         let mut info = redis::pipe();
         info.cmd("INFO").arg("server").cmd("INFO").arg("replication");
@@ -95,11 +92,23 @@ impl Linker {
         Ok(Link { connection, run, server })
     }
 
-    /// Goes where a cluster says that the zone is, if this error says so.
+    /// Where the server is, for the client and for people.
+    async fn find(&self) -> RedisResult<(ConnectionAddr, String)> {
+        let moved = self.moved.lock().clone();
+        Ok(match (&self.address.place, moved) {
+            (_, Some((host, port))) => (self.at(&host, port), format!("{host}:{port}")),
+            (Place::Host(host, port), None) => (self.at(host, *port), format!("{host}:{port}")),
+            (Place::Socket(path), None) => (ConnectionAddr::Unix(path.clone()), path.display().to_string()),
+            (Place::Sentinels(sentinels, name), None) => {
+                let (host, port) = self.ask_sentinels(sentinels, name).await?;
+                (self.at(&host, port), format!("{host}:{port}"))
+            }
+        })
+    }
+
+    /// Goes where a cluster says that the zone is, if this error says so; else to where it was told to be.
     pub(super) fn learn(&self, error: &RedisError) {
-        if let Some((host, port)) = error.redirect_node() {
-            *self.moved.lock() = Some((host.to_owned(), port));
-        }
+        *self.moved.lock() = error.redirect_node().map(|(host, port)| (host.to_owned(), port));
     }
 
     fn at(&self, host: &str, port: u16) -> ConnectionAddr {

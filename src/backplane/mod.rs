@@ -2,9 +2,11 @@
 //!
 //! Everything that knows Redis is here, on a thread of its own; the hub sees entries and [`crate::hub::Order`]. What is published waits in
 //! `waiting`, goes out in batches by `writer` (one script call each, `script`), and comes back to every node by `tail`, which applies it in
-//! order; `snapshot` is for who joins, or was away longer than the stream reaches. Invariant: nothing is acknowledged that was not
+//! order; `snapshot` is for who joins, or was away longer than the stream reaches. `census` asks other nodes
+//! for counts. Invariant: nothing is acknowledged that was not
 //! applied here after Redis stored it; what Redis lost is told.
 
+mod census;
 mod health;
 mod keys;
 mod link;
@@ -35,6 +37,7 @@ use crate::hub::Hub;
 pub use health::NodeView;
 pub use health::{Health, HealthView};
 
+use census::Census;
 use keys::Keys;
 use link::Linker;
 use tail::Tail;
@@ -86,10 +89,11 @@ impl Backplane {
         let node = unique();
         let shared = (Arc::clone(&waiting), Arc::clone(&health), Arc::clone(hub));
         let writer = Writer::new(linker.clone(), keys.clone(), shared.clone(), (node.clone(), name));
+        let census = Census::new(linker.clone(), keys.clone(), waiting.questions(), Arc::clone(hub), node.clone());
         let tail = Tail::new(linker, keys, shared, node);
         let thread = std::thread::Builder::new().name("backplane".to_owned()).spawn(move || {
             runtime.block_on(async {
-                tokio::join!(writer.run(ended.clone()), tail.run(ended));
+                tokio::join!(writer.run(ended.clone()), census.run(ended.clone()), tail.run(ended));
             });
         })?;
         Ok(Some(Self { waiting, health, over, thread: Some(thread) }))

@@ -6,38 +6,24 @@
 //!
 //! A failure prints its seed; `SIMULATION_SEED=N` runs that one, `SIMULATION_SEEDS=N` so many.
 
+mod random;
 mod server;
 
 use std::collections::{BTreeSet, HashMap};
 
+use random::Random;
 use server::Server;
 
 use super::position::{Gap, Position};
 use super::record::{Record, What, marks, seq};
 use super::snapshot::Snapshot;
-use crate::hub::{Ask, AskKind, Hub, Note, Order, Registration, Terms, Told};
+use crate::hub::{Ask, AskKind, Found, Hub, Note, Order, Registration, Terms, Told};
 use crate::log::Entry;
 use crate::model::{Capabilities, ChannelId, Draft, Now, Replay, Requested, Stamp, Zone};
 
 const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
 const NODES: usize = 3;
 const STEPS: u32 = 300;
-
-/// splitmix64
-struct Random(u64);
-
-impl Random {
-    fn up_to(&mut self, most: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % (most + 1)
-    }
-
-    fn one_in(&mut self, many: u64) -> bool {
-        self.up_to(many - 1) == 0
-    }
-}
 
 /// Takes nothing: publishes go to the model.
 struct Nowhere;
@@ -54,6 +40,12 @@ impl Order for Nowhere {
     fn is_idle(&self) -> bool {
         true
     }
+
+    fn others(&self) -> (usize, u64) {
+        (0, 0)
+    }
+
+    fn ask(&self, _: &[ChannelId], _: Found) {}
 }
 
 struct Node {

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::census::Questions;
 use super::health::Health;
 use super::record::{deletion_payload, message_payload};
-use crate::hub::{Order, Outcome, Terms, Told};
+use crate::hub::{Found, Order, Outcome, Terms, Told};
 use crate::model::{ChannelId, Draft, Refusal};
 
 /// Most operations that wait.
@@ -52,6 +53,7 @@ pub(super) struct Waiting {
     state: Mutex<State>,
     bell: Notify,
     health: Arc<Health>,
+    questions: Arc<Questions>,
 }
 
 #[derive(Default)]
@@ -92,7 +94,13 @@ impl Waiter {
 
 impl Waiting {
     pub(super) fn new(health: Arc<Health>) -> Self {
-        Self { state: Mutex::default(), bell: Notify::new(), health }
+        let questions = Arc::new(Questions::new(Arc::clone(&health)));
+        Self { state: Mutex::default(), bell: Notify::new(), health, questions }
+    }
+
+    /// What other nodes are asked.
+    pub(super) fn questions(&self) -> Arc<Questions> {
+        Arc::clone(&self.questions)
     }
 
     fn hand_in(&self, kind: Kind, payload: Vec<u8>, channels: Vec<ChannelId>, told: Told) {
@@ -250,6 +258,14 @@ impl Order for Waiting {
 
     fn is_idle(&self) -> bool {
         self.is_settled()
+    }
+
+    fn others(&self) -> (usize, u64) {
+        (self.health.others(), self.health.subscribers_elsewhere())
+    }
+
+    fn ask(&self, ids: &[ChannelId], found: Found) {
+        self.questions.ask(ids, found);
     }
 }
 

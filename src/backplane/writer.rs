@@ -115,7 +115,7 @@ impl Writer {
         let answer = self.caller.call(link, seen, &about, batch).await?;
         self.health.told(answer.last, answer.skipped);
         if beats {
-            self.health.nodes_are(answer.nodes.into_iter(), answer.now);
+            self.health.nodes_are(&answer.nodes, &self.caller.node, answer.now);
         }
         if self.health.refuses(None) {
             tracing::info!(target: "notice", "the backplane takes what is published again");

@@ -45,7 +45,7 @@ use crate::model::{Capabilities, ChannelId, Draft, Now, Refusal, Stamp, Zone};
 pub use census::{Census, ChannelInfo};
 pub use fanout::{Fanout, Note};
 pub use history::{History, Missed};
-pub use order::{Order, Outcome, Terms, Told};
+pub use order::{Found, Order, Outcome, Terms, Told};
 pub use registry::ChannelKey;
 pub use subscriber::{Answer, Ask, AskKind, Registration};
 

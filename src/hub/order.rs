@@ -4,13 +4,15 @@
 //! nothing changes until the entry comes back through `restore`, in the same order on every node. The clock of such a hub is made of
 //! entries alone. Invariant: before it has joined it serves nobody.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::Hub;
 use super::clock::Clock;
 use super::registry::ChannelKey;
 use super::sweep::Janitor;
 use super::zone::ZoneState;
+use super::{ChannelInfo, Hub};
 use crate::model::{ChannelId, Draft, Refusal, Replay, Stamp};
 
 /// Seconds by which a client may have seen more on another node than this one has applied: with a tag, which only a server gives, and
@@ -23,6 +25,9 @@ pub type Outcome = Result<usize, Refusal>;
 
 /// Hears an outcome, once, on any thread.
 pub type Told = Box<dyn FnOnce(Outcome) + Send>;
+
+/// Hears the numbers of channels, once, on any thread.
+pub type Found = Box<dyn FnOnce(Vec<ChannelInfo>) + Send>;
 
 /// What the zone grants its messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +53,12 @@ pub trait Order: Send + Sync {
 
     /// Whether nothing waits.
     fn is_idle(&self) -> bool;
+
+    /// How many other nodes there are, and their subscriber connections.
+    fn others(&self) -> (usize, u64);
+
+    /// Asks the other nodes for the numbers of channels; those of one that several have come several times.
+    fn ask(&self, ids: &[ChannelId], found: Found);
 }
 
 impl Hub {
@@ -99,6 +110,24 @@ impl Hub {
         self.state.lock().clock.last().stamp
     }
 
+    /// Whether there are other nodes.
+    pub fn has_others(&self) -> bool {
+        self.order.get().is_some_and(|order| order.others().0 > 0)
+    }
+
+    /// Subscriber connections of other nodes.
+    pub fn subscribers_elsewhere(&self) -> u64 {
+        self.order.get().map_or(0, |order| order.others().1)
+    }
+
+    /// The numbers of the channels that exist on any node, in the order asked for; subscriptions are those of all nodes.
+    pub fn find_everywhere(&self, ids: Vec<ChannelId>, found: Found) {
+        let here = self.find(&ids);
+        let Some(order) = self.order.get() else { return found(here) };
+        let asked = ids.clone();
+        order.ask(&asked, Box::new(move |elsewhere| found(merged(&ids, here, elsewhere))));
+    }
+
     /// What the zone grants.
     pub fn terms(&self) -> Terms {
         self.state.lock().terms()
@@ -144,6 +173,25 @@ impl ZoneState {
             inactivity: self.settings.inactivity,
         }
     }
+}
+
+/// What several nodes know of channels: each counts its own subscriptions, and has what it has applied of the rest.
+fn merged(ids: &[ChannelId], here: Vec<ChannelInfo>, elsewhere: Vec<ChannelInfo>) -> Vec<ChannelInfo> {
+    let mut known: HashMap<ChannelId, ChannelInfo> = here.into_iter().map(|info| (info.id.clone(), info)).collect();
+    for info in elsewhere {
+        match known.entry(info.id.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(info);
+            }
+            Entry::Occupied(mut place) => {
+                let all = place.get_mut();
+                all.published = all.published.max(info.published);
+                all.stored = all.stored.max(info.stored);
+                all.subscribers = all.subscribers.saturating_add(info.subscribers);
+            }
+        }
+    }
+    ids.iter().filter_map(|id| known.get(id).cloned()).collect()
 }
 
 #[cfg(test)]

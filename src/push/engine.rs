@@ -20,8 +20,9 @@ use super::subscribe::{self, Stream, Wait};
 use super::websocket::{self, Opening, Switching};
 use crate::conf::settings::{Handler, Location, Mode};
 use crate::delivery::Source;
+use crate::hub::ChannelInfo;
 use crate::metrics::Refused;
-use crate::model::{Refusal, Stamp};
+use crate::model::{ChannelId, Refusal, Stamp};
 use crate::request::head::BadHead;
 use crate::request::reply::Reply;
 use crate::site::exchange::Exchange;
@@ -72,8 +73,18 @@ pub(crate) enum Patience {
     Durability(Reply, oneshot::Receiver<bool>),
     /// The client was further on another node than this one is: to there, if that is certain.
     Follow(Stamp, bool),
+    /// Other nodes are asked what they know of channels.
+    Everywhere(Everywhere),
     /// What was handed in has to come back from where the order of the zone is made.
     Order(Box<publish::HandedIn>),
+}
+
+/// A question that other nodes answer too.
+pub(crate) struct Everywhere {
+    /// A publisher's, and an admin's; or else that of a statistics location.
+    publisher: Option<bool>,
+    ids: Vec<ChannelId>,
+    found: oneshot::Receiver<Vec<ChannelInfo>>,
 }
 
 /// A request that waits for its body.
@@ -201,6 +212,15 @@ pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, p
             }
             Patience::Order(handed) => Verdict::Reply(publish::settle(&context.worker, exchange, *handed).await),
             Patience::Follow(there, certain) => follow(context, exchange, there, certain).await,
+            Patience::Everywhere(Everywhere { publisher, ids, found }) => {
+                // Nobody knows them whom a process that is ending does not ask any more.
+                let found = found.await.unwrap_or_default();
+                let (worker, location) = (&context.worker, exchange.location);
+                Verdict::Reply(match publisher {
+                    Some(admin) => publish::info_of(worker, exchange, location, admin, &ids, &found),
+                    None => statistics::list(worker, exchange, location, &ids, &found),
+                })
+            }
         };
         match verdict {
             Verdict::Patience(more) => patience = more,
@@ -288,6 +308,16 @@ fn proceed<'s>(context: &Context, exchange: &mut Exchange<'s>, routed: Routed<'s
     }
 }
 
+fn ask_everywhere<'s>(context: &Context, publisher: Option<bool>, ids: Vec<ChannelId>) -> Verdict<'s> {
+    let (sender, found) = oneshot::channel();
+    let told = Box::new(move |infos| {
+        // Nobody may be waiting any more.
+        let _ = sender.send(infos);
+    });
+    context.worker.hub().find_everywhere(ids.clone(), told);
+    Verdict::Patience(Patience::Everywhere(Everywhere { publisher, ids, found }))
+}
+
 /// Serves a subscriber when this node has come to where it was. If that does not happen another node may have: it is let go, unless its
 /// place may be no more than what its clock says.
 async fn follow<'s>(context: &Context, exchange: &mut Exchange<'s>, there: Stamp, certain: bool) -> Verdict<'s> {
@@ -315,9 +345,11 @@ fn serve<'s>(context: &Context, exchange: &mut Exchange<'s>, location: &'s Arc<L
         Handler::Publisher { admin } => match publish::begin(&context.worker, exchange, location, admin) {
             publish::Begun::Reply(reply) => Verdict::Reply(reply),
             publish::Begun::Body(job) => Verdict::Body(Job { location, task: Task::Publish { admin, job } }),
+            publish::Begun::Everywhere(ids) => ask_everywhere(context, Some(admin), ids),
         },
         Handler::Statistics => match statistics::answer(context, exchange, location) {
             statistics::Begun::Reply(reply) => Verdict::Reply(reply),
+            statistics::Begun::Everywhere(ids) => ask_everywhere(context, None, ids),
             // What follows must not be taken for a part of the body.
             statistics::Begun::Long(..) if exchange.has_unread_body() => {
                 Verdict::Body(Job { location, task: Task::Forget })

@@ -12,7 +12,7 @@ use super::fields as module;
 use super::statistics;
 use crate::conf::settings::Location;
 use crate::delivery::Worker;
-use crate::hub::{Outcome, Told};
+use crate::hub::{ChannelInfo, Outcome, Told};
 use crate::metrics::tick;
 use crate::model::{Capabilities, ChannelId, Draft, EventTags, Refusal};
 use crate::push::fields::{CorsSide, cache_fields};
@@ -26,6 +26,8 @@ pub(crate) enum Begun {
     Reply(Reply),
     /// The body is needed.
     Body(Job),
+    /// What other nodes know of these channels is needed; go on with [`info_of`].
+    Everywhere(Vec<ChannelId>),
 }
 
 /// An admitted request that waits for its body.
@@ -42,7 +44,7 @@ pub(crate) fn begin(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Loc
         b"OPTIONS" if capabilities.publishers_have_options => {
             return Begun::Reply(headed(Reply::header_only(200), exchange, location, admin));
         }
-        b"GET" => return Begun::Reply(info(worker, exchange, location, admin)),
+        b"GET" => return info(worker, exchange, location, admin),
         b"POST" => false,
         b"PUT" if capabilities.put_publishes => false,
         b"DELETE" if admin => true,
@@ -187,19 +189,32 @@ fn published(
     if !location.push.channel_info_on_publish {
         return headed(Reply::header_only(200), exchange, location, admin);
     }
-    headed(statistics::channels_reply(worker, exchange, ids), exchange, location, admin)
+    info_of(worker, exchange, location, admin, ids, &worker.hub().find(ids))
 }
 
-fn info(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Reply {
+fn info(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Begun {
     let ids = channels::ids(exchange, location);
     let admitted = if ids.is_empty() { Err(Refusal::NoChannelId) } else { worker.hub().admit_info(&ids) };
-    match admitted {
-        Ok(()) => headed(statistics::channels_reply(worker, exchange, &ids), exchange, location, admin),
+    Begun::Reply(match admitted {
+        Ok(()) if worker.hub().has_others() => return Begun::Everywhere(ids),
+        Ok(()) => info_of(worker, exchange, location, admin, &ids, &worker.hub().find(&ids)),
         Err(Refusal::ReservedId) if exchange.settings.capabilities.reserved_id_is_unknown => {
             headed(Reply::header_only(404), exchange, location, admin)
         }
         Err(refusal) => refused(refusal, exchange, location, admin),
-    }
+    })
+}
+
+/// The info of the channels that were found among these.
+pub(crate) fn info_of(
+    worker: &Worker,
+    exchange: &Exchange<'_>,
+    location: &Arc<Location>,
+    admin: bool,
+    ids: &[ChannelId],
+    found: &[ChannelInfo],
+) -> Reply {
+    headed(statistics::channels_reply(worker, exchange, ids, found), exchange, location, admin)
 }
 
 fn event_tags(exchange: &Exchange<'_>) -> Option<Arc<EventTags>> {

@@ -30,6 +30,8 @@ const AT_ONCE: u32 = 2_000;
 pub(crate) enum Begun {
     /// The answer.
     Reply(Reply),
+    /// What other nodes know of these channels is needed; go on with [`list`].
+    Everywhere(Vec<ChannelId>),
     /// An answer that is so long that it is made as it is taken.
     Long(Reply, Box<dyn Source>),
 }
@@ -59,7 +61,10 @@ pub(crate) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Loca
             Reply::full(200, format.content_type(), body).with(fields(capabilities))
         }
         Choice::Refused(refusal) => module::refused(refusal, capabilities, fields(capabilities)),
-        Choice::List => channels_reply(&context.worker, exchange, &ids).with(fields(capabilities)),
+        Choice::List if context.worker.hub().has_others() => return Begun::Everywhere(ids),
+        Choice::List => {
+            return Begun::Reply(list(&context.worker, exchange, location, &ids, &context.worker.hub().find(&ids)));
+        }
     };
     Begun::Reply(closing(reply, location))
 }
@@ -100,11 +105,27 @@ fn choose<'a>(exchange: &Exchange<'_>, ids: &'a [ChannelId]) -> Choice<'a> {
     Choice::List
 }
 
-/// The info of the channels that exist among these: 404 if none does.
-pub(crate) fn channels_reply(worker: &Worker, exchange: &Exchange<'_>, ids: &[ChannelId]) -> Reply {
-    let found = worker.hub().find(ids);
+/// The answer to a question for these channels, of which those were found.
+pub(crate) fn list(
+    worker: &Worker,
+    exchange: &Exchange<'_>,
+    location: &Location,
+    ids: &[ChannelId],
+    found: &[ChannelInfo],
+) -> Reply {
+    let capabilities = &exchange.settings.capabilities;
+    closing(channels_reply(worker, exchange, ids, found).with(fields(capabilities)), location)
+}
+
+/// The info of the channels that were found among these: 404 if none was.
+pub(crate) fn channels_reply(
+    worker: &Worker,
+    exchange: &Exchange<'_>,
+    ids: &[ChannelId],
+    found: &[ChannelInfo],
+) -> Reply {
     let format = Format::choose(exchange.head.header("accept"));
-    let body = match found.as_slice() {
+    let body = match found {
         [] => return Reply::header_only(404),
         [one] if !asked_for_a_list(exchange, ids) => writer(exchange, format).one(&row(one)),
         several => group(worker, exchange, format, several.iter()),
@@ -204,7 +225,7 @@ fn summary(context: &Context, exchange: &Exchange<'_>) -> Reply {
         messages_in_trash: census.messages_in_trash,
         channels_in_delete: u64::from(census.channels_in_delete),
         channels_in_trash: u64::from(census.channels_in_trash),
-        subscribers: census.subscribers,
+        subscribers: census.subscribers + context.worker.hub().subscribers_elsewhere(),
         workers: census
             .by_worker
             .iter()

@@ -110,7 +110,7 @@ fn share(loaded: &mut Loaded) -> Result<(), ConfError> {
     }
     if let Some(dir) = loaded.settings.state.dir.take() {
         let text = format!("messages outlive the process in the backplane, {} is not used", dir.display());
-        loaded.notes.push(Note { level: LogLevel::Notice, text });
+        loaded.notes.push(Note { level: LogLevel::Warn, text });
     }
     Ok(())
 }

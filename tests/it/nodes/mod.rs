@@ -3,6 +3,7 @@
 mod failure;
 mod node;
 mod redis;
+mod ways;
 
 use std::time::Duration;
 
@@ -90,6 +91,34 @@ fn a_deletion_on_one_node_is_one_on_all() {
     // It begins anew.
     two.publish("d", "y");
     one.await_stored("d", &["1 y"]);
+}
+
+#[test]
+fn subscribers_are_counted_over_all_nodes_that_live() {
+    let redis = Redis::start();
+    let (one, two, mut three) = (Node::start(&redis.url()), Node::start(&redis.url()), Node::start(&redis.url()));
+    let _streams = [one.subscribe("a"), two.subscribe("a"), two.subscribe("a/only-there"), three.subscribe("a")];
+    one.publish("a", "x");
+    let counted = |node: &Node, target: &str| {
+        let text = node.ask(&format!("GET {target}"), &[], b"").text();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap_or(serde_json::Value::Null)
+    };
+    for node in [&one, &two, &three] {
+        within(PATIENCE, "four subscriptions", || counted(node, "/pub?id=a")["subscribers"] == 4);
+        within(PATIENCE, "the same in the statistics", || counted(node, "/stats?id=a")["subscribers"] == 4);
+        // A connection of two channels is one subscriber.
+        within(PATIENCE, "four connections", || counted(node, "/stats")["subscribers"] == 4);
+    }
+    assert_eq!(counted(&one, "/pub?id=only-there")["subscribers"], 1, "a channel that only another node has");
+    assert_eq!(counted(&one, "/stats?id=a/only-there")["infos"].as_array().unwrap().len(), 2);
+    three.process().signal(Signal::SIGSTOP);
+    within(PATIENCE, "one that does not answer is left out", || counted(&one, "/pub?id=a")["subscribers"] == 3);
+    let began = std::time::Instant::now();
+    assert_eq!(counted(&one, "/stats?id=a")["subscribers"], 3);
+    assert!(began.elapsed() < Duration::from_secs(2));
+    three.kill_and_start();
+    within(PATIENCE, "its subscriber is gone", || counted(&two, "/stats")["subscribers"] == 3);
+    assert_eq!(counted(&two, "/pub?id=a")["subscribers"], 3);
 }
 
 #[test]

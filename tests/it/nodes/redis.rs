@@ -1,6 +1,5 @@
 //! A Redis of a test's own: Debian's redis-server on a free port, which can be killed, stopped and started again.
 
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -17,7 +16,7 @@ pub struct Redis {
 }
 
 /// Where it is installed.
-fn program() -> &'static str {
+pub fn program() -> &'static str {
     let places = ["/usr/bin/redis-server", "/usr/bin/valkey-server", "/usr/local/bin/redis-server"];
     places
         .into_iter()
@@ -56,7 +55,9 @@ impl Redis {
             .unwrap();
         self.process = Some(Running(process));
         within(PROMPTLY, "redis answers", || {
-            TcpStream::connect(("127.0.0.1", self.port)).is_ok() && self.try_ask(&["PING"]).is_ok()
+            // One that asks for a password answers too.
+            let answer = self.try_ask(&["PING"]);
+            answer.is_ok() || answer.is_err_and(|error| !error.is_io_error() && !error.to_string().contains("LOADING"))
         });
     }
 

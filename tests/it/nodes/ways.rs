@@ -1,0 +1,111 @@
+//! The ways to a backplane: a socket, TLS, a password, sentinels; and what does not go with one.
+
+use std::fs;
+
+use super::node::Node;
+use super::redis::Redis;
+use crate::support::{PATIENCE, Prefix, Running, free_port, said, test_configuration, within};
+
+const PUBLISHER: &str = "location /pub { push_stream_publisher; push_stream_channels_path $arg_id; }";
+
+#[test]
+fn a_password_comes_from_a_file_or_the_environment_and_is_told_to_nobody() {
+    let redis = Redis::with(&["--requirepass", "hush-hush"]);
+    let secrets = Prefix::new("secrets");
+    secrets.write("password", "hush-hush\n");
+    let file = secrets.path("password");
+    let directive = format!("push_stream_backplane_password_file {};", file.display());
+    let node = Node::with(&redis.url(), &directive);
+    node.publish("a", "x");
+    secrets.write("password", "not-that-one\n");
+    let refused = Node::begin(&["--backplane", &redis.url()], &directive);
+    refused.await_log("the backplane is away");
+    for log in [node.log(), refused.log()] {
+        assert!(!log.contains("hush-hush") && !log.contains("not-that-one"), "{log}");
+    }
+}
+
+#[test]
+fn a_unix_socket_and_tls_lead_there_too() {
+    let place = Prefix::new("ways");
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let pair = rcgen::generate_simple_self_signed(names).unwrap();
+    place.write("cert.pem", &pair.cert.pem());
+    place.write("key.pem", &pair.signing_key.serialize_pem());
+    let path = |name: &str| place.path(name).to_str().unwrap().to_owned();
+    let (socket, tls) = (path("redis.sock"), free_port());
+    let _redis = Redis::with(&[
+        "--unixsocket",
+        &socket,
+        "--tls-port",
+        &tls.to_string(),
+        "--tls-cert-file",
+        &path("cert.pem"),
+        "--tls-key-file",
+        &path("key.pem"),
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let over_socket = Node::start(&format!("redis+unix://{socket}?db=3"));
+    let directive = format!("push_stream_backplane_ca {};", path("cert.pem"));
+    let over_tls = Node::with(&format!("rediss://localhost:{tls}/3"), &directive);
+    over_socket.publish("a", "x");
+    over_tls.await_stored("a", &["1 x"]);
+    // One whose signer is not known is not spoken to.
+    let refused = Node::begin(&["--backplane", &format!("rediss://localhost:{tls}/3")], "");
+    refused.await_log("the backplane is away");
+    assert_eq!(refused.readiness().status, 503);
+}
+
+#[test]
+fn sentinels_tell_where_the_master_is_and_nodes_follow_it() {
+    let mut master = Redis::start();
+    let replica = Redis::with(&["--replicaof", &format!("127.0.0.1 {}", master.port)]);
+    let place = Prefix::new("sentinel");
+    let port = free_port();
+    place.write(
+        "sentinel.conf",
+        &format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor push 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds push 500\nsentinel failover-timeout push 3000\n",
+            place.dir.display(),
+            master.port
+        ),
+    );
+    let sentinel = std::process::Command::new(super::redis::program())
+        .arg(place.path("sentinel.conf"))
+        .arg("--sentinel")
+        .stdout(fs::File::create(place.path("stderr")).unwrap())
+        .spawn()
+        .unwrap();
+    let _sentinel = Running(sentinel);
+    let url = format!("redis+sentinel://127.0.0.1:{port}/push");
+    let (one, two) = (Node::start(&url), Node::start(&url));
+    one.publish("a", "before");
+    two.await_stored("a", &["1 before"]);
+    within(PATIENCE, "the replica has it, and the sentinel knows it", || {
+        let stored = replica.ask(&["XLEN", "{pushstreamd.pushstreamd}:m:a"]) == redis::Value::Int(1);
+        stored && fs::read_to_string(place.path("sentinel.conf")).unwrap().contains("known-replica")
+    });
+    master.kill();
+    within(PATIENCE, "the replica is the master", || {
+        let role = redis::from_redis_value::<Vec<redis::Value>>(replica.ask(&["ROLE"])).unwrap();
+        role[0] == redis::Value::BulkString(b"master".to_vec())
+    });
+    one.publish_when_possible("a", "after");
+    within(PATIENCE, "both have both", || two.stored("a").len() == 2 && one.stored("a").len() == 2);
+    assert!(two.stored("a")[1].ends_with(" after"));
+    assert_eq!(one.backplane()["server"], format!("127.0.0.1:{}", replica.port));
+}
+
+#[test]
+fn what_does_not_go_with_a_backplane_is_said() {
+    let tested = test_configuration(&["--backplane", "redis://h"], "push_stream_events_channel_id e;", "");
+    assert!(!tested.status.success() && said(&tested).contains("does not go with a backplane"), "{}", said(&tested));
+    let tested = test_configuration(&["--backplane", "redis://h"], "push_stream_state state;", PUBLISHER);
+    assert!(tested.status.success() && said(&tested).contains("is not used"), "{}", said(&tested));
+    let tested = test_configuration(&["--backplane", "off"], "push_stream_backplane redis://h;", PUBLISHER);
+    assert!(tested.status.success(), "{}", said(&tested));
+    let refused = Prefix::new("refused").run(&["--backplane", "redis://u:secret@h", "-t"]);
+    assert!(!refused.status.success() && !said(&refused).contains("invalid value \"redis://u:s"), "{}", said(&refused));
+}

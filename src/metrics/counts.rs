@@ -3,34 +3,11 @@
 //! Invariant: every cell but those of [`Activity`] only goes up. Whoever counts on another thread than the worker's loses
 //! counts; there is no such place.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::cause::{Cause, Mode};
+use super::count::Count;
 use super::histogram::Histogram;
 use super::probe::Probe;
 use super::refused::Refused;
-
-/// A number that one thread writes and any may read.
-#[derive(Debug, Default)]
-pub struct Count(AtomicU64);
-
-impl Count {
-    /// Counts so many.
-    pub fn add(&self, many: u64) {
-        // No other thread writes: no need for an exchange that locks the line.
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(many), Ordering::Relaxed);
-    }
-
-    /// Counts one off.
-    fn take(&self) {
-        self.0.store(self.0.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
-    }
-
-    /// The number.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// What a connection is doing, in the words of `stub_status`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,7 +2,7 @@
 //!
 //! Written by one thread, read by any. Invariant: the count of a distribution is the sum of its steps.
 
-use super::counts::Count;
+use super::count::Count;
 
 /// The upper ends of the steps, microseconds; what took longer stands in one more.
 pub const BOUNDS: [u64; 15] = [

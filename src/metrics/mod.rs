@@ -7,6 +7,7 @@
 
 mod cause;
 mod clock;
+mod count;
 mod counts;
 pub mod exposition;
 mod histogram;

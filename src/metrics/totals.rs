@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::cause::{Cause, Mode};
-use super::counts::{Count, Counts};
+use super::count::Count;
+use super::counts::Counts;
 use super::histogram::Distribution;
 use super::refused::Refused;
 

@@ -1,8 +1,8 @@
 //! The access log line of a request that is answered as a whole: at once, or when a body that is made as it is taken is over.
 
 use std::rc::Rc;
-use std::time::Instant;
 
+use super::elapsed::milliseconds_since;
 use super::logged_source::{LastingHead, LoggedSource};
 use crate::delivery::Source;
 use crate::push::context::Context;
@@ -35,11 +35,6 @@ pub(super) fn write(context: &Context, exchange: &Exchange<'_>, reply: &Reply, s
         sent_head: sent.head,
     };
     context.logs.write(&open_lines(exchange), &outcome);
-}
-
-/// How long something has taken, whatever was done to the wall clock meanwhile.
-pub(super) fn milliseconds_since(began: Instant) -> u64 {
-    began.elapsed().as_millis() as u64
 }
 
 /// The body of a request whose lines are written when it is over; `None` if it is not sent, and over at once.

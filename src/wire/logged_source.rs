@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::HeaderMap;
 
-use super::log::milliseconds_since;
+use super::elapsed::milliseconds_since;
 use crate::delivery::Source;
 use crate::push::context::Context;
 use crate::site::access_log::{Outcome, SentHead};

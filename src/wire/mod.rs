@@ -3,6 +3,7 @@
 //! A door reads a request, has it decided by the engine, and writes the verdict. No request is read twice, and nothing that
 //! one door writes is read by another. Only here, in `request` and in `push::fields` are header names and status lines spelled.
 
+mod elapsed;
 #[cfg(test)]
 mod fence_tests;
 mod file_source;

@@ -4,8 +4,8 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::elapsed::milliseconds_since;
 use super::listener_place::ListenerPlace;
-use super::log::milliseconds_since;
 use crate::conf::Settings;
 use crate::conf::settings::Listener;
 use crate::delivery::Connection;

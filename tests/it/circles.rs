@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::architecture::{code, sources, untested};
 
 /// The circles a reader would call natural.
-const NATURAL: [(&[&str], &str); 10] = [
-    (&["backplane/snapshot", "backplane/tail"], "a node that joins loads pages while it keeps the tail"),
+const NATURAL: [(&[&str], &str); 8] = [
     (&["conf/location", "conf/rewrite"], "an `if` is a step of a location and holds the values of one"),
     (
         &["hub/events", "hub/journal", "hub/restore", "hub/sweep", "hub/zone"],
@@ -22,10 +21,6 @@ const NATURAL: [(&[&str], &str); 10] = [
     ),
     (&["delivery/admission", "delivery/departure", "delivery/worker"], "acts of the worker, a file each"),
     (&["request/head", "request/head_parser"], "a head and its grammar"),
-    (
-        &["wire/http1/connection", "wire/http1/suspended", "wire/http1/turn", "wire/http1/websocket"],
-        "states of one connection, which say what comes next",
-    ),
     (&["embed/subscription", "embed/subscriptions"], "a subscription leaves the table it stands in"),
     (&["server/ending", "server/service"], "the end of the service"),
 ];

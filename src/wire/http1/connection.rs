@@ -7,45 +7,25 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
+use super::ahead::{Ahead, await_end, drained, read_ahead};
 use super::body::RequestBody;
+use super::next::Next;
 use super::suspended::{self, Suspended};
 use super::turn::{Step, Turn};
 use crate::conf::Settings;
 use crate::delivery::{Connection, Event, Flush};
 use crate::metrics::Activity;
-use crate::push::{engine, websocket};
+use crate::push::engine;
 use crate::request::head::{BadHead, BodyLength, HeadLimits, RequestHead};
 use crate::request::head_parser;
 use crate::site::exchange::Exchange;
 use crate::wire::session::Session;
 use crate::wire::workbench::Workbench;
 
-/// Bytes a client may send ahead while it is not listened to.
-const AHEAD: usize = 64 * 1024;
 /// Bytes of answers that may wait for a client before more of its requests are answered.
 const UNREAD: usize = 256 * 1024;
 /// How long a connection is read on after an answer that leaves request bytes behind, milliseconds.
 const LINGER: u64 = 5_000;
-
-/// What comes after the requests that were at hand.
-pub(super) enum Next {
-    /// Answer the requests that have been read ahead.
-    Answer,
-    /// Wait for more bytes.
-    Read,
-    /// Wait until the client has taken its answers, then answer the requests read ahead.
-    Drain,
-    /// Read the rest of a body that nobody wants, then answer the request behind it.
-    Forget { body: Box<RequestBody>, timeout: u64 },
-    /// A stream or long-poll has begun; `close` says what follows its end.
-    Subscribed { close: bool },
-    /// A websocket has begun.
-    WebSocket(Box<websocket::Session>),
-    /// Leave it to the client to close; it is waited for.
-    LeaveOpen,
-    /// Close, after what waits is sent. `linger`: the client may still be sending.
-    Close { linger: bool },
-}
 
 /// How far the requests at hand have been answered.
 enum Stop<'s> {
@@ -340,52 +320,6 @@ async fn wait_as_subscriber(bench: &Rc<Workbench>, connection: &Rc<Connection>, 
     }
 }
 
-/// What a client has done that is not listened to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Ahead {
-    /// Nothing, or sent something.
-    Open,
-    /// Closed its side.
-    Ended,
-    /// Gone.
-    Broken,
-}
-
-/// Keeps what a client sends before it is listened to. Whoever sends more than is kept is read on, so that its end is seen,
-/// but answered no more.
-pub(super) fn read_ahead(bench: &Workbench, connection: &Connection, session: &mut Session) -> Ahead {
-    let mut input = bench.lend_input();
-    // As long as there is room no more is read than can be kept.
-    let room = AHEAD.saturating_sub(session.ahead.len());
-    let space = if room > 0 { room.min(input.len()) } else { input.len() };
-    let done = match connection.try_read(input.get_mut(..space).unwrap_or_default()) {
-        Ok(0) => Ahead::Ended,
-        Ok(_) if room == 0 => {
-            session.overrun = true;
-            Ahead::Open
-        }
-        Ok(read) => {
-            session.ahead.extend_from_slice(input.get(..read).unwrap_or_default());
-            Ahead::Open
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ahead::Open,
-        Err(_) => Ahead::Broken,
-    };
-    bench.return_input(input);
-    done
-}
-
-/// Waits until everything has been sent; false if the peer is gone.
-pub(super) async fn drained(connection: &Connection) -> bool {
-    loop {
-        match connection.event(false, true).await {
-            Event::Drained => return true,
-            Event::Broken => return false,
-            _ => {}
-        }
-    }
-}
-
 /// Sends what waits and closes. A client that is still sending is read on for a while, or it would lose the answer to a
 /// reset.
 async fn close(bench: &Workbench, connection: &Rc<Connection>, linger: bool) {
@@ -395,20 +329,4 @@ async fn close(bench: &Workbench, connection: &Rc<Connection>, linger: bool) {
     }
     connection.stream().shutdown_write();
     await_end(bench, connection, LINGER).await;
-}
-
-/// Reads until the client closes, at most this many milliseconds.
-pub(super) async fn await_end(bench: &Workbench, connection: &Rc<Connection>, patience: u64) {
-    bench.context.worker.set_deadline(connection, Some(patience));
-    while connection.event(true, false).await == Event::Readable {
-        let mut input = bench.lend_input();
-        let read = connection.try_read(&mut input);
-        bench.return_input(input);
-        match read {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
-        }
-    }
 }

@@ -3,9 +3,11 @@
 //! [`connection`] is the life of a connection, `turn` that of one request. No library stands below it, since none spells and
 //! orders heads as the module does (docs/adr/0001-http1-by-ourselves.md).
 
+mod ahead;
 mod body;
 pub mod chunked_body;
 pub(super) mod connection;
+mod next;
 mod spelled;
 mod suspended;
 #[cfg(test)]

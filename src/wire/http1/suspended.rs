@@ -5,8 +5,9 @@
 
 use std::rc::Rc;
 
+use super::ahead::{Ahead, read_ahead};
 use super::body::RequestBody;
-use super::connection::{Ahead, Next, read_ahead};
+use super::next::Next;
 use super::turn::{Step, Turn};
 use crate::delivery::{Connection, Event, Flush};
 use crate::push::engine::{self, Job, Patience, Verdict};

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::body::RequestBody;
 use super::chunked_body::BadChunk;
-use super::connection::Next;
+use super::next::Next;
 use super::spelled::Spelled;
 use super::waiting::Waiter;
 use super::websocket;

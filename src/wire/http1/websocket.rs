@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::connection::{await_end, drained};
+use super::ahead::{await_end, drained};
 use super::spelled::Spelled;
 use crate::delivery::{Connection, Event};
 use crate::push::engine::go_on;

@@ -48,7 +48,8 @@ async fn answer(visit: Visit, request: Request<RecvStream>, respond: &mut SendRe
         _ => (RequestBody::new(incoming), None),
     };
     let (opener, tunnel) = oneshot::channel();
-    let answering = service::answer(visit, Request::from_parts(parts, body), async { tunnel.await.ok() });
+    // On the heap, so that a stream that goes on for hours does not carry what answering it took.
+    let answering = Box::pin(service::answer(visit, Request::from_parts(parts, body), async { tunnel.await.ok() }));
     let answered = unless_cut(answering, respond, &connection).await?;
     let (head, body) = answered.map_err(|_| reason(&connection))?.into_parts();
     let head = hyper::Response::from_parts(head, ());

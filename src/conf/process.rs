@@ -5,6 +5,8 @@
 use std::path::PathBuf;
 
 use nix::unistd::{Group, User};
+use rustix::process::geteuid;
+use rustix::thread::{CapabilitySet, capabilities};
 
 use super::compiler::Compiler;
 use super::error::{Fault, shown};
@@ -91,7 +93,8 @@ fn user(main: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<(String,
     }
 }
 
-/// Whether the process has privileges.
+/// Whether the process has privileges, or has put them away.
 pub(super) fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+    let kept = || capabilities(None).is_ok_and(|sets| sets.permitted.contains(CapabilitySet::SETUID));
+    geteuid().is_root() || kept()
 }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
 use super::log::NOTICE;
+use super::privileges;
 use super::service::Server;
 use super::signals::{Signals, Wish};
 use super::supervisor::Supervisor;
@@ -89,12 +90,16 @@ impl Server {
         }
         self.shared.hub.close_log();
         drop(self.backplane.take());
+        // The pid file and sockets may stand where the user can change nothing.
+        let taken = privileges::take_up();
         if self.successor.is_none() {
             for listener in &self.settings.listeners {
                 remove_unix_socket(&listener.address);
             }
         }
         tracing::info!(target: NOTICE, "exit");
+        drop(self);
+        drop(taken);
     }
 
     /// Has the workers accept no more and answer what is under way: its end is the end of the channel.

@@ -20,6 +20,7 @@ mod log;
 mod log_paths;
 mod memory;
 mod origin;
+mod privileges;
 mod process;
 mod proxy_protocol;
 mod purpose;

@@ -11,6 +11,7 @@ use super::listen::{self, Bound, Share};
 use super::log::{ALERT, EMERG, NOTICE};
 use super::log_paths::{log_paths, make_logs, open_each};
 use super::now;
+use super::privileges;
 use super::service::{Server, not_opened, worker_count};
 use super::supervisor::Supervisor;
 use super::tls::TlsSite;
@@ -23,6 +24,7 @@ impl Server {
     /// Reloads, or says why not.
     pub(super) fn reload(&mut self) {
         Supervisor::reloading();
+        let _taken = privileges::take_up();
         let outcome = self.try_reload();
         self.shared.reloads.end(outcome.is_ok());
         match outcome {

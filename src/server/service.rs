@@ -16,10 +16,11 @@ use super::ending::End;
 use super::inherited::Inherited;
 use super::listen::{self, Bound};
 use super::log::{ALERT, ErrorLogs, NOTICE};
-use super::log_paths::{log_paths, make_logs};
+use super::log_paths::{log_paths, make_logs, open_each};
 use super::memory;
 use super::now;
 use super::origin::Origin;
+use super::privileges;
 use super::process::{self, PidFile};
 use super::purpose;
 use super::rendered::rendered;
@@ -166,7 +167,9 @@ impl Server {
                     while self.shared.hub.sweep(now()) {}
                     self.relieve();
                     self.shared.tally.ask_for_lag();
+                    let taken = privileges::take_up();
                     self.logs.retry();
+                    drop(taken);
                     if self.lost_a_worker() {
                         return End::Broken;
                     }
@@ -234,7 +237,11 @@ impl Server {
 
     /// USR1: files anew, after rotation.
     fn reopen(&self) {
+        let taken = privileges::take_up();
         self.logs.reopen();
+        // Workers may find them, and need not be able to make them; what cannot be opened they tell.
+        let _ = open_each(&log_paths(&self.settings, &self.origin.options.prefix));
+        drop(taken);
         for worker in &self.workers {
             // A worker that is gone has no logs.
             let _ = worker.orders.send(Order::ReopenLogs);
@@ -375,7 +382,7 @@ fn leave_privileges(origin: &Origin, settings: &Settings, pid: &PidFile) -> anyh
             tracing::warn!("chown() \"{}\" failed ({})", path.display(), listen::errno_text(&error));
         }
     }
-    process::become_user(&owner).context("cannot become the configured user")
+    privileges::become_user(&owner).context("cannot become the configured user")
 }
 
 /// A panic is one line in the error log; the task it happened in is over, everything else goes on.

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::ending::{RESTART, SETTLED};
 use super::listen;
 use super::log::{ALERT, NOTICE};
+use super::privileges;
 use super::service::Server;
 use super::state;
 use super::successor::{Step, Successor};
@@ -24,6 +25,7 @@ impl Server {
             tracing::error!("the new binary is running already");
             return;
         }
+        let _taken = privileges::take_up();
         if let Err(error) = self.pid.step_aside() {
             tracing::error!(target: ALERT, "rename() \"{}\" failed ({})", self.pid.path().display(), listen::errno_text(&error));
             return;
@@ -151,6 +153,7 @@ impl Server {
     }
 
     fn take_name_back(&mut self) {
+        let _taken = privileges::take_up();
         if let Err(error) = self.pid.step_back() {
             tracing::error!(target: ALERT, "the pid file cannot be renamed back ({})", listen::errno_text(&error));
         }

@@ -9,6 +9,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::inherited::{LINE, VARIABLE};
 use super::listen::Bound;
+use super::privileges;
 
 /// How long a successor waits to be told to begin.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -60,7 +62,12 @@ impl Successor {
             sockets.flat_map(|bound| &bound.sockets).map(nix::unistd::dup).collect::<Result<_, _>>()?;
         let line = nix::unistd::dup(&other)?;
         let numbers: Vec<String> = copies.iter().map(|copy| copy.as_raw_fd().to_string()).collect();
-        let child = Command::new(binary)
+        let mut command = Command::new(binary);
+        if privileges::keeps() {
+            // As this process was started: it becomes the configured user by itself.
+            command.uid(0).gid(0);
+        }
+        let child = command
             .args(words)
             .env(VARIABLE, numbers.join(";"))
             .env(LINE, line.as_raw_fd().to_string())

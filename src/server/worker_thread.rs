@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::accept::{self, Door};
 use super::listen::Share;
 use super::memory;
+use super::privileges;
 use super::tls::TlsSite;
 use crate::conf::Settings;
 use crate::conf::settings::ListenAddress;
@@ -123,6 +124,10 @@ pub(super) fn start(
                 return;
             }
         };
+        if let Err(error) = privileges::renounce() {
+            tracing::error!("worker {index} cannot give up its privileges: {error}");
+            return;
+        }
         shared.tally.note_thread(index, nix::unistd::gettid().as_raw().unsigned_abs());
         let local = LocalSet::new();
         local.block_on(&runtime, WorkerThread::new(index, shared, settings, tls).run(sockets, inbox));

@@ -34,6 +34,7 @@ mod migration;
 mod nginx_semantics;
 mod nodes;
 mod ports;
+mod privileges;
 mod reload;
 mod restart;
 mod restart_soak;

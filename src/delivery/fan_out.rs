@@ -93,12 +93,21 @@ impl Worker {
         self.for_each(&list, |connection| {
             let mut guard = connection.subscriber.borrow_mut();
             let Some(subscriber) = guard.as_mut() else { return };
-            let last = self.listeners.borrow_mut().forget(subscriber, fanout.channel);
+            // Whoever stands in the list several times is told as often, and all at once.
+            let times = self.listeners.borrow_mut().forget(subscriber, fanout.channel);
+            if times == 0 {
+                return;
+            }
+            let last = subscriber.is_alone();
             let over = last || matches!(subscriber.manner, Manner::LongPoll(_));
             match &mut subscriber.manner {
-                Manner::Stream => self.hand(connection, rendered.of(&subscriber.view, fanout)),
+                Manner::Stream => {
+                    let told = rendered.of(&subscriber.view, fanout);
+                    (0..times).for_each(|_| self.hand(connection, told.clone()));
+                }
                 Manner::Encoded(encoding) => {
-                    self.hand_encoded(connection, encoding, What::Piece(rendered.of(&subscriber.view, fanout)));
+                    let told = rendered.of(&subscriber.view, fanout);
+                    (0..times).for_each(|_| self.hand_encoded(connection, encoding, What::Piece(told.clone())));
                 }
                 Manner::LongPoll(waiting) => self.hand(connection, counted(waiting.deleted(fanout, now))),
             }

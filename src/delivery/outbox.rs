@@ -253,7 +253,9 @@ mod tests {
     fn a_place_in_the_queue_costs_no_more_than_a_piece() {
         assert_eq!(size_of::<Entry>(), size_of::<Bytes>());
         assert_eq!(size_of::<Outbox>(), 56);
-        assert!(size_of::<Connection>() <= 296, "every idle subscriber has one");
+        let size = size_of::<Connection>();
+        // With the counts of an `Rc` it fills a size class of the allocator, 320.
+        assert!(size <= 304, "every idle subscriber has one: {size}");
     }
 
     #[test]

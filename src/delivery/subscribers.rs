@@ -46,12 +46,21 @@ pub struct Ending {
     pub ping: Option<u64>,
 }
 
+/// Where a subscriber stands in the list of a channel.
+#[derive(Clone, Copy)]
+struct Place {
+    key: ChannelKey,
+    at: u32,
+    /// Which of its channels it is.
+    order: u32,
+}
+
 /// The subscriber on a connection.
 pub struct Subscriber {
     pub(super) view: Arc<View>,
     pub(super) manner: Manner,
-    /// Its channels and its place in the list of each.
-    pub(super) places: SmallVec<[(ChannelKey, u32); 1]>,
+    /// Its place in the list of each of its channels.
+    places: SmallVec<[Place; 1]>,
     /// Messages up to this one have been replayed or are none of its business.
     pub(super) seq: u64,
     /// Monotonic milliseconds; 0: no end.
@@ -73,7 +82,7 @@ impl Subscriber {
         Self {
             view,
             manner,
-            places: registration.keys.iter().map(|&key| (key, 0)).collect(),
+            places: (0..).zip(&registration.keys).map(|(order, &key)| Place { key, at: 0, order }).collect(),
             seq: registration.seq,
             ends_at: ending.ttl.map_or(0, |ttl| clock + ttl),
             ping: ending.ping.unwrap_or(0),
@@ -91,8 +100,18 @@ impl Subscriber {
         }
     }
 
+    /// The keys of its channels, in the order in which it asked for them.
     pub(super) fn keys(&self) -> Vec<ChannelKey> {
-        self.places.iter().map(|&(key, _)| key).collect()
+        let mut places = self.places.clone();
+        if !places.is_sorted_by_key(|place| place.order) {
+            places.sort_unstable_by_key(|place| place.order);
+        }
+        places.iter().map(|place| place.key).collect()
+    }
+
+    /// Whether no channel is left.
+    pub(super) fn is_alone(&self) -> bool {
+        self.places.is_empty()
     }
 
     /// When the subscriber wants to be looked at next (monotonic milliseconds), if ever.
@@ -105,7 +124,7 @@ impl Subscriber {
     /// Stands elsewhere in the list of one of its channels from now on.
     fn stand_at(&mut self, place: u32, at: u32) {
         if let Some(place) = self.places.get_mut(place as usize) {
-            place.1 = at;
+            place.at = at;
         }
     }
 }
@@ -161,16 +180,16 @@ impl Listeners {
 
     /// Enters the subscriber of a connection in the lists of its channels.
     pub(super) fn join(&mut self, connection: &Rc<Connection>, subscriber: &mut Subscriber) {
-        for (index, (key, place)) in subscriber.places.iter_mut().enumerate() {
-            let list = self.channels.entry(*key).or_default();
-            *place = list.connections.len() as u32;
-            list.push(connection, index as u32);
+        for (index, place) in (0..).zip(&mut subscriber.places) {
+            let list = self.channels.entry(place.key).or_default();
+            place.at = list.connections.len() as u32;
+            list.push(connection, index);
         }
     }
 
     /// Removes a subscriber, which has been taken from its connection, from all its lists.
     pub(super) fn leave(&mut self, subscriber: &mut Subscriber) {
-        while let Some((key, at)) = subscriber.places.pop() {
+        while let Some(Place { key, at, .. }) = subscriber.places.pop() {
             let Some(list) = self.channels.get_mut(&key) else { continue };
             if let Some((moved, place)) = list.swap_remove(at as usize) {
                 match moved.subscriber.borrow_mut().as_mut() {
@@ -184,19 +203,22 @@ impl Listeners {
         }
     }
 
-    /// Forgets one place of a subscriber in the list of a channel that is gone; true if no channel is left.
-    pub(super) fn forget(&mut self, subscriber: &mut Subscriber, key: ChannelKey) -> bool {
-        if let Some(index) = subscriber.places.iter().position(|&(own, _)| own == key) {
-            subscriber.places.remove(index);
-            // The others keep their order, which says what the first channel is.
-            for (index, (key, at)) in subscriber.places.iter().enumerate().skip(index) {
-                let list = self.channels.get_mut(key);
-                if let Some(place) = list.and_then(|list| list.places.get_mut(*at as usize)) {
-                    *place = index as u32;
-                }
+    /// Forgets the places of a subscriber in the list of a channel that is gone; how many there were.
+    pub(super) fn forget(&mut self, subscriber: &mut Subscriber, key: ChannelKey) -> usize {
+        let before = subscriber.places.len();
+        for index in (0..before).rev() {
+            if subscriber.places.get(index).is_none_or(|place| place.key != key) {
+                continue;
+            }
+            subscriber.places.swap_remove(index);
+            // All behind it are of other channels.
+            let Some(moved) = subscriber.places.get(index) else { continue };
+            let list = self.channels.get_mut(&moved.key);
+            if let Some(place) = list.and_then(|list| list.places.get_mut(moved.at as usize)) {
+                *place = index as u32;
             }
         }
-        subscriber.places.is_empty()
+        before - subscriber.places.len()
     }
 }
 
@@ -265,10 +287,10 @@ pub(super) mod tests {
         for connection in connections {
             let subscriber = connection.subscriber.borrow();
             let own = subscriber.iter().flat_map(|subscriber| &subscriber.places);
-            for (index, &(key, at)) in own.enumerate() {
-                let list = &listeners.channels[&key];
-                assert!(Rc::ptr_eq(&list.connections[at as usize], connection));
-                assert_eq!(list.places[at as usize] as usize, index);
+            for (index, place) in own.enumerate() {
+                let list = &listeners.channels[&place.key];
+                assert!(Rc::ptr_eq(&list.connections[place.at as usize], connection));
+                assert_eq!(list.places[place.at as usize] as usize, index);
                 places += 1;
             }
         }
@@ -289,9 +311,12 @@ pub(super) mod tests {
                     let gone = keys[channels[0]];
                     for connection in listeners.take(gone) {
                         let mut subscriber = connection.subscriber.borrow_mut();
-                        if let Some(present) = subscriber.as_mut()
-                            && listeners.forget(present, gone)
-                        {
+                        let Some(present) = subscriber.as_mut() else { continue };
+                        let expected: Vec<_> = present.keys().into_iter().filter(|key| *key != gone).collect();
+                        let times = present.keys().len() - expected.len();
+                        assert_eq!(listeners.forget(present, gone), times);
+                        assert!(present.keys() == expected, "in the order they had");
+                        if present.is_alone() {
                             *subscriber = None;
                         }
                     }

@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::support::{PROMPTLY, masked};
+use crate::support::{PATIENCE, PROMPTLY, masked};
 use crate::tls_server::trusting;
 
 /// The bytes below a peer.
@@ -118,7 +118,8 @@ fn connected(address: SocketAddr) -> TcpStream {
     socket.connect(&address.into()).unwrap();
     let stream = TcpStream::from(socket);
     stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(PROMPTLY)).unwrap();
+    // With a buffer so small the kernel may take its time between two tries.
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
     stream
 }

@@ -5,7 +5,7 @@ SERVER := target/release/pushstreamd
 LOAD = $(CARGO) run --release -p pushstreamd-load --
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test setup test-rust check lint bench bench-micro soak soak-restarts churn million siege compat examples fuzz-smoke dist test-packages audit book docs clean
+.PHONY: help run build test setup test-rust check lint bench bench-micro soak soak-restarts churn million siege compat screenshots examples fuzz-smoke dist test-packages audit book docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ million: build ## pauses with a million channels
 compat: build ## real clients and proxies against the release binary (PART="wire browser" for some of them)
 	$(CARGO) build --release --examples
 	compat-tests/run $(PART)
+
+screenshots: build ## docs/images/status-*.png: the status page in Chromium with traffic on it
+	cd compat-tests && ./setup && node browser/screenshots.mjs
 
 examples: build ## load every file of nginx-conf-examples by the program it is for, with traffic
 	compat-tests/run examples

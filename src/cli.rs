@@ -108,9 +108,13 @@ pub struct Cli {
     #[arg(long, value_name = "URL", value_parser = backplane)]
     pub backplane: Option<Backplane>,
 
-    /// Tell metrics, health and counters on an address of their own (/metrics, /healthz, /status); before `push_stream_status`
+    /// Show a status page, metrics and health on an address of their own (/, /metrics, /healthz); before `push_stream_status`
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub status: Option<std::net::SocketAddr>,
+
+    /// File with the token that the status address asks for; without one other addresses than the loopback's tell health alone
+    #[arg(long, value_name = "FILE")]
+    pub status_token_file: Option<PathBuf>,
 
     /// Print the embedded default configuration and exit
     #[arg(long)]

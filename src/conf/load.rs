@@ -235,7 +235,7 @@ fn compile(nodes: &[Node], accept_unguarded: bool, compiler: &mut Compiler) -> R
         Some(level) => {
             let http = Scope { level, outer: None };
             let state = super::state::compile(&http, compiler)?;
-            (state, super::backplane::compile(&http, compiler)?, super::status::compile(&http)?)
+            (state, super::backplane::compile(&http, compiler)?, super::status::compile(&http, compiler)?)
         }
         None => (State::default(), Backplane::none(), Status::default()),
     };

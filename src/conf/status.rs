@@ -2,19 +2,23 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use super::compiler::Compiler;
 use super::error::Fault;
 use super::objection::invalid_value;
 use super::scope::Scope;
 use super::settings::Status;
 
 /// Compiles the values of `http`.
-pub(super) fn compile(http: &Scope<'_, '_>) -> Result<Status, Fault> {
-    let Some(entry) = http.entry("push_stream_status") else { return Ok(Status::default()) };
-    let word = entry.node.arg(0);
-    if word == b"off" {
-        return Ok(Status::default());
-    }
-    Ok(Status { address: Some(address(word).ok_or_else(|| invalid_value(entry.node))?) })
+pub(super) fn compile(http: &Scope<'_, '_>, compiler: &Compiler) -> Result<Status, Fault> {
+    let named = http.text("push_stream_status_token_file").filter(|file| *file != b"off");
+    let token_file = named.map(|file| compiler.in_prefix(file));
+    let address = match http.entry("push_stream_status") {
+        Some(entry) if entry.node.arg(0) != b"off" => {
+            Some(address(entry.node.arg(0)).ok_or_else(|| invalid_value(entry.node))?)
+        }
+        _ => None,
+    };
+    Ok(Status { address, token_file })
 }
 
 /// `ADDRESS:PORT`, or a port of the loopback interface: what tells so much is not for everybody because somebody was brief.

@@ -21,6 +21,7 @@ pub use cause::{Cause, Mode};
 pub use clock::tick;
 pub use counts::{Activity, Counts};
 pub use exposition::{Format, Snapshot};
+pub use histogram::BOUNDS;
 pub use process::Process;
 pub use refused::Refused;
 pub use reloads::Reloads;

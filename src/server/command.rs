@@ -16,6 +16,7 @@ use super::log_paths::{log_paths, make_logs, try_each};
 use super::origin::Origin;
 use super::process;
 use super::service::{Server, not_opened};
+use super::status;
 use crate::cli::{Cli, Command, Migrate, Part, Shell};
 use crate::conf::default_layout;
 use crate::conf::ports::Ports;
@@ -51,6 +52,7 @@ pub fn run(cli: &Cli) -> u8 {
         error_log: cli.error_log.clone(),
         take_over: cli.take_over,
         status: cli.status,
+        status_token_file: cli.status_token_file.clone(),
         backplane: cli.backplane.clone(),
         state: cli.state.clone(),
         state_sync: cli.state_sync,
@@ -227,6 +229,9 @@ fn try_out(origin: &Origin, loaded: &Loaded, ports: &Ports<'_>) -> anyhow::Resul
     make_logs(settings, &origin.options);
     process::probe_pid(&settings.process.pid).map_err(|error| not_opened(&settings.process.pid, &error))?;
     try_each(&log_paths(settings, &origin.options.prefix)).map_err(|(path, error)| not_opened(&path, &error))?;
+    if let Some(address) = settings.status.address {
+        status::guard(address, settings.status.token_file.as_deref())?;
+    }
     ports.own().try_for_each(|listener| Ok(listen::probe(listener)?))
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Origin {
     pub take_over: bool,
     /// Where the server tells its counters, whatever the configuration says.
     pub status: Option<SocketAddr>,
+    /// Where the token is that it asks for, whatever the configuration says.
+    pub status_token_file: Option<PathBuf>,
     /// Where the order of the zone is made, whatever the configuration says.
     pub backplane: Option<Backplane>,
     /// Where messages outlive the process, whatever the configuration says; `off`: nowhere.
@@ -53,6 +55,7 @@ impl Origin {
         }
         let status = &mut loaded.settings.status;
         status.address = self.status.or(status.address);
+        status.token_file = self.status_token_file.clone().or_else(|| status.token_file.take());
         if self.options.text.is_some() {
             self.do_without_prefix(&mut loaded);
         }

@@ -97,7 +97,7 @@ impl Server {
             tracing::warn!("a change of \"push_stream_backplane\" needs a restart");
             settings.backplane = self.settings.backplane.clone();
         }
-        if settings.status.address != self.settings.status.address {
+        if settings.status != self.settings.status {
             tracing::warn!("a change of \"push_stream_status\" needs a restart");
         }
         if settings.process.user != self.settings.process.user {

@@ -26,7 +26,7 @@ use super::purpose;
 use super::rendered::rendered;
 use super::signals::{Held, Signals, Wish};
 use super::state;
-use super::status::Desk;
+use super::status::{self, Desk};
 use super::successor::{self, Step, Successor};
 use super::supervisor::Supervisor;
 use super::tls::TlsSite;
@@ -40,6 +40,7 @@ use crate::hub::Hub;
 use crate::metrics::Tally;
 use crate::model::Stamp;
 use crate::site::vars::hostname;
+use crate::status::Guard;
 
 /// How often the hub is swept.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -80,8 +81,7 @@ impl Server {
         let held = Held::now().context("sigprocmask() failed")?;
         let mut inherited = Inherited::from_environment();
         let bound = bind(&origin, &settings, workers, &mut inherited, &logs)?;
-        let desk = |address| Desk::bind(address, &mut inherited).map_err(|error| not_bound(address, &error));
-        let status = settings.status.address.map(desk).transpose()?.unwrap_or_default();
+        let status = desk(&settings, &mut inherited, &logs)?;
         status.show_certificates(&tls);
         let background = settings.process.daemon || inherited.from_predecessor;
         // A successor opens it when it may begin.
@@ -298,6 +298,20 @@ pub(super) fn worker_count(settings: &Settings) -> usize {
 /// `open() "F" failed (2: No such file or directory)`
 pub(super) fn not_opened(path: &std::path::Path, error: &io::Error) -> anyhow::Error {
     anyhow::anyhow!("open() \"{}\" failed ({})", path.display(), listen::errno_text(error))
+}
+
+/// The operators' listener, if there is to be one.
+fn desk(settings: &Settings, inherited: &mut Inherited, logs: &ErrorLogs) -> anyhow::Result<Desk> {
+    let Some(address) = settings.status.address else { return Ok(Desk::default()) };
+    let guard = status::guard(address, settings.status.token_file.as_deref())?;
+    if guard == Guard::Closed {
+        let text = format!(
+            "{address} is not of the loopback interface: /healthz and /readyz are all it answers without \
+             \"push_stream_status_token_file\" (--status-token-file)"
+        );
+        logs.announce(LogLevel::Warn, &text);
+    }
+    Desk::bind(address, guard, inherited).map_err(|error| not_bound(address, &error))
 }
 
 fn not_bound(address: SocketAddr, error: &io::Error) -> anyhow::Error {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,11 +11,12 @@ use tokio::task::JoinHandle;
 
 use super::inherited::Inherited;
 use super::listen::{self, Bound};
+use super::service::not_opened;
 use super::tls::TlsSite;
 use super::worker_thread::Shared;
 use crate::backplane::Health;
 use crate::conf::settings::ListenAddress;
-use crate::status::{self, Sources};
+use crate::status::{self, Guard, Sources};
 
 const BACKLOG: i32 = 64;
 
@@ -25,17 +27,18 @@ pub(super) struct Desk {
     serving: Option<JoinHandle<io::Result<()>>>,
     leaving: Arc<AtomicBool>,
     certificates: Arc<ArcSwap<Vec<(String, i64)>>>,
+    guard: Guard,
 }
 
 impl Desk {
     /// Binds the listener, so that a port in use is told at start; that of a predecessor is taken over.
-    pub(super) fn bind(address: SocketAddr, inherited: &mut Inherited) -> io::Result<Self> {
+    pub(super) fn bind(address: SocketAddr, guard: Guard, inherited: &mut Inherited) -> io::Result<Self> {
         let place = ListenAddress::Ip(address);
         let bound = match inherited.take(&place) {
             Some(sockets) => Bound { address: place, sockets },
             None => Bound { address: place, sockets: vec![listen::bind_alone(address, BACKLOG)?] },
         };
-        Ok(Self { bound: Some(bound), ..Self::default() })
+        Ok(Self { bound: Some(bound), guard, ..Self::default() })
     }
 
     /// Its socket, for a successor.
@@ -56,7 +59,7 @@ impl Desk {
         self.leaving.store(false, Ordering::Relaxed);
         let copies = self.bound.iter().flat_map(|bound| &bound.sockets).filter_map(|socket| socket.try_clone().ok());
         if let Some(socket) = copies.into_iter().next() {
-            self.serving = Some(tokio::spawn(serve(socket.into(), sources)));
+            self.serving = Some(tokio::spawn(status::serve(socket.into(), sources, self.guard.clone())));
         }
     }
 
@@ -79,6 +82,13 @@ impl Desk {
     }
 }
 
-async fn serve(listener: std::net::TcpListener, sources: Sources) -> io::Result<()> {
-    axum::serve(tokio::net::TcpListener::from_std(listener)?, status::router(sources)).await
+/// What may be seen on an address: without a token everything on the loopback interface, elsewhere health.
+pub(super) fn guard(address: SocketAddr, token_file: Option<&Path>) -> anyhow::Result<Guard> {
+    let Some(file) = token_file else {
+        return Ok(if address.ip().to_canonical().is_loopback() { Guard::Open } else { Guard::Closed });
+    };
+    let text = std::fs::read(file).map_err(|error| not_opened(file, &error))?;
+    let token = text.trim_ascii();
+    anyhow::ensure!(!token.is_empty(), "there is no token in \"{}\"", file.display());
+    Ok(Guard::Token(token.into()))
 }

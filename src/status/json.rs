@@ -125,11 +125,16 @@ pub(super) struct Listing {
     #[serde(default)]
     prefix: String,
     limit: Option<usize>,
+    /// The `place` of the channel after which to go on.
+    #[serde(default)]
+    after: u64,
 }
 
 #[derive(Serialize)]
 pub(super) struct Listed {
     channel: String,
+    /// Its place in the order of creation, which is that of the listing.
+    place: u64,
     published_messages: u64,
     stored_messages: u32,
     subscribers: u32,
@@ -164,8 +169,9 @@ pub(super) async fn status(State(sources): State<Sources>) -> Json<Status> {
 
 pub(super) async fn channels(State(sources): State<Sources>, Query(listing): Query<Listing>) -> Json<Vec<Listed>> {
     let most = listing.limit.unwrap_or(USUAL).min(MOST);
-    let found = sources.hub.list(listing.prefix.as_bytes(), None, most);
-    let shown = found.into_iter().map(|(_, info)| Listed {
+    let found = sources.hub.list(listing.prefix.as_bytes(), Some(listing.after.into()), most);
+    let shown = found.into_iter().map(|(key, info)| Listed {
+        place: key.into(),
         channel: String::from_utf8_lossy(info.id.as_bytes()).into_owned(),
         published_messages: info.published,
         stored_messages: info.stored,

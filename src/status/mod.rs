@@ -1,34 +1,75 @@
-//! What operators are told: the routes of a listener of their own.
+//! What operators are told: a page for people, metrics for Prometheus, JSON, and health for balancers.
 //!
-//! `/healthz` (`/health`) answers 200 while the process lives, `/readyz` until it is about to end; `/metrics` is for Prometheus,
-//! `/status` and `/channels?prefix=P&limit=N` are JSON. It knows no socket: whoever has one binds it and serves the router. Reads
-//! only: nothing a client sends here changes anything.
+//! `/` is the page, fed by `/live`; `/healthz` (`/health`) answers 200 while the process lives, `/readyz` until it is about to
+//! end; `/metrics` is for Prometheus, `/status` and `/channels?prefix=P&after=K&limit=N` are JSON. It binds no socket: whoever has
+//! one hands it in, with a [`Guard`] that fits its address. Reads only: nothing a client sends here changes anything.
 
+mod guard;
 mod json;
+mod live;
+mod page;
 mod sources;
 
+pub use guard::Guard;
 pub use sources::Sources;
+
+use std::io;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any_service, get};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use self::live::Live;
 use crate::metrics::Format;
 
-/// The routes.
-pub fn router(sources: Sources) -> Router {
+/// Answers on a socket for ever.
+pub async fn serve(listener: std::net::TcpListener, sources: Sources, guard: Guard) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    match Live::new(sources.clone()) {
+        Ok(live) => {
+            let router = router(sources, guard, live.router());
+            tokio::select! {
+                ended = axum::serve(listener, router) => ended,
+                () = live.publish() => Ok(()),
+            }
+        }
+        Err(error) => {
+            tracing::warn!("the status page will not move: {error}");
+            axum::serve(listener, router(sources, guard, Router::new())).await
+        }
+    }
+}
+
+/// The routes; `live`: those of the event stream.
+fn router(sources: Sources, guard: Guard, live: Router) -> Router {
+    let guarded = Router::new()
+        .route("/", get(page::page))
+        .route("/status.html", get(page::page))
+        .route("/metrics", get(metrics))
+        .route("/status", get(json::status))
+        .route("/channels", get(json::channels))
+        .with_state(sources.clone())
+        .route("/live", any_service(live))
+        .layer(from_fn_with_state(guard, guard::guard));
     Router::new()
         .route("/health", get(health))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/status", get(json::status))
-        .route("/channels", get(json::channels))
-        .layer(CatchPanicLayer::new())
         .with_state(sources)
+        .merge(guarded)
+        .layer(map_response(with_fields))
+        .layer(CatchPanicLayer::new())
+}
+
+async fn with_fields(mut response: Response) -> Response {
+    for (name, value) in page::FIELDS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 /// That the process serves, and what is wrong with it all the same.

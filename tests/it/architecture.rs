@@ -21,7 +21,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("push", &["conf", "delivery", "hub", "metrics", "model", "render", "request", "site"]),
     ("wire", &["conf", "delivery", "hub", "metrics", "model", "push", "render", "request", "site"]),
     ("embed", &["conf", "delivery", "hub", "log", "metrics", "model", "push", "render", "request", "site", "wire"]),
-    ("status", &["backplane", "delivery", "hub", "log", "metrics", "model"]),
+    ("status", &["backplane", "delivery", "embed", "hub", "log", "metrics", "model", "site"]),
     ("migrate", &["conf"]),
     (
         "server",

@@ -1,10 +1,13 @@
-//! Where the server tells of itself.
+//! Where the server tells of itself, and to whom.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-/// `push_stream_status`
+/// `push_stream_status` and `push_stream_status_token_file`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Status {
     /// The operators' listener; `None`: there is none.
     pub address: Option<SocketAddr>,
+    /// The file that holds the token; `None`: there is none.
+    pub token_file: Option<PathBuf>,
 }

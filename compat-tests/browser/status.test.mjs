@@ -1,0 +1,129 @@
+// The status page in Chromium: it shows what happens, finds channels, and can be used by keyboard, at night and on a phone.
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { eventually } from '../harness/programs.mjs';
+import { Browser } from './page.mjs';
+import { Watched } from './status-page.mjs';
+
+describe('the status page', () => {
+  let watched;
+  let browser;
+  before(async () => {
+    watched = await Watched.start();
+    browser = await Browser.launch();
+  });
+  afterEach(() => browser.closePages());
+  after(async () => {
+    await browser.close();
+    await watched.stop();
+  });
+
+  /** The page, open and live; nothing may go wrong on it. */
+  async function open({ language = 'en', colorScheme = 'light', width = 1200 } = {}) {
+    const page = await browser.context.newPage();
+    page.wrongs = [];
+    page.on('pageerror', (error) => page.wrongs.push(String(error)));
+    page.on('console', (message) => { if (message.type() === 'error') page.wrongs.push(message.text()); });
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize({ width, height: 800 });
+    await page.addInitScript((wanted) => { if (!localStorage.getItem('language')) localStorage.setItem('language', wanted); }, language);
+    await page.goto(watched.page);
+    await page.waitForSelector('#live.good');
+    return page;
+  }
+  const text = (page, selector) => page.locator(selector).innerText();
+  const whole = (page) => assert.deepEqual(page.wrongs, []);
+
+  test('what happens is shown as it happens', async () => {
+    const page = await open();
+    assert.equal(await text(page, '#subscribers'), '0');
+    watched.subscribe('ws', 'room', 3);
+    watched.subscribe('ev', 'room', 2);
+    await eventually('five subscribers', async () => (await text(page, '#subscribers')) === '5');
+    assert.match(await text(page, '#modes'), /eventsource\s*2[\s\S]*websocket\s*3/);
+    for (let i = 0; i < 20; i += 1) await watched.publish('room');
+    await eventually('deliveries', async () => Number((await text(page, '#delivered')).replace(/[^\d.]/g, '')) > 0);
+    await eventually('stored messages', async () => (await text(page, '#stored')) === '20');
+    await watched.refused('/known/nobody');
+    await eventually('the refusal', async () => (await text(page, '#refusals')).includes('not authorized'));
+    for (const client of watched.clients.splice(0)) client.destroy();
+    await eventually('nobody', async () => (await text(page, '#subscribers')) === '0');
+    assert.match(await text(page, '#ends'), /client\s*5/);
+    assert.notEqual(await page.locator('#c3 .line').getAttribute('d'), '');
+    whole(page);
+  });
+
+  test('channels are found by how their id begins, a page at a time', async () => {
+    for (let i = 0; i < 60; i += 1) await watched.publish(`page-${i}`);
+    const page = await open();
+    await page.locator('#prefix').fill('page-');
+    const ids = () => page.locator('#rows td:first-child').allInnerTexts();
+    await eventually('the first page', async () => {
+      const found = await ids();
+      return found.length === 50 && found.every((id) => id.startsWith('page-'));
+    });
+    await page.locator('#more').click();
+    await eventually('all', async () => (await page.locator('#rows tr').count()) === 60);
+    assert.equal(await page.locator('#more').isVisible(), false);
+    assert.equal(new Set(await ids()).size, 60);
+    await page.locator('#prefix').fill('page-59');
+    await eventually('one', async () => (await page.locator('#rows tr').count()) === 1);
+    whole(page);
+  });
+
+  test('an id that is a script is text', async () => {
+    const id = '<img src=x onerror="window.hit=1"><script>window.hit=2';
+    await watched.publish(id);
+    const page = await open();
+    await page.locator('#prefix').fill('<img');
+    await eventually('it is found', async () => (await page.locator('#rows tr').count()) === 1);
+    assert.equal(await text(page, '#rows td:first-child'), id);
+    assert.equal(await page.evaluate(() => window.hit), undefined);
+    assert.equal(await page.locator('#rows img, #rows script').count(), 0);
+    whole(page);
+  });
+
+  test('the keyboard reaches everything that can be used', async () => {
+    const page = await open();
+    await page.locator('#prefix').fill('page-');
+    await page.waitForSelector('#more:not([hidden])');
+    await page.locator('h1').click();
+    const reached = new Set();
+    for (let i = 0; i < 14; i += 1) {
+      await page.keyboard.press('Tab');
+      reached.add(await page.evaluate(() => document.activeElement.id || document.activeElement.textContent));
+    }
+    const all = await page.evaluate(() => [...document.querySelectorAll('a[href], button, input')].filter((e) => e.offsetParent || e.className === 'skip').map((e) => e.id || e.textContent));
+    for (const one of all.filter((name) => name !== 'To the channels')) assert.ok(reached.has(one), `${one} is not reached, but ${[...reached]}`);
+    await page.locator('#language').focus();
+    await page.keyboard.press('Enter');
+    assert.equal(await page.evaluate(() => document.documentElement.lang), 'ru');
+    assert.equal(await text(page, '#t1'), 'Подписчики');
+    await page.evaluate(() => localStorage.clear());
+    whole(page);
+  });
+
+  test('it is dark at night, and what a screen reader needs is there', async () => {
+    const light = await open();
+    const background = (page) => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    const day = await background(light);
+    const dark = await open({ colorScheme: 'dark' });
+    assert.notEqual(day, await background(dark));
+    const unnamed = await dark.evaluate(() => [...document.querySelectorAll('section, svg[role=img], input, button')]
+      .filter((e) => !(e.getAttribute('aria-labelledby') || e.labels?.length || e.textContent.trim())).length);
+    assert.equal(unnamed, 0);
+    whole(light);
+    whole(dark);
+  });
+
+  test('on a phone nothing is beside the screen, in both languages', async () => {
+    for (const language of ['en', 'ru']) {
+      const page = await open({ width: 340, language });
+      const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
+      assert.ok(wide <= room, `${language}: ${wide} of ${room}`);
+      await page.evaluate(() => localStorage.clear());
+      whole(page);
+    }
+  });
+});

@@ -80,7 +80,7 @@ test-packages: dist ## install the deb in a Debian that is booted, upgrade it un
 
 audit: ## licences, sources and duplicates of all crates (ADVISORIES=1: known holes too, from the network)
 	packaging/tools cargo-deny
-	PATH="$(CURDIR)/target/tools/bin:$$PATH" $(CARGO) deny --all-features check $(if $(ADVISORIES),advisories) bans licenses sources
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" $(CARGO) deny --all-features check --hide-inclusion-graph $(if $(ADVISORIES),advisories) bans licenses sources
 
 book: ## the pages of docs/ as a site: target/book
 	packaging/book

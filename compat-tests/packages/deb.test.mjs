@@ -79,6 +79,7 @@ test('the unit is sound and closed', async () => {
 
 test('what is published is received, and counted for Prometheus', async () => {
   assert.ok(await say('first', 'hello'));
+  assert.match((await request('http://127.0.0.1:8896/')).body, /<title>pushstreamd/);
   assert.match((await request('http://127.0.0.1:8896/metrics')).body, /^pushstreamd_messages_published_total 1$/m);
   assert.equal(await machine.sh('pushstreamd health'), 'ready\n');
   const answer = await request(`http://127.0.0.1:8893/bitrix/sub/?CHANNEL_ID=first${BEGINNING}`);

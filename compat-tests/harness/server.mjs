@@ -25,7 +25,7 @@ export class Server {
     const server = new Server();
     server.binary = program;
     server.dir = scratch();
-    server.args = args;
+    server.args = [...args, ...alone()];
     await installCertificate(server.dir);
     const source = edit(text ?? example(config));
     const placed = await moved(source);
@@ -81,6 +81,12 @@ export class Server {
   judge() {
     assert.doesNotMatch(this.program.output, /panicked/i, this.program.output);
   }
+}
+
+/** With `BACKPLANE=redis://HOST:PORT` in the environment every server is the one node of a database of its own there (of 4,096). */
+function alone() {
+  const { BACKPLANE } = process.env;
+  return BACKPLANE ? ['--backplane', `${BACKPLANE}/${Math.floor(Math.random() * 4096)}`] : [];
 }
 
 function withStatistics(text, port) {

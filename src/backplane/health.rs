@@ -111,6 +111,11 @@ impl Health {
         (state.caught_up.elapsed() > FOLLOWS).then_some("cannot follow the backplane")
     }
 
+    /// Whether the zone was read.
+    pub(super) fn has_joined(&self) -> bool {
+        self.0.lock().joined
+    }
+
     /// Whether it is not worth waiting for the server.
     pub(super) fn is_away(&self) -> bool {
         self.0.lock().away.as_ref().is_some_and(|(_, since)| since.elapsed() >= SHORTLY)

@@ -25,7 +25,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::watch;
@@ -46,6 +46,9 @@ use writer::Writer;
 
 /// How long what waits may take to be settled when the process ends.
 const SETTLED: Duration = Duration::from_millis(700);
+
+/// How long a start waits until the node has joined.
+const JOINS: Duration = Duration::from_secs(2);
 
 /// Why there is no backplane.
 #[derive(Debug, Error)]
@@ -102,6 +105,14 @@ impl Backplane {
     /// Its state, for whoever asks at any time.
     pub fn health(&self) -> Arc<Health> {
         Arc::clone(&self.health)
+    }
+
+    /// Waits until it has joined, though not for long: what takes longer is told to those who come meanwhile.
+    pub fn await_joined(&self) {
+        let until = Instant::now() + JOINS;
+        while !self.health.has_joined() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Has what waits settled: what does not come back within a moment will not be waited for.

@@ -115,6 +115,10 @@ impl Server {
         }
         let name = format!("{}:{}", hostname(), std::process::id());
         let backplane = Backplane::start(&settings.backplane, &shared.hub, name)?;
+        if let Some(backplane) = &backplane {
+            // Nobody is refused where that takes no more than a moment.
+            backplane.await_joined();
+        }
         let (settings, tls) = (Arc::new(settings), Arc::new(tls));
         let handles = listen::shares(&bound, workers)?
             .into_iter()

@@ -298,9 +298,11 @@ impl Session {
     }
 }
 
-/// Nobody waits for what becomes of a message of a websocket; the operator may want to know.
+/// Nobody waits for what becomes of a message of a websocket; the operator may want to know. That the backplane is away has been told.
 fn warn(outcome: Outcome) {
-    if let Err(refusal) = outcome {
+    if let Err(refusal) = outcome
+        && refusal != Refusal::Away
+    {
         tracing::warn!("a message of a websocket was not published: {refusal}");
     }
 }

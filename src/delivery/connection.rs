@@ -126,7 +126,7 @@ impl Connection {
 
     /// What is held for the client: what waits for it, and what of it waits for us.
     pub(super) fn held(&self) -> usize {
-        self.outbox.borrow().held() + self.input.get()
+        self.outbox.borrow().held() + self.input.get() + self.stream.held()
     }
 
     pub(super) fn input(&self) -> usize {

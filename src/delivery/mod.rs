@@ -29,7 +29,7 @@ pub use address::{AddressBounds, Addresses};
 pub use admission::Admission;
 pub use connection::{Connection, Event, Flush};
 pub use departure::Departure;
-pub use ledger::held;
+pub use ledger::{held, hold};
 pub use seat::Seat;
 pub use source::{Encoding, SharedEncoding, Source, encoded};
 pub use stream::Stream;

@@ -76,8 +76,10 @@ impl Worker {
         let most = self.memory.get();
         // With some room, or the next message would do it again.
         let enough = most - most / 8;
-        // If all of them held less, it would not be too much.
-        let share = most / self.connections_everywhere().max(1);
+        // If all of them held less, it would not be too much. Streams of HTTP/2 hold something each; other workers have about as
+        // many.
+        let streams = self.connections.borrow().len() * self.hub().workers();
+        let share = most / self.connections_everywhere().max(streams).max(1);
         // What tasks that were told have not let go of yet.
         let mut leaving = 0;
         let mut holders = Vec::new();

@@ -3,8 +3,10 @@
 //! Reads and writes return `WouldBlock` and clear the readiness; `poll_*_ready` registers the task. Writing is possible
 //! from outside of the connection's task, which is what lets a fan-out reach a subscriber without waking its task.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use socket2::SockRef;
@@ -24,6 +26,8 @@ pub enum Stream {
     Tls(Box<TlsStream>),
     /// No socket: the bytes stay in the outbox until somebody fetches them.
     Body,
+    /// No socket either: what HTTP/2 below the streams of a connection holds, bytes.
+    Carrier(Rc<Cell<usize>>),
 }
 
 impl Stream {
@@ -44,7 +48,7 @@ impl Stream {
             }),
             Self::Unix(unix) => unix.try_read(buffer),
             Self::Tls(tls) => tls.try_read(buffer),
-            Self::Body => drained(),
+            Self::Body | Self::Carrier(_) => drained(),
         }
     }
 
@@ -56,7 +60,7 @@ impl Stream {
             },
             Self::Unix(unix) => unix.try_write_vectored(slices),
             Self::Tls(tls) => tls.try_write(slices),
-            Self::Body => drained(),
+            Self::Body | Self::Carrier(_) => drained(),
         }
     }
 
@@ -74,7 +78,7 @@ impl Stream {
             Self::Tcp(tcp) => tcp.poll_read_ready(cx),
             Self::Unix(unix) => unix.poll_read_ready(cx),
             Self::Tls(tls) => tls.poll_read_ready(cx),
-            Self::Body => Poll::Pending,
+            Self::Body | Self::Carrier(_) => Poll::Pending,
         }
     }
 
@@ -84,13 +88,22 @@ impl Stream {
             Self::Tcp(tcp) => tcp.poll_write_ready(cx),
             Self::Unix(unix) => unix.poll_write_ready(cx),
             Self::Tls(tls) => tls.below().poll_write_ready(cx),
-            Self::Body => Poll::Pending,
+            Self::Body | Self::Carrier(_) => Poll::Pending,
         }
     }
 
     /// Whether the stream itself holds bytes back that the peer has not taken.
     pub fn holds_back(&self) -> bool {
         matches!(self, Self::Tls(tls) if tls.holds_back())
+    }
+
+    /// Bytes the stream itself holds for the peer.
+    pub(super) fn held(&self) -> usize {
+        match self {
+            Self::Tls(tls) => tls.unsent(),
+            Self::Carrier(held) => held.get(),
+            Self::Tcp(_) | Self::Unix(_) | Self::Body => 0,
+        }
     }
 
     /// Whether bytes held back have moved since this was asked last.
@@ -115,7 +128,7 @@ impl Stream {
                 tls.below().shutdown_write();
                 Ok(())
             }
-            Self::Body => Ok(()),
+            Self::Body | Self::Carrier(_) => Ok(()),
         };
     }
 }

@@ -131,6 +131,11 @@ impl TlsStream {
         Ok(true)
     }
 
+    /// Bytes of the session that the socket has not taken, about.
+    pub(super) fn unsent(&self) -> usize {
+        self.unsent.get()
+    }
+
     pub(super) fn holds_back(&self) -> bool {
         self.session.borrow().wants_write()
     }

@@ -8,7 +8,7 @@ use hyper::http::Request;
 use tokio::io::AsyncWriteExt;
 
 use super::trial::{Trial, with_trial};
-use crate::delivery::held;
+use crate::delivery::{AddressBounds, held};
 use crate::metrics::Cause;
 
 /// With so many milliseconds for a client that takes nothing.
@@ -118,6 +118,44 @@ fn a_connection_that_takes_nothing_is_let_go_however_much_it_says() {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
         trial.until("nothing is left", |trial| trial.worker.entered() == 0 && held() == 0).await;
+    });
+}
+
+#[test]
+fn what_http2_holds_for_a_socket_that_is_full_counts_for_its_connection() {
+    with_trial(&locations(60_000), async |trial| {
+        trial.worker.set_bounds(300_000, AddressBounds::default());
+        let mut other = trial.client();
+        other.get("/sub/b").await;
+        let (blocked, mut connection) = h2::client::Builder::new()
+            .initial_window_size(1 << 30)
+            .initial_connection_window_size(1 << 30)
+            .handshake::<_, Bytes>(trial.http2())
+            .await
+            .unwrap();
+        let mut blocked = blocked.ready().await.unwrap();
+        let mut answers = Vec::new();
+        for number in 0..100 {
+            answers.push(blocked.send_request(get(&format!("/sub/c{number}")), true).unwrap());
+        }
+        // It sends its requests and is heard no more: nobody reads what comes for it.
+        let asking = std::future::poll_fn(|cx| {
+            let _ = std::pin::Pin::new(&mut connection).poll(cx);
+            if trial.census().subscribers == 101 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        });
+        let asked = tokio::time::timeout(std::time::Duration::from_secs(5), async {
+            tokio::select! { () = asking => {}, () = trial.until("all ask", |trial| trial.census().subscribers == 101) => {} }
+        });
+        asked.await.unwrap();
+        for number in 0..100 {
+            trial.publish(&format!("c{number}"), &vec![b'x'; 20_000]);
+            // One after another: what each stream has goes down to HTTP/2, and no stream holds much.
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        trial.until("it is let go", |trial| trial.census().subscribers == 1 && trial.worker.connections() == 1).await;
+        trial.publish("b", b"news");
+        other.see(b"<news>").await;
+        trial.until("what it held is given back", |_| held() < 1000).await;
     });
 }
 

@@ -49,6 +49,8 @@ struct Shared {
     peer: Rc<Peer>,
     /// Stands for the connection in the worker: it counts, has the deadlines, and is told to close.
     control: Rc<Connection>,
+    /// Bytes that HTTP/2 has been given and the socket has not taken.
+    held: Rc<Cell<usize>>,
     requests: Cell<u64>,
     open: Cell<usize>,
 }
@@ -74,12 +76,13 @@ pub async fn serve_http2(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(head_limit(server));
     let worker = Rc::clone(&bench.context.worker);
-    let control = worker.enter(Connection::seated(Stream::Body, seat));
+    let held = Rc::new(Cell::new(0));
+    let control = worker.enter(Connection::seated(Stream::Carrier(Rc::clone(&held)), seat));
     control.set_send_timeout(server.root.core.send_timeout);
     worker.set_deadline(&control, Some(server.client_header_timeout));
     drop(settings);
-    let transport = Transport::new(stream, first, Rc::clone(&worker), Rc::clone(&control));
-    let shared = Rc::new(Shared { bench, place, peer, control, requests: Cell::new(0), open: Cell::new(0) });
+    let transport = Transport::new(stream, first, Rc::clone(&worker), Rc::clone(&control), Rc::clone(&held));
+    let shared = Rc::new(Shared { bench, place, peer, control, held, requests: Cell::new(0), open: Cell::new(0) });
     let _dismissal = Dismissal(&shared);
     let mut handshake = pin!(builder.handshake(transport));
     let begun = std::future::poll_fn(|cx| {
@@ -129,7 +132,7 @@ impl Shared {
                 }
                 match ready!(connection.poll_accept(cx)) {
                     Some(Ok((request, respond))) => {
-                        spawn_local(stream::serve(self.begin(), request, respond));
+                        spawn_local(stream::serve(self.begin(), request, respond, Rc::clone(&self.held)));
                     }
                     Some(Err(error)) => return Poll::Ready(Err(error)),
                     None => return Poll::Ready(Ok(())),

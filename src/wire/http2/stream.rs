@@ -4,6 +4,7 @@
 //! Invariant: nothing leaves the outbox before the windows have room for it, so that what a client does not take waits where
 //! it is counted and timed; a stream that was given up is reset.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -33,13 +34,24 @@ enum Cut {
 }
 
 /// Serves a stream to its end. A websocket goes on in its tunnel.
-pub(super) async fn serve(visit: Visit, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
-    if let Err(Cut::ByUs(reason)) = answer(visit, request, &mut respond).await {
+/// `held`: counts what HTTP/2 has been given.
+pub(super) async fn serve(
+    visit: Visit,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    held: Rc<Cell<usize>>,
+) {
+    if let Err(Cut::ByUs(reason)) = answer(visit, request, &mut respond, held).await {
         respond.send_reset(reason);
     }
 }
 
-async fn answer(visit: Visit, request: Request<RecvStream>, respond: &mut SendResponse<Bytes>) -> Result<(), Cut> {
+async fn answer(
+    visit: Visit,
+    request: Request<RecvStream>,
+    respond: &mut SendResponse<Bytes>,
+    held: Rc<Cell<usize>>,
+) -> Result<(), Cut> {
     let connection = Rc::clone(visit.connection());
     let (parts, incoming) = request.into_parts();
     // What comes behind a CONNECT is no body.
@@ -56,12 +68,12 @@ async fn answer(visit: Visit, request: Request<RecvStream>, respond: &mut SendRe
     // The service waits for a tunnel where it has opened one.
     if let Some(incoming) = incoming.filter(|_| !opener.is_closed()) {
         let out = respond.send_response(head, false).map_err(|_| Cut::ByUs(Reason::INTERNAL_ERROR))?;
-        let _ = opener.send(Tunnel::new(incoming, out));
+        let _ = opener.send(Tunnel::new(incoming, out, held));
         return Ok(());
     }
     let empty = matches!(body, AnswerBody::Empty);
     let out = respond.send_response(head, empty).map_err(|_| Cut::ByUs(Reason::INTERNAL_ERROR))?;
-    if empty { Ok(()) } else { send(body, out).await }
+    if empty { Ok(()) } else { send(body, out, &held).await }
 }
 
 /// Runs to the end, unless the client resets the stream or the worker gives it up before.
@@ -89,7 +101,7 @@ fn reason(connection: &Connection) -> Cut {
 }
 
 /// Sends a body to its end.
-async fn send(mut body: AnswerBody, mut out: SendStream<Bytes>) -> Result<(), Cut> {
+async fn send(mut body: AnswerBody, mut out: SendStream<Bytes>, held: &Cell<usize>) -> Result<(), Cut> {
     poll_fn(|cx| {
         loop {
             if out.poll_reset(cx).is_ready() {
@@ -99,6 +111,7 @@ async fn send(mut body: AnswerBody, mut out: SendStream<Bytes>) -> Result<(), Cu
             if piece.is_empty() && !last {
                 continue;
             }
+            held.set(held.get() + piece.len());
             if out.send_data(piece, last).is_err() {
                 return Poll::Ready(Err(Cut::ByPeer));
             }

@@ -3,6 +3,7 @@
 //! What the socket does not take is timed as for any other connection: a peer that takes nothing for `send_timeout` loses it
 //! with all its streams.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -23,13 +24,21 @@ pub(super) struct Transport {
     worker: Rc<Worker>,
     /// What the worker knows the connection by.
     control: Rc<Connection>,
+    /// Bytes that HTTP/2 has been given and the socket has not taken, about.
+    held: Rc<Cell<usize>>,
     /// Bytes have gone since the socket was full last.
     moved: bool,
 }
 
 impl Transport {
-    pub(super) fn new(stream: Stream, first: Vec<u8>, worker: Rc<Worker>, control: Rc<Connection>) -> Self {
-        Self { stream, first, worker, control, moved: false }
+    pub(super) fn new(
+        stream: Stream,
+        first: Vec<u8>,
+        worker: Rc<Worker>,
+        control: Rc<Connection>,
+        held: Rc<Cell<usize>>,
+    ) -> Self {
+        Self { stream, first, worker, control, held, moved: false }
     }
 
     /// The socket is full.
@@ -83,6 +92,8 @@ impl AsyncWrite for Transport {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_room(cx))?,
                 written => {
                     self.moved |= written.is_ok();
+                    let sent = written.as_ref().map_or(0, |sent| *sent);
+                    self.held.set(self.held.get().saturating_sub(sent));
                     return Poll::Ready(written);
                 }
             }
@@ -98,6 +109,8 @@ impl AsyncWrite for Transport {
         while !self.stream.try_flush()? {
             ready!(self.poll_room(cx))?;
         }
+        // What was reset meanwhile is gone too.
+        self.held.set(0);
         self.control.has_sent_all();
         Poll::Ready(Ok(()))
     }

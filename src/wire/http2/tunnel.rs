@@ -2,8 +2,10 @@
 //!
 //! Invariant: it takes no more than the windows have room for; dropped before it was shut down, it is reset.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -11,6 +13,7 @@ use h2::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::window::poll_room;
+use crate::delivery::hold;
 
 /// Both directions of a stream.
 pub(super) struct Tunnel {
@@ -18,11 +21,13 @@ pub(super) struct Tunnel {
     /// Has come, and was not read.
     read: Bytes,
     out: SendStream<Bytes>,
+    /// Counts what HTTP/2 has been given.
+    held: Rc<Cell<usize>>,
 }
 
 impl Tunnel {
-    pub(super) fn new(incoming: RecvStream, out: SendStream<Bytes>) -> Self {
-        Self { incoming, read: Bytes::new(), out }
+    pub(super) fn new(incoming: RecvStream, out: SendStream<Bytes>, held: Rc<Cell<usize>>) -> Self {
+        Self { incoming, read: Bytes::new(), out, held }
     }
 }
 
@@ -52,7 +57,8 @@ impl AsyncWrite for Tunnel {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         };
         let some = bytes.get(..room).unwrap_or(bytes);
-        self.out.send_data(Bytes::copy_from_slice(some), false).map_err(io::Error::other)?;
+        self.held.set(self.held.get() + some.len());
+        self.out.send_data(hold(Bytes::copy_from_slice(some)), false).map_err(io::Error::other)?;
         Poll::Ready(Ok(some.len()))
     }
 

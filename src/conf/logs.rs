@@ -11,6 +11,7 @@ use super::error::{Fault, shown};
 use super::objection::invalid_parameter;
 use super::scope::{Entry, Scope};
 use super::settings::{AccessLog, ErrorLog, LogEscape, LogFormat, LogLevel, LogTarget};
+use super::syslog;
 use super::tree::Node;
 
 /// The format that is always there.
@@ -105,7 +106,7 @@ fn access_log(node: &Node, compiler: &mut Compiler) -> Result<Option<AccessLog>,
         compiler.note_unapplied_part(node, node.arg(0));
         return Ok(None);
     }
-    Ok(Some(AccessLog { target: target(node.arg(0), compiler), format, condition }))
+    Ok(Some(AccessLog { target: target(node, compiler)?, format, condition }))
 }
 
 /// `error_log TARGET [LEVEL...]`
@@ -130,17 +131,18 @@ pub(super) fn read_error_logs(entries: &[Entry<'_>], compiler: &mut Compiler) ->
             compiler.note_unapplied_part(node, b"memory:");
             continue;
         }
-        logs.push(ErrorLog { target: target(node.arg(0), compiler), level: level.unwrap_or(LogLevel::Error) });
+        logs.push(ErrorLog { target: target(node, compiler)?, level: level.unwrap_or(LogLevel::Error) });
     }
     Ok(logs)
 }
 
-fn target(word: &[u8], compiler: &Compiler) -> LogTarget {
-    if word == b"stderr" {
+fn target(node: &Node, compiler: &Compiler) -> Result<LogTarget, Fault> {
+    let word = node.arg(0);
+    Ok(if word == b"stderr" {
         LogTarget::Stderr
-    } else if let Some(address) = word.strip_prefix(b"syslog:") {
-        LogTarget::Syslog(shown(address).into_owned())
+    } else if let Some(words) = word.strip_prefix(b"syslog:") {
+        LogTarget::Syslog(syslog::read(words, node)?)
     } else {
         LogTarget::File(compiler.in_prefix(word))
-    }
+    })
 }

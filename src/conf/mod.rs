@@ -42,6 +42,7 @@ pub mod settings;
 mod site;
 mod state;
 mod status;
+mod syslog;
 mod tables;
 mod tls;
 mod token;

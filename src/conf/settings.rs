@@ -15,6 +15,7 @@ pub use backend::{Backend, UpstreamServer};
 pub use backplane::{Address, Backplane, Place};
 pub use state::{State, durability};
 pub use status::Status;
+pub use syslog::{Syslog, SyslogServer};
 
 pub use super::regex::Regex;
 
@@ -26,6 +27,7 @@ mod backend;
 mod backplane;
 mod state;
 mod status;
+mod syslog;
 
 /// A whole configuration.
 #[derive(Debug)]
@@ -110,8 +112,8 @@ pub enum LogTarget {
     Stderr,
     /// A file, absolute.
     File(PathBuf),
-    /// `syslog:...`: the text after the colon.
-    Syslog(String),
+    /// `syslog:...`
+    Syslog(Syslog),
 }
 
 /// nginx's log levels, least severe first.

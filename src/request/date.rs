@@ -53,6 +53,11 @@ pub fn log_date(now: Now) -> String {
     local(now, "%Y/%m/%d %H:%M:%S")
 }
 
+/// The time of a message to syslog: `Nov 22 18:43:51`, `Nov  2 18:43:51`.
+pub(crate) fn syslog_date(now: Now) -> String {
+    local(now, "%b %e %H:%M:%S")
+}
+
 /// `$msec`: `1795373031.123`.
 pub(crate) fn msec(now: Now) -> String {
     seconds(now.0)

@@ -18,6 +18,7 @@ use tracing_subscriber::{Layer, Registry};
 use super::listen::errno_text;
 use crate::conf::settings::{ErrorLog, LogLevel, LogTarget};
 use crate::request::date::log_date;
+use crate::site::syslog;
 
 /// Targets of events whose level `tracing` does not have.
 pub(super) const NOTICE: &str = "notice";
@@ -123,9 +124,15 @@ impl ErrorLogs {
     fn write(&self, level: LogLevel, text: &str) {
         let line = line(level, text);
         for open in self.0.load().iter().filter(|open| level >= open.level) {
-            let _ = match &open.file {
-                Some(file) => (&**file).write_all(line.as_bytes()),
-                None => io::stderr().write_all(line.as_bytes()),
+            let _ = match (&open.file, &open.target) {
+                (Some(file), _) => (&**file).write_all(line.as_bytes()),
+                (None, LogTarget::Syslog(server)) => {
+                    // From emerg, 0, to debug, 7.
+                    let severity = LogLevel::Emerg as u8 - level as u8;
+                    syslog::send(server, severity, line.as_bytes(), super::now());
+                    Ok(())
+                }
+                (None, _) => io::stderr().write_all(line.as_bytes()),
             };
         }
     }

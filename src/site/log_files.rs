@@ -13,6 +13,7 @@ use hashbrown::HashMap;
 
 use super::access_log::{self, OpenLine, Outcome};
 use super::exchange::Exchange;
+use super::syslog;
 use crate::conf::settings::{AccessLog, LogTarget};
 
 /// How long after a failure a file is opened again.
@@ -58,7 +59,8 @@ impl LogFiles {
             let line = line.close(outcome);
             match target {
                 LogTarget::File(path) => self.append(path, &line),
-                LogTarget::Stderr | LogTarget::Syslog(_) => {
+                LogTarget::Syslog(server) => syslog::send(server, server.severity, &line, outcome.now),
+                LogTarget::Stderr => {
                     let _ = io::stderr().write_all(&line);
                 }
             }

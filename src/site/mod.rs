@@ -30,4 +30,5 @@ mod secure_link;
 pub(crate) mod server_name;
 pub(crate) mod slow_password;
 mod static_file;
+pub(crate) mod syslog;
 pub(crate) mod vars;

@@ -16,8 +16,9 @@ struct Both {
 impl Both {
     fn start(http: &str, server: &str) -> Option<Self> {
         let nginx = nginx()?;
+        let error_log = if http.contains("error_log") { "" } else { "error_log logs/error.log;" };
         let conf = format!(
-            "daemon off; pid logs/nginx.pid; error_log logs/error.log; events {{ }} http {{ access_log off; \
+            "daemon off; pid logs/nginx.pid; {error_log} events {{ }} http {{ access_log off; \
              client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5; \
              {http} server {{ listen 127.0.0.1:@PORT@; server_name Main.Test *.wild.test; {server} }} }}"
         );
@@ -146,4 +147,69 @@ fn charsets_are_told_as_nginx_tells_them() {
         told += usize::from(both.agree(uri, "").contains("charset="));
     }
     assert!(told > 30, "{told}");
+}
+
+/// The messages a syslog server gets, with everything in them that differs from process to process named.
+fn syslog_messages(http: &str, server: &str, count: usize) -> Option<Vec<Vec<String>>> {
+    let listener = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    listener.set_read_timeout(Some(PATIENCE)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let locations = "location = /denied { deny all; } location / { return 204; }";
+    let both = Both::start(
+        &format!("log_format form '$server_port $request $status'; {}", http.replace("@SYSLOG@", &address)),
+        &format!("{} {locations}", server.replace("@SYSLOG@", &address)),
+    )?;
+    let mut heard = Vec::new();
+    for prefix in [&both.own, &both.other] {
+        for target in ["/a", "/denied"] {
+            Client::open(prefix.address(), PATIENCE).get(target, "Connection: close\r\n");
+        }
+        let mut messages = Vec::new();
+        while messages.len() < count {
+            let mut bytes = [0; 2048];
+            let length = listener.recv(&mut bytes).unwrap();
+            let message = String::from_utf8(bytes[..length].to_vec()).unwrap();
+            let message = message.replace(&prefix.address().port().to_string(), "PORT");
+            // Dates, processes, connections.
+            let digits = message.replace(|c: char| c.is_ascii_digit(), "9");
+            let (priority, rest) = digits.split_at(digits.find('>').unwrap());
+            assert_eq!(priority.len() + rest.len(), message.len());
+            messages.push(format!("{}{}", &message[..priority.len()], squeezed(rest)));
+        }
+        heard.push(messages);
+    }
+    Some(heard)
+}
+
+/// Numbers of whatever length as one digit.
+fn squeezed(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars().filter(|c| *c != '*') {
+        if !(c == '9' && out.ends_with('9')) {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[test]
+fn access_log_lines_reach_syslog_as_nginx_sends_them() {
+    for words in ["", ",facility=mail,severity=debug,tag=a_1", ",nohostname", ",facility=local0,tag=x,nohostname"] {
+        let server = format!("access_log syslog:server=@SYSLOG@{words} form;");
+        let Some(heard) = syslog_messages("", &server, 2) else { return };
+        assert_eq!(heard[0], heard[1], "{words}");
+    }
+}
+
+#[test]
+fn error_log_lines_reach_syslog_with_their_own_severity() {
+    let target = "error_log syslog:server=@SYSLOG@,facility=user,severity=debug,tag=x error;";
+    let Some(heard) = syslog_messages(target, "", 1) else { return };
+    for messages in &heard {
+        let (head, line) = messages[0].split_once(" x: ").unwrap();
+        assert!(head.starts_with("<11>") && line.starts_with("9/9/9 9:9:9 [error] 9#9: "), "{}", messages[0]);
+        assert!(line.contains("access forbidden by rule"), "{line}");
+    }
+    let head = |messages: &[String]| messages[0].split_once(" x: ").unwrap().0.to_owned();
+    assert_eq!(head(&heard[0]), head(&heard[1]));
 }

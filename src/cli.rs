@@ -1,7 +1,9 @@
 //! The command line: nginx's own switches, with long names, and the few of pushstreamd.
 //!
 //! Only parses; what the switches do is `server`'s business. nginx's spellings (`-t -c FILE -p DIR`, `-s reload`, `-tq`)
-//! all work, and what cannot be parsed is told in nginx's words ([`complaint`]).
+//! all work, and what cannot be parsed is told in nginx's words ([`complaint`]). The tools of a client are in [`tools`].
+
+pub mod tools;
 
 use std::path::PathBuf;
 
@@ -130,6 +132,9 @@ pub struct Cli {
 pub enum Command {
     /// Print how to put pushstreamd beside nginx: changes of nginx's configuration, and a configuration of its own
     Migrate(Migrate),
+    /// What is done from the side of a client
+    #[command(flatten)]
+    Tool(tools::Tool),
     /// Print a completion script for a shell
     Completions {
         /// The shell

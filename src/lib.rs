@@ -20,6 +20,7 @@ mod request;
 mod server;
 mod site;
 mod status;
+mod tools;
 mod wire;
 
 /// The guide, whose code is compiled and run with the tests.
@@ -34,7 +35,7 @@ pub use embed::{Channel, Error, Message, Options, PushStream, Start, Statistics,
 #[doc(hidden)]
 pub mod internals {
     pub mod cli {
-        pub use crate::cli::{Cli, complaint};
+        pub use crate::cli::{Cli, Command, complaint};
     }
     pub mod conf {
         pub use crate::conf::{LoadOptions, Loaded, Note, directives, load, ports, settings, variable};
@@ -56,6 +57,9 @@ pub mod internals {
     }
     pub mod server {
         pub use crate::server::run;
+    }
+    pub mod tools {
+        pub use crate::tools::run;
     }
     pub mod wire {
         pub use crate::wire::http1::chunked_body::ChunkedBody;

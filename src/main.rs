@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use pushstreamd::internals::cli::{self, Cli};
-use pushstreamd::internals::server;
+use pushstreamd::internals::cli::{self, Cli, Command};
+use pushstreamd::internals::{server, tools};
 
 /// Chosen by measurement (docs/adr/0003-allocator.md).
 #[global_allocator]
@@ -15,7 +15,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return answer(&error),
     };
-    ExitCode::from(server::run(&cli))
+    ExitCode::from(match &cli.command {
+        Some(Command::Tool(tool)) => tools::run(&cli, tool),
+        _ => server::run(&cli),
+    })
 }
 
 /// Help was asked for, or the command line is wrong. As with nginx both go to standard error; `--help`, which nginx does

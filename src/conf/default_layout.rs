@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use super::try_it;
+
 /// The layout, an nginx.conf that can be edited and passed back with `-c`.
 const LAYOUT: &str = include_str!("../../nginx-conf-examples/default.conf");
 /// What a certificate adds to it, in the place of [`GAP`].
@@ -11,6 +13,20 @@ const GAP: &str = "        # Port 8894 (TLS) is added here when a certificate is
 
 /// What the module does not know.
 const OWN: &str = "    # Channels and messages outlive the process, in this directory below the prefix.\n    push_stream_state state;\n";
+
+/// Where the page to try it goes: before these.
+const STATISTICS: &str = "        # All channels: /channels-stats?id=ALL";
+const PUBLIC: &str = "        location ^~ /bitrix/subws/ {";
+
+/// What is served: the text with the page to try it, which is nobody's configuration. The strict have none: the module has none.
+pub(crate) fn served(tls: Option<(&Path, &Path)>, strict: bool) -> io::Result<String> {
+    let layout = text(tls, strict)?;
+    if strict {
+        return Ok(layout);
+    }
+    let layout = layout.replace(PUBLIC, &format!("{}{PUBLIC}", try_it::SIGNPOST));
+    Ok(layout.replace(STATISTICS, &format!("{}{STATISTICS}", try_it::locations())))
+}
 
 /// The text of the configuration; with `tls` (chain and key, relative to the working directory) it listens on 8894 too. `strict`
 /// leaves out what the module does not know.
@@ -44,6 +60,17 @@ mod tests {
             };
             assert!(crate::conf::load(&options).is_ok());
         }
+    }
+
+    #[test]
+    fn what_is_served_has_the_page_and_what_is_printed_has_not() {
+        let served = served(None, false).unwrap();
+        assert_eq!(served.matches("location = / {").count(), 2);
+        assert!(
+            !text(None, false).unwrap().contains("try.js") && !super::served(None, true).unwrap().contains("try.js")
+        );
+        let options = crate::conf::LoadOptions { text: Some(served), ..crate::conf::LoadOptions::default() };
+        assert!(crate::conf::load(&options).is_ok());
     }
 
     #[test]

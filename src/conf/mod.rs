@@ -47,6 +47,7 @@ mod tables;
 mod tls;
 mod token;
 mod tree;
+mod try_it;
 mod units;
 pub mod variable;
 pub mod written;

@@ -53,19 +53,25 @@ impl Restored {
 pub(super) fn restore(segments: &mut Segments, after: u64, apply: &mut dyn FnMut(Entry)) -> Result<Restored, LogError> {
     let mut restored = Restored::default();
     let numbers = segments.numbers();
-    for &number in &numbers {
-        // Before anything is applied or cut: a directory that a later version has used is left as it is.
+    // Before anything is applied or cut: a directory that a later version has used is left as it is.
+    check_formats(segments)?;
+    for &number in numbers.iter().filter(|number| **number > after) {
+        let last = numbers.last() == Some(&number);
+        read_one(segments, number, last, &mut restored, apply);
+    }
+    Ok(restored)
+}
+
+/// Whether this version can read all segments.
+pub(super) fn check_formats(segments: &Segments) -> Result<(), LogError> {
+    for number in segments.numbers() {
         if let Ok(bytes) = segments.read(number)
             && let Read::Newer(format) = Header::read(&bytes)
         {
             return Err(LogError::Newer { file: segments.path(number), format });
         }
     }
-    for &number in numbers.iter().filter(|number| **number > after) {
-        let last = numbers.last() == Some(&number);
-        read_one(segments, number, last, &mut restored, apply);
-    }
-    Ok(restored)
+    Ok(())
 }
 
 /// The time of the last marks; 0 if there are none.

@@ -58,6 +58,11 @@ impl OpenLog {
         segments.map(Self::of).map_err(|error| LogError::Io { path: dir.to_owned(), error })
     }
 
+    /// Whether all of it can be read by this version.
+    pub fn check_formats(&self) -> Result<(), LogError> {
+        restore::check_formats(&self.segments)
+    }
+
     /// Whether a hub has nothing to read there: the directory cannot be used yet, or what it holds is not to be.
     pub fn is_blank(&self) -> bool {
         self.awaited.is_some() || self.rewritten

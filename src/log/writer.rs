@@ -14,7 +14,7 @@ use super::queue::{Memory, Taken, WalkPlace};
 use super::renewal::Renewal;
 use super::restore::Restored;
 use super::segments::{Place, Segments};
-use crate::model::{ALERT, Durability};
+use crate::model::{ALERT, Durability, NOTICE};
 
 /// Milliseconds between two batches.
 pub(super) const BATCH: u64 = 50;
@@ -28,9 +28,6 @@ const REMIND: u64 = 60_000;
 /// Seconds that marks are ahead of the hub's time when they are written, and how few may be left.
 const AHEAD: u32 = 5;
 const LEFT: u32 = 2;
-
-/// Target of log lines of the level `notice`.
-const NOTICE: &str = "notice";
 
 /// The writer.
 pub(super) struct Writer {

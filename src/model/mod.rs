@@ -35,3 +35,5 @@ pub use zone::Zone;
 
 /// Target of the log lines that are alerts: something that must not happen has.
 pub const ALERT: &str = "alert";
+/// Target of those that are worth a notice.
+pub const NOTICE: &str = "notice";

@@ -22,10 +22,11 @@ use crate::conf::settings::{Handler, Location, Mode};
 use crate::delivery::Source;
 use crate::hub::ChannelInfo;
 use crate::metrics::Refused;
-use crate::model::{ChannelId, Refusal, Stamp};
+use crate::model::{ChannelId, NOTICE, Refusal, Stamp};
 use crate::request::head::BadHead;
 use crate::request::reply::Reply;
 use crate::site::exchange::Exchange;
+use crate::site::log_context::About;
 use crate::site::phases::{self, Routed};
 use crate::site::slow_password::SlowPassword;
 use crate::site::{authorization, error_page};
@@ -232,10 +233,12 @@ pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, p
     }
 }
 
-/// Counts a refusal.
+/// Counts a refusal, and tells the operator of one of the module's.
 fn note(context: &Context, exchange: &Exchange<'_>, verdict: &Verdict<'_>) {
     let reason = match verdict {
         Verdict::Reply(Reply { refusal: Some(refusal), .. }) | Verdict::Farewell(_, _, Some(refusal)) => {
+            let status = refusal.status();
+            tracing::info!(target: NOTICE, "push stream module: {status}: {refusal}{}", About(exchange));
             Some((*refusal).into())
         }
         Verdict::Reply(Reply { status: 400, .. }) if is_websocket(exchange.location) => Some(Refused::HANDSHAKE),

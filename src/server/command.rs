@@ -16,6 +16,7 @@ use super::log_paths::{log_paths, make_logs, try_each};
 use super::origin::Origin;
 use super::process;
 use super::service::{Server, not_opened};
+use super::state;
 use super::status;
 use crate::cli::{Cli, Command, Migrate, Part, Shell};
 use crate::conf::default_layout;
@@ -31,7 +32,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Runs the command; the exit code.
 pub fn run(cli: &Cli) -> u8 {
     if cli.print_default_config {
-        return match default_text(cli) {
+        return match default_text(cli, default_layout::text) {
             Ok(text) => {
                 print!("{text}");
                 0
@@ -43,25 +44,17 @@ pub fn run(cli: &Cli) -> u8 {
         print_version(cli.build);
         return 0;
     }
-    let options = match load_options(cli) {
-        Ok(options) => options,
+    let origin = match origin(cli) {
+        Ok(origin) => origin,
         Err(error) => return refuse(&error),
-    };
-    let origin = Origin {
-        options,
-        error_log: cli.error_log.clone(),
-        take_over: cli.take_over,
-        status: cli.status,
-        status_token_file: cli.status_token_file.clone(),
-        backplane: cli.backplane.clone(),
-        state: cli.state.clone(),
-        state_sync: cli.state_sync,
     };
     match &cli.command {
         Some(Command::Completions { shell }) => print_completions(*shell),
         Some(Command::Man { dir }) => return print_manual(dir.as_deref()),
         Some(Command::Health { address }) => return health::ask(*address),
         Some(Command::Migrate(wanted)) => return migrate(cli, wanted, &origin),
+        // Those have a room of their own.
+        Some(Command::Tool(_)) => {}
         None => {
             if let Some(word) = &cli.signal {
                 return send_signal(word, &origin);
@@ -70,6 +63,20 @@ pub fn run(cli: &Cli) -> u8 {
         }
     }
     0
+}
+
+/// What a server starts from.
+pub(super) fn origin(cli: &Cli) -> anyhow::Result<Origin> {
+    Ok(Origin {
+        options: load_options(cli)?,
+        error_log: cli.error_log.clone(),
+        take_over: cli.take_over,
+        status: cli.status,
+        status_token_file: cli.status_token_file.clone(),
+        backplane: cli.backplane.clone(),
+        state: cli.state.clone(),
+        state_sync: cli.state_sync,
+    })
 }
 
 fn load_and_run(cli: &Cli, origin: Origin) -> u8 {
@@ -152,7 +159,7 @@ fn load_options(cli: &Cli) -> anyhow::Result<LoadOptions> {
         }
         Some(file) => (file.clone(), None),
         None => match CONFIGS.iter().find(|config| cli.prefix.join(config).exists()) {
-            None => (PathBuf::from("default.conf"), Some(default_text(cli)?)),
+            None => (PathBuf::from("default.conf"), Some(default_text(cli, default_layout::served)?)),
             Some(found) if cli.ssl_certificate.is_some() => {
                 let found = cli.prefix.join(found);
                 bail!("--ssl-certificate goes with the embedded configuration, but there is {}", found.display());
@@ -172,10 +179,13 @@ fn load_options(cli: &Cli) -> anyhow::Result<LoadOptions> {
     })
 }
 
-/// The embedded configuration, as the command line completes it.
-fn default_text(cli: &Cli) -> anyhow::Result<String> {
+/// The embedded configuration, printed or served, as the command line completes it.
+fn default_text(
+    cli: &Cli,
+    text: impl Fn(Option<(&Path, &Path)>, bool) -> std::io::Result<String>,
+) -> anyhow::Result<String> {
     let tls = cli.ssl_certificate.as_deref().zip(cli.ssl_certificate_key.as_deref());
-    default_layout::text(tls, cli.strict).context("the certificate has no usable path")
+    text(tls, cli.strict).context("the certificate has no usable path")
 }
 
 fn refuse(error: &anyhow::Error) -> u8 {
@@ -229,6 +239,8 @@ fn try_out(origin: &Origin, loaded: &Loaded, ports: &Ports<'_>) -> anyhow::Resul
     make_logs(settings, &origin.options);
     process::probe_pid(&settings.process.pid).map_err(|error| not_opened(&settings.process.pid, &error))?;
     try_each(&log_paths(settings, &origin.options.prefix)).map_err(|(path, error)| not_opened(&path, &error))?;
+    process::owner(&settings.process).context("cannot look up the user")?;
+    state::probe(&settings.state)?;
     if let Some(address) = settings.status.address {
         status::guard(address, settings.status.token_file.as_deref())?;
     }

@@ -10,6 +10,7 @@ mod client_certificate;
 mod command;
 mod distinguished_name;
 mod ending;
+mod examination;
 mod expiry;
 mod greeting;
 mod health;
@@ -37,6 +38,7 @@ mod tls;
 mod worker_thread;
 
 pub use command::run;
+pub(crate) use examination::{Examined, examine};
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

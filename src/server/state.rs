@@ -31,6 +31,15 @@ pub(super) fn restore(log: OpenLog, after: u64, hub: &Arc<Hub>, state: &State) -
     Ok(())
 }
 
+/// Whether a start would be refused for what is in the directory. That a running server holds it is no reason.
+pub(super) fn probe(state: &State) -> Result<(), LogError> {
+    match state.dir.as_deref().map(OpenLog::of_another) {
+        // One that is not there yet, or cannot be opened, stops nobody.
+        None | Some(Err(_)) => Ok(()),
+        Some(Ok(log)) => log.check_formats(),
+    }
+}
+
 /// Has the hub know what another process has written up to now after an end of the log, which it goes on to write.
 pub(super) fn look_at_anothers(after: u64, hub: &Hub, state: &State) -> Result<(), LogError> {
     let Some(dir) = &state.dir else { return Ok(()) };

@@ -19,7 +19,7 @@ pub mod gzip;
 pub(crate) mod limiter;
 mod limits;
 pub(crate) mod location;
-mod log_context;
+pub(crate) mod log_context;
 pub(crate) mod log_files;
 mod password;
 mod password_hash;

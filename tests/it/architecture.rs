@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use pushstreamd::internals::conf::{self, LoadOptions, directives};
 
 /// The floors of docs/ARCHITECTURE.md: a room may import from the rooms named with it, and from itself.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("log", &["model"]),
     ("conf", &["model"]),
@@ -43,6 +43,8 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "wire",
         ],
     ),
+    // Clients; `doctor` asks `server` what a start would meet.
+    ("tools", &["cli", "server"]),
     // Only parses: the one thing it knows is the version of the module that `--compat` names.
     ("cli", &["conf", "model"]),
 ];

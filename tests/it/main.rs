@@ -45,3 +45,4 @@ mod stress;
 mod support;
 mod tls;
 mod tls_server;
+mod tools;

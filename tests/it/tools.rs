@@ -1,0 +1,418 @@
+//! The tools of the one binary, against a server of the same: `pub`, `tail`, `bench`, `doctor`.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::support::{PATIENCE, Prefix, Running, binary, eventually, free_port, said};
+
+const LOCATIONS: &str = "
+    location /pub { push_stream_publisher admin; push_stream_channels_path $arg_id; push_stream_store_messages on; }
+    location /stats { push_stream_channels_statistics; push_stream_channels_path $arg_id; }
+    location /poll {
+        push_stream_subscriber long-polling; push_stream_channels_path $arg_id; push_stream_longpolling_connection_ttl 2s;
+    }
+    location /polling { push_stream_subscriber polling; push_stream_channels_path $arg_id; }
+    location /known {
+        push_stream_subscriber long-polling; push_stream_channels_path $arg_id; push_stream_authorized_channels_only on;
+    }
+    location /stream {
+        push_stream_subscriber; push_stream_channels_path $arg_id;
+        push_stream_last_received_message_time $arg_time; push_stream_last_received_message_tag $arg_tag;
+        push_stream_message_template '{\"time\":\"~time~\",\"tag\":\"~tag~\",\"text\":\"~text~\"}\\n';
+    }
+    location /events { push_stream_subscriber eventsource; push_stream_channels_path $arg_id; }
+    location /ws {
+        push_stream_subscriber websocket; push_stream_channels_path $arg_id;
+        push_stream_last_received_message_time $arg_time; push_stream_last_received_message_tag $arg_tag;
+        push_stream_message_template '{\"time\":\"~time~\",\"tag\":\"~tag~\",\"text\":\"~text~\"}';
+    }
+    location /knownws {
+        push_stream_subscriber websocket; push_stream_channels_path $arg_id; push_stream_authorized_channels_only on;
+    }";
+
+/// What is asked for by mode, and the path of it.
+const MODES: [(&str, &str); 5] = [
+    ("long-polling", "/poll?id={}"),
+    ("polling", "/polling?id={}"),
+    ("streaming", "/stream?id={}&time={time}&tag={tag}"),
+    ("eventsource", "/events?id={}"),
+    ("websocket", "/ws?id={}&time={time}&tag={tag}"),
+];
+
+fn prefix() -> Prefix {
+    let prefix = Prefix::new("tools");
+    prefix.configure(&format!(
+        "daemon off; pid logs/nginx.pid; error_log logs/error.log notice; events {{ }}
+        http {{
+            push_stream_shared_memory_size 16m; push_stream_state state;
+            server {{ listen 127.0.0.1:@PORT@; {LOCATIONS} }}
+        }}"
+    ));
+    prefix
+}
+
+fn serve(prefix: &Prefix) -> Running {
+    let running = prefix.spawn(&[]);
+    prefix.wait_until_serving();
+    running
+}
+
+fn url(prefix: &Prefix, path: &str) -> String {
+    format!("http://{}{path}", prefix.address())
+}
+
+fn tool(words: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command.args(words).stdin(Stdio::null());
+    command
+}
+
+/// Runs `pub` for a channel of the server, with this on standard input.
+fn publish(prefix: &Prefix, channel: &str, words: &[&str], input: &str) -> Output {
+    let url = url(prefix, "/pub?id={}");
+    let mut command = tool(&[&["pub", "--url", &url, channel], words].concat());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn stored(prefix: &Prefix, channel: &str) -> Vec<String> {
+    let url = url(prefix, "/polling?id={}");
+    let output =
+        tool(&["tail", "--mode", "polling", "--from", "start", "--json", "--count", "1", "--url", &url, channel])
+            .output()
+            .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// A tool that runs on; killed when dropped.
+struct Tail {
+    child: Child,
+    lines: Receiver<String>,
+    log: std::path::PathBuf,
+}
+
+impl Tail {
+    fn start(prefix: &Prefix, words: &[&str]) -> Self {
+        let log = prefix.path("tail");
+        let stderr = std::fs::File::create(&log).unwrap();
+        let mut child = tool(words).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        let (sender, lines) = channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { child, lines, log }
+    }
+
+    fn line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("a line comes")
+    }
+
+    fn has_said(&self, text: &str) {
+        let said = || std::fs::read_to_string(&self.log).unwrap();
+        eventually(&format!("tail says {text:?}"), || said().contains(text));
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_message_is_published_from_an_argument_a_file_or_standard_input_whatever_it_holds() {
+    let prefix = prefix();
+    let _server = serve(&prefix);
+    let text = "it's \"so\" $x `y` \\n ünï %41 +&=?#";
+    for (channel, words, input) in
+        [("argument", vec![text], ""), ("input", vec![], text), ("end-of-line", vec![], &*format!("{text}\n"))]
+    {
+        let output = publish(&prefix, channel, &words, input);
+        assert!(output.status.success() && output.stdout.starts_with(b"{\"channel\""), "{}", said(&output));
+        let line: Value = serde_json::from_str(&stored(&prefix, channel)[0]).unwrap();
+        assert_eq!(line["text"], text, "{channel}");
+    }
+    prefix.write("message", "first\nsecond\n\n");
+    let file = prefix.path("message").to_string_lossy().into_owned();
+    assert!(publish(&prefix, "whole", &["--file", &file], "").status.success());
+    let line: Value = serde_json::from_str(&stored(&prefix, "whole")[0]).unwrap();
+    assert_eq!(line["text"], "first\nsecond");
+    assert!(
+        publish(&prefix, "lines/more", &["--file", &file, "--lines", "--quote", "-H", "X-A: b"], "").status.success()
+    );
+    let stats = prefix.request("GET", "/stats?id=lines", "").unwrap();
+    assert!(stats.contains("\"stored_messages\": 2"), "{stats}");
+    let line: Value = serde_json::from_str(&stored(&prefix, "more")[0]).unwrap();
+    assert_eq!(line["text"], "\"first\"");
+}
+
+#[test]
+fn a_refusal_is_said_and_is_the_exit_code() {
+    let prefix = prefix();
+    let _server = serve(&prefix);
+    let output = publish(&prefix, "ALL", &["x"], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains(": 403 "), "{}", said(&output));
+    // Once, with its reason, in the server's log too.
+    prefix.error_log_has("[notice] ");
+    prefix.error_log_has("push stream module: 403: ");
+    let log = prefix.read("logs/error.log");
+    assert_eq!(log.matches("push stream module: 403: ").count(), 1, "{log}");
+    assert!(
+        log.contains("client: 127.0.0.1, server: ") && log.contains("request: \"POST /pub?id=ALL HTTP/1.1\""),
+        "{log}"
+    );
+    let nobody = format!("http://127.0.0.1:{}/pub?id={{}}", free_port());
+    let output = tool(&["pub", "--url", &nobody, "a", "x"]).output().unwrap();
+    assert!(!output.status.success() && said(&output).contains("refused"), "{}", said(&output));
+    let output = tool(&["pub", "--url", "http://127.0.0.1/pub", "a", "x"]).output().unwrap();
+    assert!(!output.status.success() && said(&output).contains("{} where the channels go"), "{}", said(&output));
+}
+
+#[test]
+fn every_mode_prints_as_it_comes_and_goes_on_where_it_was() {
+    for (mode, path) in MODES {
+        let prefix = prefix();
+        let mut server = serve(&prefix);
+        let url = url(&prefix, path);
+        publish(&prefix, "a", &["--event-id", "e0", "before"], "");
+        let tail = Tail::start(&prefix, &["tail", "--mode", mode, "--from", "start", "--json", "--url", &url, "a"]);
+        let text = |line: &str| {
+            let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{mode}: {line:?}"));
+            let text = line["text"].as_str().unwrap().to_owned();
+            // Where the template says more than the text.
+            serde_json::from_str::<Value>(&text).map_or(text, |whole| whole["text"].as_str().unwrap().to_owned())
+        };
+        assert_eq!(text(&tail.line()), "before", "{mode}");
+        tail.has_said("connected to ");
+        publish(&prefix, "a", &["--event-id", "e1", "live"], "");
+        assert_eq!(text(&tail.line()), "live", "{mode}");
+        server.signal(Signal::SIGTERM);
+        server.wait();
+        tail.has_said("trying again");
+        let server = serve(&prefix);
+        publish(&prefix, "a", &["--event-id", "e2", "missed"], "");
+        publish(&prefix, "a", &["--event-id", "e3", "and more"], "");
+        assert_eq!([text(&tail.line()), text(&tail.line())], ["missed", "and more"], "{mode}");
+        tail.has_said(" again, going on from ");
+        drop(server);
+    }
+}
+
+#[test]
+fn a_channel_that_is_not_there_yet_is_waited_for_and_said_once() {
+    let prefix = prefix();
+    let _server = serve(&prefix);
+    for (mode, path) in [("long-polling", "/known?id={}"), ("websocket", "/knownws?id={}")] {
+        let url = url(&prefix, path);
+        let mut tail = Tail::start(&prefix, &["tail", "--mode", mode, "--count", "1", "--url", &url, mode]);
+        tail.has_said("403 Subscriber could not create channels.");
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        publish(&prefix, mode, &["opens it"], "");
+        tail.has_said("connected to ");
+        publish(&prefix, mode, &["comes"], "");
+        assert_eq!(tail.line(), "comes");
+        assert!(tail.child.wait().unwrap().success());
+        let said = std::fs::read_to_string(&tail.log).unwrap();
+        assert_eq!(said.matches("403 ").count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn a_bench_counts_what_it_has_sent_and_shows_how_long_it_took() {
+    let prefix = prefix();
+    let _server = serve(&prefix);
+    let publish = url(&prefix, "/pub?id={}");
+    for (mode, path) in MODES.into_iter().filter(|(mode, _)| *mode != "polling") {
+        let url = url(&prefix, path);
+        let words = [
+            "bench",
+            "--mode",
+            mode,
+            "--subscribers",
+            "7",
+            "--channels",
+            "3",
+            "--rate",
+            "40",
+            "--seconds",
+            "1",
+            "--size",
+            "100",
+        ];
+        let run = |more: &[&str]| {
+            tool(&[&words[..], &["--url", &url, "--publish-url", &publish], more].concat()).output().unwrap()
+        };
+        let output = run(&["--json"]);
+        assert!(output.status.success(), "{mode}: {}", said(&output));
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        // 14 messages go to a channel of three subscribers, 13 each to two of two.
+        assert_eq!(
+            (&told["published"], &told["delivered"], &told["lost"]),
+            (&40.into(), &94.into(), &0.into()),
+            "{mode}: {told}"
+        );
+        let latency = |at: &str| told["latency_ms"][at].as_f64().unwrap();
+        assert!(
+            0.0 < latency("p50") && latency("p50") <= latency("p99.9") && latency("p99.9") <= latency("max"),
+            "{told}"
+        );
+        if mode == "websocket" {
+            let output = run(&[]);
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(
+                text.contains("delivered  94")
+                    && text.contains("p99.9 ")
+                    && text.contains(" ms ")
+                    && text.contains('#'),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_bench_without_a_server_says_so() {
+    let nobody = format!("http://127.0.0.1:{}/x?id={{}}", free_port());
+    let output = tool(&["bench", "--url", &nobody, "--publish-url", &nobody, "--seconds", "1"]).output().unwrap();
+    assert!(!output.status.success() && said(&output).contains("refused"), "{}", said(&output));
+}
+
+/// What doctor finds: grade and text by what it looked at.
+fn doctor(prefix: &Prefix, words: &[&str]) -> (Option<i32>, Vec<Value>) {
+    let dir = prefix.dir.to_string_lossy().into_owned();
+    let output = tool(&[&["doctor", "--json", "-p", &dir, "-c", "nginx.conf"], words].concat()).output().unwrap();
+    let found = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+    (output.status.code(), found)
+}
+
+fn finding<'v>(found: &'v [Value], of: &str) -> &'v Value {
+    found.iter().find(|finding| finding["of"] == of).unwrap_or_else(|| panic!("nothing of {of}: {found:?}"))
+}
+
+#[test]
+fn a_doctor_finds_what_is_wrong_and_says_what_to_do() {
+    let prefix = prefix();
+    let (_, found) = doctor(&prefix, &[]);
+    assert_eq!(finding(&found, "configuration")["grade"], "fine");
+    assert_eq!(finding(&found, "socket")["found"], format!("{} is free", prefix.address()));
+    assert_eq!(finding(&found, "log")["grade"], "fine");
+    for of in ["open files", "net.core.somaxconn", "local ports", "clock"] {
+        finding(&found, of);
+    }
+    // A port that is taken, a directory that is none, a configuration that is none.
+    let holder = std::net::TcpListener::bind(prefix.address()).unwrap();
+    std::fs::write(prefix.path("state"), "no directory").unwrap();
+    let (code, found) = doctor(&prefix, &[]);
+    assert_eq!(code, Some(1));
+    let socket = finding(&found, "socket");
+    assert!(
+        socket["grade"] == "bad"
+            && socket["found"].as_str().unwrap().contains(&format!("(pid {})", std::process::id()))
+    );
+    assert!(socket["advice"].as_str().unwrap().contains("migrate"));
+    assert_eq!(finding(&found, "log")["grade"], "bad");
+    drop(holder);
+    prefix.write("nginx.conf", "events {} http { nonsense_on; server { push_stream_publisher nonsense; } }");
+    let (code, found) = doctor(&prefix, &[]);
+    assert_eq!((code, finding(&found, "configuration")["grade"].as_str()), (Some(1), Some("bad")));
+}
+
+#[test]
+fn a_doctor_tells_how_long_a_certificate_lasts() {
+    let prefix = prefix();
+    let listen =
+        format!("listen 127.0.0.1:{} ssl; ssl_certificate cert.pem; ssl_certificate_key key.pem;", prefix.port);
+    prefix.write(
+        "nginx.conf",
+        &format!("events {{}} http {{ push_stream_shared_memory_size 1m; server {{ {listen} {LOCATIONS} }} }}"),
+    );
+    std::fs::create_dir_all(prefix.path("conf")).unwrap();
+    for (days, grade, words) in [(400, "fine", "days"), (3, "bad", "ends in 2 days"), (-2, "bad", "ended at")] {
+        let mut params = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+        let end = jiff::Timestamp::now().as_second() + days * 86_400;
+        let end = jiff::Timestamp::from_second(end).unwrap().to_zoned(jiff::tz::TimeZone::UTC);
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        // The beginning of that day.
+        params.not_after = rcgen::date_time_ymd(end.year().into(), end.month() as u8, end.day() as u8);
+        let key = rcgen::KeyPair::generate().unwrap();
+        prefix.write("cert.pem", &params.self_signed(&key).unwrap().pem());
+        prefix.write("key.pem", &key.serialize_pem());
+        let (_, found) = doctor(&prefix, &[]);
+        let certificate = finding(&found, "certificate");
+        let said = certificate["found"].as_str().unwrap();
+        assert!(certificate["grade"] == grade && said.contains(words), "{certificate}");
+    }
+}
+
+#[test]
+fn a_doctor_sees_whether_what_stands_in_front_holds_messages_back() {
+    let prefix = prefix();
+    let _server = serve(&prefix);
+    let publish = url(&prefix, "/pub?id={}");
+    let asked = |url: &str, mode: &str| {
+        let (code, found) = doctor(&prefix, &["--url", url, "--mode", mode, "--publish-url", &publish]);
+        let front = finding(&found, "front").clone();
+        (code, front["grade"].as_str().unwrap().to_owned(), front["found"].as_str().unwrap().to_owned())
+    };
+    for (mode, path) in MODES {
+        let (_, grade, found) = asked(&url(&prefix, path), mode);
+        assert!(grade == "fine" && found.contains(" ms"), "{mode}: {found}");
+    }
+    let front = Front::start(prefix.port, &prefix);
+    let through = |path: &str| format!("http://127.0.0.1:{}{path}", front.port);
+    let (code, grade, found) = asked(&through("/stream?id={}"), "streaming");
+    assert_eq!((code, &*grade), (Some(1), "bad"), "{found}");
+}
+
+/// Something in front that reads an answer to its end before it passes anything on.
+struct Front {
+    port: u16,
+}
+
+impl Front {
+    fn start(server: u16, _while: &Prefix) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let mut upstream = std::net::TcpStream::connect(("127.0.0.1", server)).unwrap();
+                    let (mut requests, mut to_server) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+                    std::thread::spawn(move || std::io::copy(&mut requests, &mut to_server));
+                    let mut whole = Vec::new();
+                    let _ = std::io::Read::read_to_end(&mut upstream, &mut whole);
+                    let _ = (&client).write_all(&whole);
+                });
+            }
+        });
+        Self { port }
+    }
+}
+
+#[test]
+fn tools_are_extra_and_the_switches_of_nginx_are_what_they_were() {
+    let prefix = prefix();
+    for words in [&["-t"][..], &["-tq"], &["-T"]] {
+        assert!(prefix.run(words).status.success(), "{words:?}");
+    }
+    assert_eq!(tool(&["-v"]).output().unwrap().status.code(), Some(0));
+    let output = tool(&["publish"]).output().unwrap();
+    assert_eq!(said(&output), "pushstreamd: invalid option: \"publish\"\n");
+    for word in ["pub", "tail", "bench", "doctor"] {
+        let output = tool(&[word, "--help"]).output().unwrap();
+        assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("--"), "{word}");
+        let manual = tool(&["man"]).output().unwrap();
+        assert!(String::from_utf8_lossy(&manual.stdout).contains(&format!("pushstreamd\\-{word}")), "{word}");
+        let completions = tool(&["completions", "bash"]).output().unwrap();
+        assert!(String::from_utf8_lossy(&completions.stdout).contains(&format!("pushstreamd,{word}")), "{word}");
+    }
+    assert!(Path::new(&binary()).exists());
+}

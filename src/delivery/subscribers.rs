@@ -3,6 +3,7 @@
 //! The hub knows how many subscriptions a channel has and on which workers; this table knows whose they are. A subscriber
 //! remembers its place in the list of each of its channels, so that leaving costs the same however long the list is.
 
+use std::borrow::Borrow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -132,58 +133,40 @@ impl Subscriber {
 /// The worker's listeners by channel.
 #[derive(Default)]
 pub(super) struct Listeners {
-    channels: HashMap<ChannelKey, List>,
+    channels: HashMap<ChannelKey, Vec<Listener>>,
 }
 
-/// Who listens to a channel, and which of the places of its subscriber each stands for.
-#[derive(Default)]
-struct List {
-    connections: Vec<Rc<Connection>>,
-    places: Vec<u32>,
+/// A connection in the list of a channel.
+pub(super) struct Listener {
+    connection: Rc<Connection>,
+    /// Which of the places of its subscriber it stands for.
+    place: u32,
 }
 
-impl List {
-    fn push(&mut self, connection: &Rc<Connection>, place: u32) {
-        if self.connections.is_empty() {
-            self.connections.reserve_exact(1);
-            self.places.reserve_exact(1);
-        }
-        self.connections.push(Rc::clone(connection));
-        self.places.push(place);
-    }
-
-    /// Takes one out; who has come to stand where it stood, and for which place.
-    fn swap_remove(&mut self, at: usize) -> Option<(&Rc<Connection>, u32)> {
-        if at >= self.connections.len() {
-            return None;
-        }
-        self.connections.swap_remove(at);
-        self.places.swap_remove(at);
-        if self.connections.len() * 4 < self.connections.capacity() {
-            self.connections.shrink_to(self.connections.len() * 2);
-            self.places.shrink_to(self.places.len() * 2);
-        }
-        self.connections.get(at).zip(self.places.get(at).copied())
+impl Borrow<Rc<Connection>> for Listener {
+    fn borrow(&self) -> &Rc<Connection> {
+        &self.connection
     }
 }
 
 impl Listeners {
     /// Who listens to a channel.
-    pub(super) fn of(&self, key: ChannelKey) -> &[Rc<Connection>] {
-        self.channels.get(&key).map(|list| &list.connections[..]).unwrap_or_default()
+    pub(super) fn of(&self, key: ChannelKey) -> &[Listener] {
+        self.channels.get(&key).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Takes the whole list of a channel that is gone.
-    pub(super) fn take(&mut self, key: ChannelKey) -> Vec<Rc<Connection>> {
-        self.channels.remove(&key).map(|list| list.connections).unwrap_or_default()
+    pub(super) fn take(&mut self, key: ChannelKey) -> Vec<Listener> {
+        self.channels.remove(&key).unwrap_or_default()
     }
 
     /// Enters the subscriber of a connection in the lists of its channels.
     pub(super) fn join(&mut self, connection: &Rc<Connection>, subscriber: &mut Subscriber) {
         for (index, place) in (0..).zip(&mut subscriber.places) {
-            let list = self.channels.entry(place.key).or_default();
-            place.at = list.connections.len() as u32;
-            list.push(connection, index);
+            // Most channels have one listener.
+            let list = self.channels.entry(place.key).or_insert_with(|| Vec::with_capacity(1));
+            place.at = list.len() as u32;
+            list.push(Listener { connection: Rc::clone(connection), place: index });
         }
     }
 
@@ -191,14 +174,19 @@ impl Listeners {
     pub(super) fn leave(&mut self, subscriber: &mut Subscriber) {
         while let Some(Place { key, at, .. }) = subscriber.places.pop() {
             let Some(list) = self.channels.get_mut(&key) else { continue };
-            if let Some((moved, place)) = list.swap_remove(at as usize) {
-                match moved.subscriber.borrow_mut().as_mut() {
-                    Some(other) => other.stand_at(place, at),
-                    None => subscriber.stand_at(place, at),
+            if (at as usize) < list.len() {
+                list.swap_remove(at as usize);
+            }
+            if let Some(moved) = list.get(at as usize) {
+                match moved.connection.subscriber.borrow_mut().as_mut() {
+                    Some(other) => other.stand_at(moved.place, at),
+                    None => subscriber.stand_at(moved.place, at),
                 }
             }
-            if list.connections.is_empty() {
+            if list.is_empty() {
                 self.channels.remove(&key);
+            } else if list.len() * 4 < list.capacity() {
+                list.shrink_to(list.len() * 2);
             }
         }
     }
@@ -214,8 +202,8 @@ impl Listeners {
             // All behind it are of other channels.
             let Some(moved) = subscriber.places.get(index) else { continue };
             let list = self.channels.get_mut(&moved.key);
-            if let Some(place) = list.and_then(|list| list.places.get_mut(moved.at as usize)) {
-                *place = index as u32;
+            if let Some(listener) = list.and_then(|list| list.get_mut(moved.at as usize)) {
+                listener.place = index as u32;
             }
         }
         before - subscriber.places.len()
@@ -289,12 +277,12 @@ pub(super) mod tests {
             let own = subscriber.iter().flat_map(|subscriber| &subscriber.places);
             for (index, place) in own.enumerate() {
                 let list = &listeners.channels[&place.key];
-                assert!(Rc::ptr_eq(&list.connections[place.at as usize], connection));
-                assert_eq!(list.places[place.at as usize] as usize, index);
+                assert!(Rc::ptr_eq(&list[place.at as usize].connection, connection));
+                assert_eq!(list[place.at as usize].place as usize, index);
                 places += 1;
             }
         }
-        assert_eq!(places, listeners.channels.values().map(|list| list.connections.len()).sum::<usize>());
+        assert_eq!(places, listeners.channels.values().map(Vec::len).sum::<usize>());
     }
 
     proptest! {
@@ -309,7 +297,7 @@ pub(super) mod tests {
                 let Some(connection) = connections.get(who) else {
                     // A channel is gone; whose only one it was leaves.
                     let gone = keys[channels[0]];
-                    for connection in listeners.take(gone) {
+                    for Listener { connection, .. } in listeners.take(gone) {
                         let mut subscriber = connection.subscriber.borrow_mut();
                         let Some(present) = subscriber.as_mut() else { continue };
                         let expected: Vec<_> = present.keys().into_iter().filter(|key| *key != gone).collect();

@@ -35,6 +35,8 @@ enum Stop {
     Broken(RedisError),
     /// What came is not what follows.
     Gap,
+    /// No node has begun the zone yet.
+    Early,
 }
 
 impl From<Gap> for Stop {
@@ -89,6 +91,7 @@ impl Tail {
                     );
                     self.position = None;
                 }
+                Stop::Early => sleep(AGAIN).await,
                 Stop::Broken(error) => {
                     self.linker.learn(&error);
                     if !told {
@@ -126,7 +129,7 @@ impl Tail {
     /// Where to go on.
     async fn begin(&mut self, link: &mut Link) -> Result<Position, Stop> {
         let Some(position) = self.position.clone() else { return self.join(link).await };
-        let marks = snapshot::marks(link, &self.keys).await?.ok_or_else(|| failure("the zone is not there yet"))?;
+        let marks = snapshot::marks(link, &self.keys).await?.ok_or(Stop::Early)?;
         let id = position.id.to_string();
         let there = stream::range(link, &self.keys.log, &id, &id, 1).await?;
         if there.first().is_some_and(|(_, bytes)| position.is_at(bytes))
@@ -176,7 +179,7 @@ impl Tail {
     async fn join(&mut self, link: &mut Link) -> Result<Position, Stop> {
         let began = std::time::Instant::now();
         let snapshot = snapshot::load(link, &self.keys, &self.node).await?;
-        let snapshot = snapshot.ok_or_else(|| failure("the zone is not there yet"))?;
+        let snapshot = snapshot.ok_or(Stop::Early)?;
         let (channels, messages) = (snapshot.channels.len(), snapshot.messages.len());
         let Marks { epoch, .. } = &snapshot.marks;
         self.health.epoch_is(epoch.number, epoch.skipped);

@@ -11,7 +11,6 @@ use tokio::task::JoinHandle;
 
 use super::inherited::Inherited;
 use super::listen::{self, Bound};
-use super::service::not_opened;
 use super::tls::TlsSite;
 use super::worker_thread::Shared;
 use crate::backplane::Health;
@@ -87,7 +86,8 @@ pub(super) fn guard(address: SocketAddr, token_file: Option<&Path>) -> anyhow::R
     let Some(file) = token_file else {
         return Ok(if address.ip().to_canonical().is_loopback() { Guard::Open } else { Guard::Closed });
     };
-    let text = std::fs::read(file).map_err(|error| not_opened(file, &error))?;
+    let text = std::fs::read(file)
+        .map_err(|error| anyhow::anyhow!("open() \"{}\" failed ({})", file.display(), listen::errno_text(&error)))?;
     let token = text.trim_ascii();
     anyhow::ensure!(!token.is_empty(), "there is no token in \"{}\"", file.display());
     Ok(Guard::Token(token.into()))

@@ -84,7 +84,7 @@ fn the_figures_are_an_event_stream_while_somebody_looks() {
     let figures: serde_json::Value = serde_json::from_str(data).unwrap();
     assert_eq!((figures["published"].as_u64(), figures["channels"].as_u64()), (Some(1), Some(1)));
     // The page's own stream is in no number of the server.
-    assert_eq!(figures["connections"].as_u64(), Some(0));
+    assert_eq!(figures["subscribers"]["eventsource"].as_u64(), Some(0));
 }
 
 #[test]

@@ -139,7 +139,7 @@ pub(crate) const ROWS: &[Row] = &[
         fanout::secure(server, 1000, 100)
     }),
     kept("tls-idle", "idle subscriber, streaming over TLS", "B", 12_000.0, idle::secure_memory),
-    kept("h2-publish", "publish 200 B over HTTP/2, stored, 8 connections", "µs", 15.0, streams::publish),
+    kept("h2-publish", "publish 200 B over HTTP/2, stored, 8 connections", "µs", 20.0, streams::publish),
     kept("h2-fan", "fan-out to 1,000 streams of 20 HTTP/2 connections, a delivery", "µs", 2.0, |server| {
         streams::fan_out(server, 20, 100)
     }),

@@ -4,7 +4,7 @@
 //! snapshots, each as far behind as chance has it. The law: a client that goes from node to node sees each message at most once and in order,
 //! and in the end each stored message of its channels that was not deleted and not lost by the server.
 //!
-//! A failure prints its seed; `SIMULATION_SEED=N` runs that one, `SIMULATION_SEEDS=N` so many.
+//! A failure prints its seed (`model/seeds`).
 
 mod random;
 mod server;
@@ -19,6 +19,7 @@ use super::record::{Record, What, marks, seq};
 use super::snapshot::Snapshot;
 use crate::hub::{Ask, AskKind, Found, Hub, Note, Order, Registration, Terms, Told};
 use crate::log::Entry;
+use crate::model::seeds::for_each_seed;
 use crate::model::{Capabilities, ChannelId, Draft, Now, Replay, Requested, Stamp, Zone};
 
 const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
@@ -55,22 +56,7 @@ struct Node {
 }
 
 fn zone() -> Zone {
-    Zone {
-        memory: 32 << 20,
-        deleted_text: (*b"gone").into(),
-        inactivity: 5,
-        ping_text: Box::default(),
-        timeout_with_body: false,
-        message_ttl: 1_000_000,
-        max_subscribers_per_channel: None,
-        max_messages_per_channel: None,
-        max_channel_id_length: None,
-        max_channels: None,
-        max_wildcard_channels: None,
-        wildcard_prefix: Box::default(),
-        events_channel_id: Box::default(),
-        unknown_grace: 0,
-    }
+    Zone { deleted_text: (*b"gone").into(), ..Zone::bare(32 << 20, 5, 1_000_000) }
 }
 
 impl Node {
@@ -404,19 +390,7 @@ impl World {
     }
 }
 
-/// Prints the seed if the run below it fails.
-struct Seed(u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the simulation failed: run it again with SIMULATION_SEED={}", self.0);
-        }
-    }
-}
-
 fn run(seed: u64) {
-    let _told = Seed(seed);
     let mut world = World::new(seed);
     for _ in 0..STEPS {
         world.step();
@@ -424,14 +398,7 @@ fn run(seed: u64) {
     world.end();
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[test]
 fn clients_that_go_from_node_to_node_see_each_message_once_in_order() {
-    match number("SIMULATION_SEED") {
-        Some(seed) => run(seed),
-        None => (0..number("SIMULATION_SEEDS").unwrap_or(500)).for_each(run),
-    }
+    for_each_seed(500, run);
 }

@@ -235,22 +235,7 @@ pub(super) mod tests {
     }
 
     pub(in crate::delivery) fn zone() -> Zone {
-        Zone {
-            memory: 1 << 20,
-            deleted_text: Box::default(),
-            inactivity: 30,
-            ping_text: Box::default(),
-            timeout_with_body: false,
-            message_ttl: 30,
-            max_subscribers_per_channel: None,
-            max_messages_per_channel: None,
-            max_channel_id_length: None,
-            max_channels: None,
-            max_wildcard_channels: None,
-            wildcard_prefix: Box::default(),
-            events_channel_id: Box::default(),
-            unknown_grace: 0,
-        }
+        Zone::bare(1 << 20, 30, 30)
     }
 
     /// Keys of real channels, as only a hub can make them.

@@ -4,7 +4,7 @@
 //! channels once and in order, unless it was dropped before the client could have it; streams also see what was published live
 //! without being stored. It holds over clock steps both ways, slow bodies, deletions, reloads and restarts.
 //!
-//! A failure prints its seed; `SIMULATION_SEED=N` runs that one, `SIMULATION_SEEDS=N` so many.
+//! A failure prints its seed (`model/seeds`).
 
 mod audit;
 mod client;
@@ -23,6 +23,7 @@ use random::Random;
 use super::clock::Clock;
 use super::tests::{START, strict, zone};
 use super::*;
+use crate::model::seeds::for_each_seed;
 
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 const WORKERS: usize = 2;
@@ -291,19 +292,7 @@ impl World {
     }
 }
 
-/// Prints the seed if the run below it fails.
-struct Seed(u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the simulation failed: run it again with SIMULATION_SEED={}", self.0);
-        }
-    }
-}
-
 fn run(seed: u64) {
-    let _told = Seed(seed);
     let mut world = World::new(seed);
     for _ in 0..STEPS {
         world.step();
@@ -311,14 +300,7 @@ fn run(seed: u64) {
     world.end();
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[test]
 fn clients_that_follow_the_protocol_see_each_message_once_in_order() {
-    match number("SIMULATION_SEED") {
-        Some(seed) => run(seed),
-        None => (0..number("SIMULATION_SEEDS").unwrap_or(1_000)).for_each(run),
-    }
+    for_each_seed(1_000, run);
 }

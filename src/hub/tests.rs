@@ -25,22 +25,7 @@ pub(super) const FLOOR: Option<Stamp> = Some(Stamp { time: 0, tag: 0 });
 
 /// A zone with the module's defaults and plenty of memory.
 pub(super) fn zone() -> Zone {
-    Zone {
-        memory: 32 << 20,
-        deleted_text: (*b"Channel deleted").into(),
-        inactivity: 30,
-        ping_text: (*b" ").into(),
-        timeout_with_body: false,
-        message_ttl: 1800,
-        max_subscribers_per_channel: None,
-        max_messages_per_channel: None,
-        max_channel_id_length: None,
-        max_channels: None,
-        max_wildcard_channels: None,
-        wildcard_prefix: Box::default(),
-        events_channel_id: Box::default(),
-        unknown_grace: 0,
-    }
+    Zone { deleted_text: (*b"Channel deleted").into(), ping_text: (*b" ").into(), ..Zone::bare(32 << 20, 30, 1800) }
 }
 
 pub(super) fn strict() -> Capabilities {

@@ -14,6 +14,8 @@ mod now;
 pub(crate) mod provoked;
 mod refusal;
 mod replay;
+#[cfg(test)]
+pub(crate) mod seeds;
 mod stamp;
 mod tick;
 mod version;

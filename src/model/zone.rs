@@ -34,3 +34,26 @@ pub struct Zone {
     /// `push_stream_unknown_channel_grace`, seconds; 0 = feature off.
     pub unknown_grace: u32,
 }
+
+#[cfg(test)]
+impl Zone {
+    /// A zone without limits, texts or features.
+    pub(crate) fn bare(memory: u64, inactivity: u32, message_ttl: u32) -> Self {
+        Self {
+            memory,
+            deleted_text: Box::default(),
+            inactivity,
+            ping_text: Box::default(),
+            timeout_with_body: false,
+            message_ttl,
+            max_subscribers_per_channel: None,
+            max_messages_per_channel: None,
+            max_channel_id_length: None,
+            max_channels: None,
+            max_wildcard_channels: None,
+            wildcard_prefix: Box::default(),
+            events_channel_id: Box::default(),
+            unknown_grace: 0,
+        }
+    }
+}

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -372,8 +373,10 @@ impl Connection {
                 flush => return flush,
             }
         }
-        // The socket takes whatever it gets: others first.
-        cx.waker().wake_by_ref();
+        // The socket takes whatever it gets: others first, those too whom the runtime has not yet looked for. Tasks that only
+        // wake themselves are run many times before it does.
+        let yielded = pin!(tokio::task::yield_now()).poll(cx);
+        debug_assert!(yielded.is_pending());
         Flush::Pending
     }
 

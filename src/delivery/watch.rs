@@ -79,10 +79,11 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use tokio::net::UnixStream;
+    use tokio::net::{TcpStream, UnixStream};
 
     use super::*;
     use crate::delivery::clock::skip;
@@ -190,5 +191,52 @@ mod tests {
             skip(TIMEOUT + 20);
             assert!(is_cut(worker, connection));
         });
+    }
+
+    /// Makes pages without end; from the third on somebody else's byte waits.
+    struct Hasty {
+        made: Rc<Cell<usize>>,
+        other: std::os::unix::net::UnixStream,
+    }
+
+    impl Source for Hasty {
+        fn next(&mut self, room: usize) -> std::io::Result<Option<Bytes>> {
+            if self.made.get() / room == 2 {
+                std::io::Write::write_all(&mut self.other, b"x")?;
+            }
+            self.made.set(self.made.get() + room);
+            // Slower than it is taken: the socket is never full.
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            Ok(Some(Bytes::from(vec![b'h'; room])))
+        }
+    }
+
+    #[test]
+    fn whoever_takes_all_that_is_made_lets_others_have_their_turn() {
+        use std::io::Read as _;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut taker = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (own, _) = listener.accept().unwrap();
+        own.set_nonblocking(true).unwrap();
+        let (other, awaited) = std::os::unix::net::UnixStream::pair().unwrap();
+        awaited.set_nonblocking(true).unwrap();
+        // It takes as fast as it can, until the connection is closed.
+        let taking = std::thread::spawn(move || {
+            let mut buffer = vec![0; 1 << 20];
+            while taker.read(&mut buffer).is_ok_and(|read| read > 0) {}
+        });
+        let made = Rc::new(Cell::new(0));
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, async {
+            let connection = Rc::new(Connection::new(Stream::Tcp(TcpStream::from_std(own).unwrap())));
+            connection.push_source(Box::new(Hasty { made: Rc::clone(&made), other }));
+            let task = tokio::task::spawn_local(async move { connection.event(false, true).await });
+            UnixStream::from_std(awaited).unwrap().readable().await.unwrap();
+            task.abort();
+        });
+        drop(local);
+        taking.join().unwrap();
+        assert!(made.get() < 2 << 20, "{} MiB were made while somebody waited", made.get() >> 20);
     }
 }

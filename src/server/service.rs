@@ -44,6 +44,8 @@ use crate::status::Guard;
 
 /// How often the hub is swept.
 const SWEEP: Duration = Duration::from_millis(500);
+/// How often workers are asked how late they are: with a sweep, as each question wakes a worker too.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// A running server.
 pub(super) struct Server {
@@ -158,6 +160,7 @@ impl Server {
     /// Follows signals until one of them ends the server.
     async fn follow(&mut self, signals: &mut Signals) -> End {
         let mut sweep = tokio::time::interval(SWEEP);
+        let mut look = tokio::time::interval(LOOK);
         let interval = Supervisor::interval();
         let mut watchdog = tokio::time::interval(interval.unwrap_or(Duration::MAX / 4));
         loop {
@@ -167,10 +170,13 @@ impl Server {
                     self.beat();
                     continue;
                 }
+                _ = look.tick() => {
+                    self.shared.tally.ask_for_lag();
+                    continue;
+                }
                 _ = sweep.tick() => {
                     while self.shared.hub.sweep(now()) {}
                     self.relieve();
-                    self.shared.tally.ask_for_lag();
                     let taken = privileges::take_up();
                     self.logs.retry();
                     drop(taken);

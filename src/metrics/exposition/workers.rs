@@ -17,7 +17,7 @@ pub(super) fn spell(page: &mut Page<'_>, totals: &Totals, census: &Census) -> fm
         named().zip(census.by_worker.iter().map(|count| *count as f64)),
     )?;
     page.gauges(
-        &("pushstreamd_worker_lag", "How late a worker's loop is now, asked twice a second", Some(Unit::Seconds)),
+        &("pushstreamd_worker_lag", "How late a worker's loop is now, asked every two seconds", Some(Unit::Seconds)),
         "worker",
         named().zip(totals.lag.iter().map(|lag| seconds(*lag))),
     )?;

@@ -69,6 +69,20 @@ pub enum BackplaneError {
     Thread(#[from] io::Error),
 }
 
+/// How the backplane of the settings is reached, with what the files say that they name.
+pub struct Reached {
+    linker: Linker,
+    keys: Keys,
+}
+
+impl Reached {
+    /// Reads those files; nothing if the settings name no backplane.
+    pub fn read(settings: &Settings) -> Result<Option<Self>, BackplaneError> {
+        let Some(address) = &settings.address else { return Ok(None) };
+        Ok(Some(Self { linker: Linker::new(address, settings)?, keys: Keys::new(&settings.zone) }))
+    }
+}
+
 /// A backplane in use.
 pub struct Backplane {
     waiting: Arc<Waiting>,
@@ -78,12 +92,9 @@ pub struct Backplane {
 }
 
 impl Backplane {
-    /// Has the order of the hub made by the backplane of the settings, if they name one. Reads the files they name.
-    /// `name` is what the node is called in lists.
-    pub fn start(settings: &Settings, hub: &Arc<Hub>, name: String) -> Result<Option<Self>, BackplaneError> {
-        let Some(address) = &settings.address else { return Ok(None) };
-        let linker = Linker::new(address, settings)?;
-        let keys = Keys::new(&settings.zone);
+    /// Has the order of the hub made by the backplane. `name` is what the node is called in lists.
+    pub fn start(reached: Reached, hub: &Arc<Hub>, name: String) -> Result<Self, BackplaneError> {
+        let Reached { linker, keys } = reached;
         let health = Arc::new(Health::new());
         let waiting = Arc::new(Waiting::new(Arc::clone(&health)));
         hub.follow(Arc::clone(&waiting) as _);
@@ -99,7 +110,7 @@ impl Backplane {
                 tokio::join!(writer.run(ended.clone()), census.run(ended.clone()), tail.run(ended));
             });
         })?;
-        Ok(Some(Self { waiting, health, over, thread: Some(thread) }))
+        Ok(Self { waiting, health, over, thread: Some(thread) })
     }
 
     /// Its state, for whoever asks at any time.

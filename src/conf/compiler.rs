@@ -122,6 +122,11 @@ impl Compiler {
         self.notes.push(Note { level: LogLevel::Warn, text: format!("{text} in {place}") });
     }
 
+    /// The same of what stands nowhere.
+    pub(super) fn warn_of_all(&mut self, text: impl std::fmt::Display) {
+        self.notes.push(Note { level: LogLevel::Warn, text: text.to_string() });
+    }
+
     /// Says once that a directive is not applied.
     pub(super) fn note_unapplied(&mut self, node: &Node) {
         let name = node.name();

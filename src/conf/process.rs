@@ -16,6 +16,9 @@ use super::scope::{Level, Scope};
 use super::settings::{ErrorLog, Process};
 use super::units;
 
+/// Whom root becomes unless it is told otherwise.
+const NOBODY: &str = "nobody";
+
 /// Compiles the values of the main level and of `events`.
 pub(super) fn compile(
     main: &Scope<'_, '_>,
@@ -65,9 +68,9 @@ fn worker_processes(main: &Scope<'_, '_>) -> Result<Option<usize>, Fault> {
 }
 
 /// `user NAME [GROUP]`. Without privileges the directive is ignored; a user that does not exist is an error only for the
-/// strict, otherwise it is as if the directive were not there.
+/// strict, otherwise the process stays what it is.
 fn user(main: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<(String, Option<String>)>, Fault> {
-    let Some(entry) = main.entry("user") else { return Ok(None) };
+    let Some(entry) = main.entry("user") else { return default_user(compiler) };
     let node = entry.node;
     if !is_root() {
         let text =
@@ -93,8 +96,54 @@ fn user(main: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<(String,
     }
 }
 
+/// Whom root becomes where the configuration says nothing: nginx's `nobody`, with the group of that name, or Debian's. A container
+/// may have no such user, or root that may become nobody else: as root it could do nothing anyway, and goes on as it is.
+fn default_user(compiler: &mut Compiler) -> Result<Option<(String, Option<String>)>, Fault> {
+    if !is_root() {
+        return Ok(None);
+    }
+    let Ok(Some(user)) = User::from_name(NOBODY) else {
+        if compiler.dialect.strict {
+            return Err(Fault::anywhere(format_args!("getpwnam(\"{NOBODY}\") failed")));
+        }
+        compiler.warn_of_all(format_args!("there is no user \"{NOBODY}\" to become: the process stays root"));
+        return Ok(None);
+    };
+    let group = [NOBODY, "nogroup"].into_iter().find_map(|name| Group::from_name(name).ok().flatten());
+    let gid = group.as_ref().map_or(user.gid, |group| group.gid);
+    if !(may_become_another() && exists_here(user.uid.as_raw(), gid.as_raw())) {
+        compiler.warn_of_all(format_args!(
+            "the process may not become \"{NOBODY}\": it stays root, without its privileges"
+        ));
+        return Ok(None);
+    }
+    Ok(Some((NOBODY.to_owned(), group.map(|group| group.name))))
+}
+
+/// Whether a user namespace, if this is one, has these numbers, and lets groups be chosen.
+fn exists_here(uid: u32, gid: u32) -> bool {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}"));
+    // Lines of: first number inside, first number outside, how many.
+    let maps = |name: &str, id: u32| {
+        read(name).is_ok_and(|lines| {
+            lines.lines().any(|line| {
+                let mut numbers = line.split_whitespace().map(|number| number.parse().unwrap_or(0_u64));
+                let (first, count) = (numbers.next().unwrap_or(0), numbers.nth(1).unwrap_or(0));
+                (first..first + count).contains(&id.into())
+            })
+        })
+    };
+    // A system without them has no such files.
+    let none = || read("uid_map").is_err();
+    let allowed = read("setgroups").map_or(true, |word| word.trim() != "deny");
+    none() || maps("uid_map", uid) && maps("gid_map", gid) && allowed
+}
+
 /// Whether the process has privileges, or has put them away.
 pub(super) fn is_root() -> bool {
-    let kept = || capabilities(None).is_ok_and(|sets| sets.permitted.contains(CapabilitySet::SETUID));
-    geteuid().is_root() || kept()
+    geteuid().is_root() || may_become_another()
+}
+
+fn may_become_another() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.permitted.contains(CapabilitySet::SETUID | CapabilitySet::SETGID))
 }

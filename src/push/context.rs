@@ -18,6 +18,7 @@ use crate::render::{Framing, PaddingRule, View, ViewSpec, ViewTable};
 use crate::site::exchange::Exchange;
 use crate::site::limiter::Limiter;
 use crate::site::log_files::LogFiles;
+use crate::site::opened_logs::OpenedLogs;
 
 /// The shared state of a worker's requests.
 pub struct Context {
@@ -59,6 +60,12 @@ impl Context {
             limiter,
             logs: LogFiles::default(),
         }
+    }
+
+    /// The same with access logs that another thread opens.
+    #[must_use]
+    pub(crate) fn with_opened_logs(self, opened: Arc<OpenedLogs>) -> Self {
+        Self { logs: LogFiles::new(opened), ..self }
     }
 
     /// The configuration in force.

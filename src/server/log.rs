@@ -4,7 +4,7 @@
 //! caller: a line that cannot be written is lost, as in nginx.
 
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tracing_subscriber::{Layer, Registry};
 use super::listen::errno_text;
 use crate::conf::settings::{ErrorLog, LogLevel, LogTarget};
 use crate::request::date::log_date;
-use crate::site::syslog;
+use crate::site::{opened_logs, syslog};
 
 /// Targets of events whose level `tracing` does not have.
 pub(super) const NOTICE: &str = "notice";
@@ -156,7 +156,7 @@ fn open_one(log: &ErrorLog) -> Result<Open, (PathBuf, io::Error)> {
 
 /// Opens a log file for appending.
 pub(super) fn open_append(path: &std::path::Path) -> Result<File, (PathBuf, io::Error)> {
-    OpenOptions::new().append(true).create(true).open(path).map_err(|error| (path.to_owned(), error))
+    opened_logs::open(path).map_err(|error| (path.to_owned(), error))
 }
 
 /// nginx's name of a level.

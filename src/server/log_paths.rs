@@ -8,13 +8,23 @@ use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::conf::settings::{ErrorLog, Location, Locations, LogTarget, Operation, Server};
+use crate::conf::settings::{Location, Locations, LogTarget, Operation, Server};
 use crate::conf::{LoadOptions, Settings};
 
 /// Paths of all log files. Those of nginx's default directory count only if it is there.
 pub(super) fn log_paths(settings: &Settings, prefix: &Path) -> BTreeSet<PathBuf> {
+    let mut paths = access_paths(settings, prefix);
+    for log in &settings.process.error_log {
+        if let LogTarget::File(path) = &log.target {
+            paths.insert(path.clone());
+        }
+    }
+    paths
+}
+
+/// Those of access logs.
+pub(super) fn access_paths(settings: &Settings, prefix: &Path) -> BTreeSet<PathBuf> {
     let mut paths = Paths::default();
-    paths.errors(&settings.process.error_log);
     for listener in &settings.listeners {
         for server in listener.names.all() {
             paths.server(server);
@@ -95,12 +105,6 @@ impl Paths {
             if let Operation::If { location, .. } = operation {
                 self.location(location);
             }
-        }
-    }
-
-    fn errors(&mut self, logs: &[ErrorLog]) {
-        for log in logs {
-            self.target(&log.target);
         }
     }
 

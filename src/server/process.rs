@@ -108,6 +108,13 @@ pub(super) struct Owner {
     group: Gid,
 }
 
+impl Owner {
+    /// Whether it is root, as it was.
+    pub(super) fn is_root(&self) -> bool {
+        self.user.uid.is_root()
+    }
+}
+
 /// The configured user, if the process is root and one is configured.
 pub(super) fn owner(process: &Process) -> io::Result<Option<Owner>> {
     let Some((user, group)) = &process.user else { return Ok(None) };

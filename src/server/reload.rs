@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use super::inherited::Inherited;
 use super::listen::{self, Bound, Share};
 use super::log::{ALERT, EMERG, NOTICE};
-use super::log_paths::{log_paths, make_logs, open_each};
+use super::log_paths::{access_paths, log_paths, make_logs, open_each};
 use super::now;
 use super::privileges;
 use super::service::{Server, not_opened, worker_count};
@@ -43,6 +43,7 @@ impl Server {
         self.pid.move_to(&settings.process.pid).map_err(|error| not_opened(&settings.process.pid, &error))?;
         self.logs.open(&settings.process.error_log).map_err(|(path, error)| not_opened(&path, &error))?;
         self.logs.take_stderr();
+        self.shared.opened.keep(access_paths(&settings, &self.origin.options.prefix));
         self.keep_what_needs_a_restart(&mut settings);
         self.swap(&Arc::new(settings), &Arc::new(tls), new, &kept)
     }

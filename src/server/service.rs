@@ -16,7 +16,7 @@ use super::ending::End;
 use super::inherited::Inherited;
 use super::listen::{self, Bound};
 use super::log::{ALERT, ErrorLogs, NOTICE};
-use super::log_paths::{log_paths, make_logs, open_each};
+use super::log_paths::{access_paths, log_paths, make_logs};
 use super::memory;
 use super::now;
 use super::origin::Origin;
@@ -31,7 +31,7 @@ use super::successor::{self, Step, Successor};
 use super::supervisor::Supervisor;
 use super::tls::TlsSite;
 use super::worker_thread::{self, Handle, Order, Shared};
-use crate::backplane::Backplane;
+use crate::backplane::{Backplane, Reached};
 use crate::conf::Settings;
 use crate::conf::ports::Ports;
 use crate::conf::settings::LogLevel;
@@ -39,6 +39,7 @@ use crate::delivery;
 use crate::hub::Hub;
 use crate::metrics::Tally;
 use crate::model::Stamp;
+use crate::site::opened_logs::OpenedLogs;
 use crate::site::vars::hostname;
 use crate::status::Guard;
 
@@ -102,6 +103,9 @@ impl Server {
         drop(held);
         let pid = PidFile::create(&settings.process.pid).map_err(|error| not_opened(&settings.process.pid, &error))?;
         enter_limits(&settings, workers);
+        let reached = Reached::read(&settings.backplane)?;
+        let opened = Arc::new(OpenedLogs::default());
+        opened.keep(access_paths(&settings, &origin.options.prefix));
         leave_privileges(&origin, &settings, &pid)?;
         let log = if inherited.from_predecessor {
             inherited.predecessor.take().into_iter().for_each(successor::await_turn);
@@ -110,13 +114,13 @@ impl Server {
         } else {
             log
         };
-        let shared = shared(&settings, workers);
+        let shared = shared(&settings, workers, opened);
         shared.reloads.load(now().secs().into());
         if let Some(log) = log {
             state::restore(log, 0, &shared.hub, &settings.state)?;
         }
         let name = format!("{}:{}", hostname(), std::process::id());
-        let backplane = Backplane::start(&settings.backplane, &shared.hub, name)?;
+        let backplane = reached.map(|reached| Backplane::start(reached, &shared.hub, name)).transpose()?;
         if let Some(backplane) = &backplane {
             // Nobody is refused where that takes no more than a moment.
             backplane.await_joined();
@@ -179,6 +183,7 @@ impl Server {
                     self.relieve();
                     let taken = privileges::take_up();
                     self.logs.retry();
+                    self.shared.opened.retry();
                     drop(taken);
                     if self.lost_a_worker() {
                         return End::Broken;
@@ -249,8 +254,7 @@ impl Server {
     fn reopen(&self) {
         let taken = privileges::take_up();
         self.logs.reopen();
-        // Workers may find them, and need not be able to make them; what cannot be opened they tell.
-        let _ = open_each(&log_paths(&self.settings, &self.origin.options.prefix));
+        self.shared.opened.reopen();
         drop(taken);
         for worker in &self.workers {
             // A worker that is gone has no logs.
@@ -355,7 +359,7 @@ fn bind(
     Ok(bound)
 }
 
-fn shared(settings: &Settings, workers: usize) -> Shared {
+fn shared(settings: &Settings, workers: usize, opened: Arc<OpenedLogs>) -> Shared {
     tracing::info!(
         "Using {}KiB of shared memory for push stream module on zone: {}",
         settings.zone.memory / 1024,
@@ -375,6 +379,7 @@ fn shared(settings: &Settings, workers: usize) -> Shared {
         addresses: Arc::default(),
         reloads: Arc::default(),
         connections: Arc::default(),
+        opened,
     }
 }
 
@@ -400,7 +405,6 @@ fn leave_privileges(origin: &Origin, settings: &Settings, pid: &PidFile) -> anyh
     }
     for path in logs.iter().map(PathBuf::as_path).chain([pid.path()]) {
         // What cannot be given stays usable as long as it is open.
-        let _ = super::log::open_append(path).map(drop);
         let regular = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
         if regular && let Err(error) = process::give(path, &owner) {
             tracing::warn!("chown() \"{}\" failed ({})", path.display(), listen::errno_text(&error));

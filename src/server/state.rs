@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::log::NOTICE;
 use super::now;
+use super::privileges;
 use crate::conf::settings::State;
 use crate::hub::Hub;
 use crate::log::{LogError, OpenLog, Restored};
@@ -18,13 +19,13 @@ pub(super) fn open(state: &State) -> Result<Option<OpenLog>, LogError> {
     let Some(dir) = &state.dir else { return Ok(None) };
     // A daemon may change its directory.
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
-    OpenLog::open(&dir).map(Some)
+    privileges::with_files(|| OpenLog::open(&dir)).map(Some)
 }
 
 /// Fills the hub from what the log holds after an end of it, and keeps the log from then on.
 pub(super) fn restore(log: OpenLog, after: u64, hub: &Arc<Hub>, state: &State) -> Result<(), LogError> {
     let (began, blank) = (Instant::now(), log.is_blank());
-    let restored = hub.take_up(log, after, state.sync, now)?;
+    let restored = privileges::with_files(|| hub.take_up(log, after, state.sync, now))?;
     if !blank {
         tell(&restored, state.dir.as_deref().unwrap_or(Path::new("")), hub, began);
     }
@@ -43,7 +44,7 @@ pub(super) fn probe(state: &State) -> Result<(), LogError> {
 /// Has the hub know what another process has written up to now after an end of the log, which it goes on to write.
 pub(super) fn look_at_anothers(after: u64, hub: &Hub, state: &State) -> Result<(), LogError> {
     let Some(dir) = &state.dir else { return Ok(()) };
-    hub.read(&mut OpenLog::of_another(dir)?, after, now).map(drop)
+    privileges::with_files(|| hub.read(&mut OpenLog::of_another(dir)?, after, now)).map(drop)
 }
 
 /// What belongs to the user the process becomes: the directory and what stands in it.

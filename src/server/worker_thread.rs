@@ -28,6 +28,7 @@ use crate::metrics::{Reloads, Tally};
 use crate::push::context::Context;
 use crate::render::ViewTable;
 use crate::site::limiter::Limiter;
+use crate::site::opened_logs::OpenedLogs;
 use crate::wire::{ListenerPlace, Workbench};
 
 /// Bytes that may wait for a subscriber when one more message is added to them.
@@ -55,6 +56,8 @@ pub(super) struct Shared {
     pub reloads: Arc<Reloads>,
     /// Numbers of connections.
     pub connections: Arc<AtomicU64>,
+    /// Access logs, opened by the main thread.
+    pub opened: Arc<OpenedLogs>,
 }
 
 /// What a worker can be told.
@@ -146,7 +149,8 @@ impl WorkerThread {
         let worker = Worker::new(index, shared.hub, shared.tally, SUBSCRIBER_BUDGET).with_addresses(shared.addresses);
         let (memory, address) = memory::bounds(&settings);
         worker.set_bounds(memory, address);
-        let context = Rc::new(Context::new(Rc::new(worker), settings, shared.views, shared.limiter));
+        let context = Context::new(Rc::new(worker), settings, shared.views, shared.limiter);
+        let context = Rc::new(context.with_opened_logs(shared.opened));
         let bench = Rc::new(Workbench::new(context));
         let door = Door { bench: Rc::clone(&bench), tls: RefCell::new(tls), numbers: shared.connections };
         Self { bench, door: Rc::new(door), listeners: RefCell::default() }
@@ -163,6 +167,7 @@ impl WorkerThread {
                 Order::Reconfigure { settings, tls, opened, kept, farewell } => {
                     *self.door.tls.borrow_mut() = tls;
                     self.reconfigure(&settings, opened, &kept);
+                    self.bench.context.reopen_logs();
                     if farewell {
                         self.bench.context.worker.farewell();
                     } else {

@@ -4,15 +4,17 @@
 //! that could not be opened anew goes on into the old one.
 
 use std::cell::RefCell;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
 use super::access_log::{self, OpenLine, Outcome};
 use super::exchange::Exchange;
+use super::opened_logs::{OpenedLogs, open};
 use super::syslog;
 use crate::conf::settings::{AccessLog, LogTarget};
 
@@ -24,13 +26,14 @@ const TOLD: Duration = Duration::from_secs(60);
 /// Open log files by path.
 #[derive(Default)]
 pub(crate) struct LogFiles {
+    opened: Arc<OpenedLogs>,
     files: RefCell<HashMap<PathBuf, LogFile>>,
 }
 
 /// One of them.
 #[derive(Default)]
 struct LogFile {
-    file: Option<File>,
+    file: Option<Arc<File>>,
     /// The name is to be opened (anew): at once, or not before a time.
     due: Option<Due>,
     /// Lines that were lost since the file was written last.
@@ -48,6 +51,11 @@ enum Due {
 pub(crate) type OpenLines = Vec<(LogTarget, OpenLine)>;
 
 impl LogFiles {
+    /// Those that are found among the opened ones need not be opened here.
+    pub(crate) fn new(opened: Arc<OpenedLogs>) -> Self {
+        Self { opened, files: RefCell::default() }
+    }
+
     /// Has the next lines go to files opened by name.
     pub(crate) fn reopen(&self) {
         self.files.borrow_mut().values_mut().for_each(|file| file.due = Some(Due::Now));
@@ -73,15 +81,15 @@ impl LogFiles {
             files.insert(path.to_owned(), LogFile { due: Some(Due::Now), ..LogFile::default() });
         }
         if let Some(file) = files.get_mut(path) {
-            file.append(path, line);
+            file.append(path, line, &self.opened);
         }
     }
 }
 
 impl LogFile {
-    fn append(&mut self, path: &Path, line: &[u8]) {
-        self.open(path);
-        let written = self.file.as_mut().map(|file| file.write_all(line));
+    fn append(&mut self, path: &Path, line: &[u8], opened: &OpenedLogs) {
+        self.open(path, opened);
+        let written = self.file.as_deref().map(|mut file| file.write_all(line));
         match written {
             Some(Ok(())) => {}
             Some(Err(error)) => {
@@ -105,13 +113,13 @@ impl LogFile {
     }
 
     /// Opens the file if that is due.
-    fn open(&mut self, path: &Path) {
+    fn open(&mut self, path: &Path, opened: &OpenedLogs) {
         let first = match self.due {
             Some(Due::Now) => true,
             Some(Due::At(at)) if Instant::now() >= at => false,
             None | Some(Due::At(_)) => return,
         };
-        match OpenOptions::new().append(true).create(true).open(path) {
+        match opened.get(path).map_or_else(|| open(path).map(Arc::new), Ok) {
             Ok(file) => {
                 if !first {
                     tracing::warn!("\"{}\" is open at last", path.display());
@@ -153,24 +161,25 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("pushstreamd-log-files-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
         let path = directory.join("access.log");
+        let opened = OpenedLogs::default();
         let mut file = LogFile { due: Some(Due::Now), ..LogFile::default() };
-        file.append(&path, b"lost\n");
+        file.append(&path, b"lost\n", &opened);
         assert!(matches!(file.due, Some(Due::At(_))) && file.lost == 1);
         std::fs::create_dir_all(&directory).unwrap();
-        file.append(&path, b"too early\n");
+        file.append(&path, b"too early\n", &opened);
         assert_eq!(file.lost, 2);
         file.due = Some(Due::At(Instant::now()));
-        file.append(&path, b"one\n");
+        file.append(&path, b"one\n", &opened);
         assert!(file.due.is_none() && file.lost == 0);
         // Moved away, and the new one cannot be made: nothing is lost.
         let moved = directory.with_extension("moved");
         let _ = std::fs::remove_dir_all(&moved);
         std::fs::rename(&directory, &moved).unwrap();
         file.due = Some(Due::Now);
-        file.append(&path, b"two\n");
+        file.append(&path, b"two\n", &opened);
         std::fs::create_dir_all(&directory).unwrap();
         file.due = Some(Due::At(Instant::now()));
-        file.append(&path, b"three\n");
+        file.append(&path, b"three\n", &opened);
         assert_eq!(std::fs::read_to_string(moved.join("access.log")).unwrap(), "one\ntwo\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
         std::fs::remove_dir_all(&directory).unwrap();

@@ -21,6 +21,7 @@ mod limits;
 pub(crate) mod location;
 pub(crate) mod log_context;
 pub(crate) mod log_files;
+pub(crate) mod opened_logs;
 mod password;
 mod password_hash;
 pub mod phases;

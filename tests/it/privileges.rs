@@ -6,11 +6,12 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid, User};
+use nix::unistd::{Group, Pid, Uid, User};
 
-use crate::support::{Prefix, eventually, exchange, free_port};
+use crate::support::{Prefix, Running, binary, eventually, exchange, free_port};
 use crate::tls_server::self_signed;
 
 /// Sockets below 1024 are root's to bind.
@@ -52,7 +53,10 @@ fn threads(process: i32) -> Vec<(i32, Thread)> {
     threads
 }
 
-/// Nobody's privileges, but for what the main thread has put away. A worker renounces what it was born with before it serves,
+/// Those that files need: DAC_OVERRIDE, FOWNER.
+const FILES: u64 = 1 << 1 | 1 << 3;
+
+/// Nobody's privileges, but for what the main thread has put away and what the log's has for its files. A worker renounces what it was born with before it serves,
 /// under a name that its thread takes just before: both are waited for.
 fn assert_put_away(process: i32, user: u32) {
     eventually("two workers serve, and can take up nothing", || {
@@ -61,7 +65,8 @@ fn assert_put_away(process: i32, user: u32) {
         workers.clone().count() == 2 && workers.all(|(_, thread)| thread.permitted == 0)
     });
     for (id, thread) in threads(process) {
-        assert_eq!((thread.user, thread.effective), (user, 0), "{thread:?}");
+        let effective = if thread.name == "log" { FILES } else { 0 };
+        assert_eq!((thread.user, thread.effective), (user, effective), "{thread:?}");
         if id == process {
             // CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID, NET_BIND_SERVICE
             assert_eq!(thread.permitted, 1 | 1 << 1 | 1 << 3 | 1 << 6 | 1 << 7 | 1 << 10);
@@ -69,19 +74,31 @@ fn assert_put_away(process: i32, user: u32) {
     }
 }
 
-#[test]
-fn whoever_serves_has_no_privileges_and_nothing_needs_them() {
+/// A prefix that everybody may enter, as those of the other tests need not be; none where this process is not root.
+fn prefix(name: &str) -> Option<Prefix> {
     if !Uid::effective().is_root() {
         eprintln!("only root can become another user: not tested");
-        return;
+        return None;
     }
-    let user = User::from_name("nobody").unwrap().expect("Debian has it").uid.as_raw();
-    let dir = std::env::temp_dir().join(format!("pushstreamd-privileges-{}", std::process::id()));
-    fs::create_dir_all(dir.join("logs")).unwrap();
-    fs::create_dir_all(dir.join("keys")).unwrap();
-    let prefix = Prefix { dir, port: free_port() };
+    let dir = std::env::temp_dir().join(format!("pushstreamd-privileges-{name}-{}", std::process::id()));
+    for name in ["logs", "keys", "private/logs", "private/site", "site"] {
+        fs::create_dir_all(dir.join(name)).unwrap();
+    }
+    for name in ["keys", "private"] {
+        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    Some(Prefix { dir, port: free_port() })
+}
+
+fn nobody() -> User {
+    User::from_name("nobody").unwrap().expect("Debian has it")
+}
+
+#[test]
+fn whoever_serves_has_no_privileges_and_nothing_needs_them() {
+    let Some(prefix) = prefix("user") else { return };
+    let user = nobody().uid.as_raw();
     self_signed(&prefix.path("keys"), "own");
-    fs::set_permissions(prefix.path("keys"), fs::Permissions::from_mode(0o700)).unwrap();
     let (tls, low) = (free_port(), low_port());
     let conf = |low: &str| {
         format!(
@@ -138,4 +155,124 @@ fn whoever_serves_has_no_privileges_and_nothing_needs_them() {
     kill(Pid::from_raw(successor), Signal::SIGTERM).unwrap();
     eventually("it takes its pid file along", || !prefix.path("logs/nginx.pid").exists());
     eventually("it ends", || kill(Pid::from_raw(successor), None).is_err());
+}
+
+/// Everything where only root may go; `main` is what is said of the user.
+fn private(prefix: &Prefix, main: &str) {
+    for site in ["site", "private/site"] {
+        prefix.write(&format!("{site}/page.txt"), "text");
+    }
+    prefix.configure(&format!(
+        "{main} worker_processes 2; pid @DIR@/private/nginx.pid; error_log @DIR@/private/logs/error.log info; events {{}}
+        http {{
+            access_log @DIR@/private/logs/access.log; access_log /dev/stdout;
+            push_stream_shared_memory_size 8m; push_stream_state @DIR@/private/state;
+            server {{
+                listen 127.0.0.1:@PORT@; listen unix:@DIR@/private/socket;
+                location /pub {{ push_stream_publisher admin; push_stream_channels_path $arg_id; push_stream_store_messages on; }}
+                location /site {{ root @DIR@; }}
+                location /private/site {{ root @DIR@; }}
+            }}
+        }}"
+    ));
+}
+
+/// Starts it; standard output is a file of root's, as a container's is a pipe of root's.
+fn start(prefix: &Prefix) -> Running {
+    let output = fs::File::create(prefix.path("output")).unwrap();
+    output.set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
+    let running = Running(prefix.command(&["--take-over", "-g", "daemon off;"]).stdout(output).spawn().unwrap());
+    eventually("it serves", || prefix.request("GET", "/site/page.txt", "").is_ok());
+    running
+}
+
+fn status(prefix: &Prefix, uri: &str) -> String {
+    prefix.request("GET", uri, "").unwrap()[9..12].to_owned()
+}
+
+#[test]
+fn root_becomes_nobody_unless_it_is_told_otherwise_and_keeps_logs_and_messages_where_it_had_them() {
+    let Some(prefix) = prefix("default") else { return };
+    private(&prefix, "");
+    let running = start(&prefix);
+    let process = running.0.id().try_into().unwrap();
+    let user = nobody();
+    assert_put_away(process, user.uid.as_raw());
+    let group = ["nobody", "nogroup"].iter().find_map(|name| Group::from_name(name).unwrap()).expect("Debian has one");
+    let told = fs::read_to_string(running.proc("status")).unwrap();
+    let groups = |name| told.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().replace('\t', " ");
+    assert_eq!(groups("Gid:"), [group.gid.to_string().as_str(); 4].join(" "));
+    assert_eq!(groups("Groups:"), group.gid.to_string(), "none of root's");
+
+    // Sites are read by whoever serves them.
+    assert_eq!(
+        (status(&prefix, "/site/page.txt"), status(&prefix, "/private/site/page.txt")),
+        ("200".into(), "403".into())
+    );
+
+    // A log is written where only root can make it, before and after a rotation.
+    let log = "private/logs/access.log";
+    eventually("both logs have the line", || {
+        [log, "output"].iter().all(|name| prefix.read(name).contains("GET /private/site/page.txt"))
+    });
+    fs::rename(prefix.path(log), prefix.path("private/logs/access.log.1")).unwrap();
+    running.signal(Signal::SIGUSR1);
+    eventually("it is made anew", || prefix.path(log).exists());
+    prefix.publish("a", "first");
+    eventually("lines go there", || prefix.read(log).contains("POST /pub?id=a"));
+
+    // A directory of messages that is lost is made again beside what is root's, and what it holds is served by the next process.
+    fs::remove_dir_all(prefix.path("private/state")).unwrap();
+    eventually("it is there again", || prefix.path("private/state/lock").exists());
+    prefix.publish("a", "second");
+    let mut running = running;
+    running.signal(Signal::SIGQUIT);
+    assert!(running.wait().success());
+    for name in ["private/nginx.pid", "private/socket"] {
+        assert!(!prefix.path(name).exists(), "{name} is left behind");
+    }
+    assert_eq!(fs::metadata(prefix.path("private/state")).unwrap().uid(), user.uid.as_raw());
+    let log = prefix.read("private/logs/error.log");
+    let denied = log.lines().filter(|line| line.contains("Permission denied") && !line.contains("page.txt"));
+    assert!(denied.count() == 0 && !log.contains("[emerg]"), "{log}");
+    let _running = start(&prefix);
+    assert!(prefix.request("GET", "/pub?id=a", "").unwrap().contains("\"stored_messages\": 2"));
+}
+
+#[test]
+fn root_stays_root_where_the_configuration_says_so() {
+    let Some(prefix) = prefix("root") else { return };
+    private(&prefix, "user root;");
+    let running = start(&prefix);
+    assert_eq!(status(&prefix, "/private/site/page.txt"), "200");
+    for (_, thread) in threads(running.0.id().try_into().unwrap()) {
+        assert!(thread.user == 0 && thread.effective & FILES == FILES, "{thread:?}");
+    }
+}
+
+#[test]
+fn root_without_the_means_to_become_another_stays_what_it_is_and_says_so() {
+    let Some(prefix) = prefix("bounded") else { return };
+    private(&prefix, "");
+    let output = prefix.path("stderr");
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--bounding-set", "-setuid,-setgid", "--inh-caps", "-setuid,-setgid"])
+        .arg(binary())
+        .arg("-p")
+        .arg(&prefix.dir);
+    command
+        .args(["-c", "nginx.conf", "--take-over", "-g", "daemon off;"])
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(output).unwrap());
+    let mut running = Running(command.spawn().expect("setpriv is part of util-linux"));
+    eventually("it serves, or has ended", || {
+        running.ended().is_some() || prefix.request("GET", "/site/page.txt", "").is_ok()
+    });
+    assert_eq!(running.ended(), None, "{}", prefix.read("stderr"));
+    assert!(
+        prefix.read("stderr").contains("[warn] the process may not become \"nobody\""),
+        "{}",
+        prefix.read("stderr")
+    );
 }

@@ -1,0 +1,49 @@
+//! Access logs as the main thread has opened them, for the workers to write to.
+//!
+//! nginx's master opens them, so that they may be what its workers could not open: files below a directory of root's, the pipe
+//! that a container has as its standard output. Whoever finds a file missing here tries to open it by itself.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+/// Log files by path; those that could not be opened are not open.
+#[derive(Default)]
+pub(crate) struct OpenedLogs(Mutex<HashMap<PathBuf, Option<Arc<File>>>>);
+
+impl OpenedLogs {
+    /// Opens these (anew), and lets go of all others.
+    pub(crate) fn keep(&self, paths: BTreeSet<PathBuf>) {
+        *self.0.lock() = paths.into_iter().map(|path| (path.clone(), opened(&path))).collect();
+    }
+
+    /// Opens all of them anew, after they have been moved away.
+    pub(crate) fn reopen(&self) {
+        self.0.lock().iter_mut().for_each(|(path, file)| *file = opened(path));
+    }
+
+    /// Tries those again that could not be opened.
+    pub(crate) fn retry(&self) {
+        self.0.lock().iter_mut().filter(|(_, file)| file.is_none()).for_each(|(path, file)| *file = opened(path));
+    }
+
+    /// One of them.
+    pub(crate) fn get(&self, path: &Path) -> Option<Arc<File>> {
+        self.0.lock().get(path)?.clone()
+    }
+}
+
+/// Opens a log file for appending.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+/// Who writes to it tells that it cannot be opened.
+fn opened(path: &Path) -> Option<Arc<File>> {
+    open(path).ok().map(Arc::new)
+}

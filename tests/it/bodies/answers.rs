@@ -69,15 +69,22 @@ impl Answers {
 
 impl Answer {
     fn new(status: u16, head: &str, body: &[u8]) -> Self {
-        let moments = ["Date:", "Last-Modified:", "Etag:", "ETag:", "Server:"];
-        let fields = head.split("\r\n").skip(1).filter(|line| !moments.iter().any(|name| line.starts_with(name)));
+        let moments = ["date:", "last-modified:", "etag:", "server:"];
+        let told = |line: &&str| !moments.iter().any(|name| line.to_ascii_lowercase().starts_with(name));
+        let fields = head.split("\r\n").skip(1).filter(told);
         let mut fields: Vec<String> = fields.map(uncounted).collect();
         let body = uncounted(&String::from_utf8_lossy(body));
         if body.starts_with('{') {
             // The length of a statistic with a number of one digit or two.
-            fields.retain(|field| !field.starts_with("Content-Length:"));
+            fields.retain(|field| !field.to_ascii_lowercase().starts_with("content-length:"));
         }
         Self { status, closes: head.contains("\r\nConnection: close"), fields, body }
+    }
+
+    /// One that came over HTTP/2.
+    pub(super) fn of_http2(response: &http::Response<()>, body: &[u8]) -> Self {
+        let fields = response.headers().iter().map(|(name, value)| format!("\r\n{name}: {}", value.to_str().unwrap()));
+        Self::new(response.status().as_u16(), &fields.collect::<String>(), body)
     }
 
     fn told(&self) -> String {

@@ -8,6 +8,8 @@
 
 mod answers;
 mod forms;
+mod frames;
+mod records;
 mod site;
 
 use std::collections::HashMap;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::answers::Answers;
 use super::forms::LIMIT;
 use crate::support::{PROMPTLY, Prefix, Running, Server, backend, eventually};
+use crate::tls_server::self_signed;
 
 /// What nginx has itself.
 const OF_NGINX: &str = r#"
@@ -97,20 +98,27 @@ impl Site {
     pub(super) fn start() -> Self {
         let backend = backend();
         let socket = socket("own");
-        let text = |main: &str, locations: &str, socket: &Path| {
+        let keys = Prefix::new("bodies");
+        self_signed(&keys.dir, "a");
+        let doors = format!(
+            "listen unix:{0}.tls ssl; listen unix:{0}.h2 http2; ssl_certificate {1}/a.crt; ssl_certificate_key {1}/a.key;",
+            socket.with_extension("").display(),
+            keys.dir.display()
+        );
+        let text = |main: &str, tls: &str, locations: &str, socket: &Path| {
             format!(
                 "daemon off; {main} pid @DIR@/pid; error_log @DIR@/error.log warn; events {{ worker_connections 1000; }}
                 http {{ access_log @DIR@/access.log; limit_req_zone $arg_k zone=slow:1m rate=500r/s; limit_req_log_level info;
                     client_body_temp_path tmp; proxy_temp_path tmp2; fastcgi_temp_path tmp3; uwsgi_temp_path tmp4; scgi_temp_path tmp5;
                     default_type text/plain; client_max_body_size {LIMIT}; keepalive_requests 1000000;
-                    server {{ listen 127.0.0.1:@PORT@; listen unix:{}; root @DIR@/html; {locations} }} }}",
+                    server {{ listen 127.0.0.1:@PORT@; listen unix:{}; {tls} root @DIR@/html; {locations} }} }}",
                 socket.display()
             )
             .replace("@BACKEND@", &backend.to_string())
         };
         let memory = "worker_processes 2;";
         let locations = format!("{OF_NGINX} {OF_PUSH}");
-        let conf = text(memory, &locations, &socket).replace(
+        let conf = text(memory, &doors, &locations, &socket).replace(
             "default_type",
             "push_stream_shared_memory_size 32m; push_stream_max_messages_stored_per_channel 2; default_type",
         );
@@ -118,7 +126,7 @@ impl Site {
         files(server.dir());
         let nginx = nginx().map(|program| {
             let (prefix, other) = (Prefix::new("nginx"), self::socket("nginx"));
-            prefix.configure(&text("master_process off;", OF_NGINX, &other));
+            prefix.configure(&text("master_process off;", "", OF_NGINX, &other));
             files(&prefix.dir);
             let (dir, conf) = (prefix.dir.clone(), prefix.path("nginx.conf"));
             let args =
@@ -152,6 +160,23 @@ impl Site {
         exchange(socket, pieces, methods)
     }
 
+    /// Where it is asked over TLS.
+    pub(super) fn tls(&self) -> PathBuf {
+        self.socket.with_extension("tls")
+    }
+
+    /// Where it speaks HTTP/2.
+    pub(super) fn http2(&self) -> PathBuf {
+        self.socket.with_extension("h2")
+    }
+
+    /// The first message of a channel; nothing if there is none.
+    pub(super) fn stored(&self, channel: &str) -> String {
+        let since = "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT";
+        let answer = self.server.ask(&format!("GET /poll?id={channel}"), &[since], b"");
+        if answer.status == 200 { answer.text() } else { String::new() }
+    }
+
     /// What a request out of a body would have done has not been done.
     pub(super) fn judge(&self) {
         assert_eq!(self.server.get("/stats?id=victim").status, 200, "a hidden request has deleted the victim");
@@ -163,7 +188,9 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.socket);
+        for socket in [self.socket.clone(), self.tls(), self.http2()] {
+            let _ = std::fs::remove_file(socket);
+        }
         if let Some((_, _, socket)) = &self.nginx {
             let _ = std::fs::remove_file(socket);
         }
@@ -188,19 +215,29 @@ fn files(dir: &Path) {
     }
 }
 
-fn exchange(socket: &Path, pieces: &[&[u8]], methods: &[&str]) -> Answers {
-    let mut stream = UnixStream::connect(socket).unwrap();
+pub(super) fn connect(socket: &Path) -> UnixStream {
+    let stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(PROMPTLY)).unwrap();
     stream.set_write_timeout(Some(PROMPTLY)).unwrap();
-    for (number, piece) in pieces.iter().enumerate() {
+    stream
+}
+
+/// Sends each piece once the one before has been taken.
+pub(super) fn send<'a>(stream: &mut UnixStream, pieces: impl Iterator<Item = &'a [u8]>) {
+    for (number, piece) in pieces.enumerate() {
+        if number > 0 {
+            await_taken(stream);
+        }
         // It may have closed already.
         if stream.write_all(piece).is_err() {
             break;
         }
-        if number + 1 < pieces.len() {
-            await_taken(&stream);
-        }
     }
+}
+
+fn exchange(socket: &Path, pieces: &[&[u8]], methods: &[&str]) -> Answers {
+    let mut stream = connect(socket);
+    send(&mut stream, pieces.iter().copied());
     let mut bytes = Vec::new();
     let ended = match stream.read_to_end(&mut bytes) {
         Ok(_) => true,
@@ -210,7 +247,7 @@ fn exchange(socket: &Path, pieces: &[&[u8]], methods: &[&str]) -> Answers {
 }
 
 /// Waits until the other side has read everything, or is busy with something else and does not read.
-fn await_taken(stream: &UnixStream) {
+pub(super) fn await_taken(stream: &UnixStream) {
     let until = Instant::now() + Duration::from_millis(3);
     while unread(stream) > 0 && Instant::now() < until {
         std::thread::yield_now();

@@ -33,15 +33,16 @@ pub struct Session {
     pub(super) published: bool,
     /// Whether the bytes read ahead are part of a head whose time is running.
     pub(super) reading_head: bool,
-    /// The connection as `limit_conn` counts it while it is a subscriber.
-    holds: Vec<Hold>,
-    /// What is to be logged when the subscription ends.
+    /// What is left to be done when the subscription ends: nothing for most.
     late: Option<Box<Late>>,
 }
 
-/// The access log lines of a subscriber, written when it ends.
+/// What the end of a subscription is waited for with.
 struct Late {
-    lines: OpenLines,
+    /// The connection as `limit_conn` counts it while it is a subscriber.
+    holds: Vec<Hold>,
+    /// Its lines of the access logs, if there are any.
+    lines: Option<OpenLines>,
     began: Instant,
     /// Whether the client has been sent something; one that leaves a waiting long-poll is logged as 499.
     answered: bool,
@@ -59,7 +60,6 @@ impl Session {
             overrun: false,
             published: false,
             reading_head: false,
-            holds: Vec::new(),
             late: None,
         })
     }
@@ -102,20 +102,32 @@ impl Session {
     /// Notes what has to be counted off and logged when the subscription that begins now on the connection is over.
     pub(super) fn begin_subscription(&mut self, exchange: &mut Exchange<'_>, connection: &Connection, answered: bool) {
         connection.set_send_timeout(exchange.location.core.send_timeout);
-        self.holds = std::mem::take(&mut exchange.holds);
-        if !exchange.location.core.access_log.is_empty() {
-            let lines = open_lines(exchange);
-            self.late = Some(Box::new(Late { lines, began: exchange.began, answered }));
+        let holds = std::mem::take(&mut exchange.holds);
+        let lines = (!exchange.location.core.access_log.is_empty()).then(|| open_lines(exchange));
+        if !holds.is_empty() || lines.is_some() {
+            self.late = Some(Box::new(Late { holds, lines, began: exchange.began, answered }));
         }
     }
 
     /// Counts a subscription off that is over, and writes its lines; `complete`: it ended as it should.
     pub(super) fn end_subscription(&mut self, context: &Context, complete: bool) {
-        self.holds.clear();
         let Some(late) = self.late.take() else { return };
+        let Late { holds, lines, began, answered } = *late;
+        drop(holds);
+        let Some(lines) = lines else { return };
         let now = context.worker.now();
-        let status = if complete || late.answered { 200 } else { 499 };
-        let request_time = milliseconds_since(late.began);
-        context.logs.write(&late.lines, &Outcome { status, request_time, now, complete, ..Outcome::default() });
+        let status = if complete || answered { 200 } else { 499 };
+        let request_time = milliseconds_since(began);
+        context.logs.write(&lines, &Outcome { status, request_time, now, complete, ..Outcome::default() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Session;
+
+    #[test]
+    fn what_an_idle_connection_carries_stays_small() {
+        assert!(size_of::<Session>() <= 64, "{}", size_of::<Session>());
     }
 }

@@ -35,23 +35,38 @@ enum Cut {
 
 /// Serves a stream to its end. A websocket goes on in its tunnel.
 /// `held`: counts what HTTP/2 has been given.
-pub(super) async fn serve(
+pub(super) fn serve(
     visit: Visit,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     held: Rc<Cell<usize>>,
-) {
-    if let Err(Cut::ByUs(reason)) = answer(visit, request, &mut respond, held).await {
-        respond.send_reset(reason);
+) -> impl Future<Output = ()> {
+    let of_tunnel = Rc::clone(&held);
+    // On the heap, so that a stream that goes on for hours does not carry what answering it took.
+    let answering = Box::pin(async move {
+        let answered = answer(visit, request, &mut respond, of_tunnel).await;
+        answered.unwrap_or_else(|cut| {
+            if let Cut::ByUs(reason) = cut {
+                respond.send_reset(reason);
+            }
+            None
+        })
+    });
+    async move {
+        let Some((mut body, mut out)) = answering.await else { return };
+        if let Err(Cut::ByUs(reason)) = send(&mut body, &mut out, &held).await {
+            out.send_reset(reason);
+        }
     }
 }
 
+/// Answers, but for the body that is to follow, and where it goes.
 async fn answer(
     visit: Visit,
     request: Request<RecvStream>,
     respond: &mut SendResponse<Bytes>,
     held: Rc<Cell<usize>>,
-) -> Result<(), Cut> {
+) -> Result<Option<(AnswerBody, SendStream<Bytes>)>, Cut> {
     let connection = Rc::clone(visit.connection());
     let (parts, incoming) = request.into_parts();
     // What comes behind a CONNECT is no body.
@@ -60,8 +75,7 @@ async fn answer(
         _ => (RequestBody::new(incoming), None),
     };
     let (opener, tunnel) = oneshot::channel();
-    // On the heap, so that a stream that goes on for hours does not carry what answering it took.
-    let answering = Box::pin(service::answer(visit, Request::from_parts(parts, body), async { tunnel.await.ok() }));
+    let answering = service::answer(visit, Request::from_parts(parts, body), async { tunnel.await.ok() });
     let answered = unless_cut(answering, respond, &connection).await?;
     let (head, body) = answered.map_err(|_| reason(&connection))?.into_parts();
     let head = hyper::Response::from_parts(head, ());
@@ -69,11 +83,11 @@ async fn answer(
     if let Some(incoming) = incoming.filter(|_| !opener.is_closed()) {
         let out = respond.send_response(head, false).map_err(|_| Cut::ByUs(Reason::INTERNAL_ERROR))?;
         let _ = opener.send(Tunnel::new(incoming, out, held));
-        return Ok(());
+        return Ok(None);
     }
     let empty = matches!(body, AnswerBody::Empty);
     let out = respond.send_response(head, empty).map_err(|_| Cut::ByUs(Reason::INTERNAL_ERROR))?;
-    if empty { Ok(()) } else { send(body, out, &held).await }
+    Ok((!empty).then_some((body, out)))
 }
 
 /// Runs to the end, unless the client resets the stream or the worker gives it up before.
@@ -101,13 +115,13 @@ fn reason(connection: &Connection) -> Cut {
 }
 
 /// Sends a body to its end.
-async fn send(mut body: AnswerBody, mut out: SendStream<Bytes>, held: &Cell<usize>) -> Result<(), Cut> {
+async fn send(body: &mut AnswerBody, out: &mut SendStream<Bytes>, held: &Cell<usize>) -> Result<(), Cut> {
     poll_fn(|cx| {
         loop {
             if out.poll_reset(cx).is_ready() {
                 return Poll::Ready(Err(Cut::ByPeer));
             }
-            let (piece, last) = ready!(poll_piece(&mut body, &mut out, cx))?;
+            let (piece, last) = ready!(poll_piece(body, out, cx))?;
             if piece.is_empty() && !last {
                 continue;
             }

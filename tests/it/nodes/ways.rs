@@ -37,6 +37,9 @@ fn a_unix_socket_and_tls_lead_there_too() {
     let _redis = Redis::with(&[
         "--unixsocket",
         &socket,
+        // A server that root has started is nobody.
+        "--unixsocketperm",
+        "777",
         "--tls-port",
         &tls.to_string(),
         "--tls-cert-file",

@@ -24,9 +24,13 @@ test('the long-polling loop of the README prints each message once', async () =>
   // Before anybody has published the loop is refused and tries again.
   const loop = spawn('sh', [file, 'news'], { env: { ...process.env, SERVER: server.url(8893) }, detached: true });
   let printed = '';
+  let said = '';
   loop.stdout.on('data', (text) => { printed += text; });
+  loop.stderr.on('data', (text) => { said += text; });
   try {
-    await sleep(300);
+    await eventually('it says why it waits', () => said !== '', 10000);
+    await sleep(1500);
+    assert.equal(said, 'listen.sh waits: 403: nobody has published to this channel yet\n', 'once');
     await run('curl', ['-sS', '-d', '"open"', pub]);
     await server.subscribers(1, 10000);
     const seen = () => [...printed.matchAll(/"text":"(.*?)"/g)].map((match) => match[1]);
@@ -40,6 +44,10 @@ test('the long-polling loop of the README prints each message once', async () =>
     }
     await eventually('the last is printed', () => seen().includes('m120'), 10000);
     assertOnceInOrder(seen().filter((text) => text !== 'open'), texts, 'the loop');
+    assert.equal(said.trim().split('\n').length, 1, said);
+    await server.stop({ leftovers: false });
+    await eventually('it says that nobody is there', () => said.endsWith(`listen.sh waits: no answer from ${server.url(8893)}\n`), 10000);
+    await server.launch();
   } finally {
     process.kill(-loop.pid, 'SIGKILL');
   }
@@ -81,6 +89,37 @@ test('the page of the README receives by EventSource and by WebSocket, over a re
   await server.stop();
 });
 
+/** Texts that quoting in a shell, JSON or a form would spoil. */
+const HARD = ['"', "it's", '\\', 'a\nb\r\n\tc\n', '100 % %s %n', 'a & b = c + d ; $HOME `id` $(id) !', '<script>"\'</script>', 'Привет \u2028 \u{1f600}', '\u0001\u001b[31m', ''];
+
+/** The command of the README that publishes any text, with another in place of its own. */
+function withText(commands) {
+  const line = commands.split('\n').find((command) => command.includes('jq'));
+  assert.ok(line.includes("'any \"text\", 100 % & more'"), line);
+  return line.replace("'any \"text\", 100 % & more'", '"$TEXT"');
+}
+
+test('the commands of the README publish any text', async () => {
+  const bitrix = await Server.start({ config: 'default.conf' });
+  const commands = withText(readme('readme-publish')).replaceAll('127.0.0.1:8895', `127.0.0.1:${bitrix.ports[8895]}`);
+  const modes = await Server.start({ config: 'all-modes.conf' });
+  const quoted = withText(readme('readme-event')).replaceAll('127.0.0.1:9080', `127.0.0.1:${modes.ports[9080]}`);
+  for (const text of HARD) {
+    await run('sh', ['-eu'], { input: commands, env: { TEXT: text } });
+    // An empty text is no message of the module's.
+    if (text !== '') await run('sh', ['-eu'], { input: quoted, env: { TEXT: text } });
+  }
+  const past = { 'If-Modified-Since': 'Thu, 01 Jan 1970 00:00:00 GMT' };
+  const polled = await request(bitrix.url(8893, '/bitrix/sub/?CHANNEL_ID=news&time=Thu,%2001%20Jan%201970%2000:00:00%20GMT'), { headers: past });
+  const messages = [...polled.body.matchAll(/#!NGINXNMS!#(.*?)#!NGINXNME!#/gs)].map((match) => JSON.parse(match[1]).text);
+  assert.deepEqual(messages, HARD);
+  const page = await request(modes.url(9080, '/poll/news'), { headers: past });
+  const texts = page.body.replaceAll('}{', '}\n{').split('\n').map((line) => JSON.parse(line).text);
+  assert.deepEqual(texts, HARD.filter((text) => text !== ''));
+  await bitrix.stop();
+  await modes.stop();
+});
+
 test('the commands of the README publish and tell', async () => {
   const bitrix = await Server.start({ config: 'default.conf' });
   const commands = readme('readme-publish').replaceAll('127.0.0.1:8895', `127.0.0.1:${bitrix.ports[8895]}`);
@@ -90,7 +129,7 @@ test('the commands of the README publish and tell', async () => {
   await bitrix.stop();
   const modes = await Server.start({ config: 'all-modes.conf' });
   await run('sh', ['-eu'], { input: readme('readme-event').replaceAll('127.0.0.1:9080', `127.0.0.1:${modes.ports[9080]}`) });
-  assert.equal(Number((await modes.statistics()).stored_messages), 1);
+  assert.equal(Number((await modes.statistics()).stored_messages), 2);
   await modes.stop();
 });
 

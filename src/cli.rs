@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
-use crate::conf::settings::{Address, durability};
+use crate::conf::settings::{Address, LogStyle, durability};
 use crate::model::{Durability, Line};
 
 /// Where relative paths begin if nobody says so.
@@ -65,6 +65,10 @@ pub struct Cli {
     /// Error log until and unless the configuration names one; `stderr` is one too
     #[arg(short = 'e', long, value_name = "FILE")]
     pub error_log: Option<PathBuf>,
+
+    /// How log lines are spelled: `text` as nginx does, or `json`, an object each; before `push_stream_log_format`
+    #[arg(long, value_name = "FORMAT", value_parser = log_format)]
+    pub log_format: Option<LogStyle>,
 
     /// Configuration file: below the prefix, else here
     #[arg(short = 'c', long, value_name = "FILE", global = true)]
@@ -279,6 +283,10 @@ pub enum Backplane {
 
 fn backplane(word: &str) -> Result<Backplane, String> {
     if word == "off" { Ok(Backplane::Off) } else { word.parse().map(Backplane::At) }
+}
+
+fn log_format(word: &str) -> Result<LogStyle, String> {
+    LogStyle::named(word.as_bytes()).ok_or_else(|| "it is text or json".to_owned())
 }
 
 fn state_sync(word: &str) -> Result<Durability, String> {

@@ -11,7 +11,7 @@ use super::error::{Note, Place, shown};
 use super::guard_findings::{Guards, Unguarded};
 use super::namespace::Namespace;
 use super::row_default::default_number;
-use super::settings::{Bounds, LimitZone, LogFormat, LogLevel, UpstreamServer};
+use super::settings::{Bounds, LimitZone, LogFormat, LogLevel, LogLines, LogStyle, UpstreamServer};
 use super::tree::{Dialect, Node};
 use super::variable::{Complex, Part, Variable};
 use crate::model::{Compat, Line, Zone};
@@ -47,6 +47,9 @@ pub(super) struct Compiler {
     pub(super) zone: Zone,
     pub(super) zone_name: Box<str>,
     pub(super) log_formats: HashMap<Box<str>, Arc<LogFormat>>,
+    /// How log lines are spelled: as the command line has it, and as all in all.
+    pub(super) log_style: Option<LogStyle>,
+    pub(super) log_lines: LogLines,
     pub(super) limit_zones: Vec<LimitZone>,
     pub(super) upstreams: HashMap<Box<str>, Vec<UpstreamServer>>,
     /// URIs that an `auth_request` names, without arguments.
@@ -90,6 +93,8 @@ impl Compiler {
             zone,
             zone_name: "push_stream_module".into(),
             log_formats: HashMap::new(),
+            log_style: None,
+            log_lines: LogLines::default(),
             limit_zones: Vec::new(),
             upstreams: HashMap::new(),
             asked: Vec::new(),

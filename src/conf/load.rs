@@ -12,7 +12,7 @@ use super::guard_findings::Unguarded;
 use super::namespace::dollar_name;
 use super::push::OLD_VARIABLES;
 use super::scope::{Level, Scope};
-use super::settings::{Backplane, Bounds, LogLevel, Settings, State, Status};
+use super::settings::{Backplane, Bounds, LogLevel, LogStyle, Settings, State, Status};
 use super::tree::{Dialect, Node, Reader};
 use super::written::Written;
 use super::{backend, guard, limits, listeners, logs, process, server, tables, tls, zone};
@@ -35,6 +35,8 @@ pub struct LoadOptions {
     pub accept_unguarded: bool,
     /// A text to be read instead of the file.
     pub text: Option<String>,
+    /// How log lines are spelled, whatever the configuration says.
+    pub log_style: Option<LogStyle>,
 }
 
 /// A configuration that can be used.
@@ -86,6 +88,8 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, ConfError> {
     let compat = Compat { line, strict: options.strict };
     let mut compiler =
         Compiler::new(dialect, compat, options.compat, options.prefix.clone(), directory, zone::defaults(compat.line));
+    compiler.log_style = options.log_style;
+    compiler.log_lines.style = options.log_style.unwrap_or_default();
     let outcome = compile(&tree, options.accept_unguarded, &mut compiler);
     notes.append(&mut compiler.notes);
     match outcome {
@@ -226,7 +230,7 @@ fn compile(nodes: &[Node], accept_unguarded: bool, compiler: &mut Compiler) -> R
     main.raise_zone_values(compiler);
     let main = main;
     let scope = Scope { level: &main, outer: None };
-    logs::combined(compiler)?;
+    logs::given_formats(compiler)?;
     let servers = match main.blocks_named("http").next() {
         Some(http) => self::http(http, compiler)?,
         None => Vec::new(),
@@ -258,6 +262,7 @@ fn compile(nodes: &[Node], accept_unguarded: bool, compiler: &mut Compiler) -> R
         state,
         backplane,
         status,
+        log_lines: compiler.log_lines,
         zone_name: std::mem::take(&mut compiler.zone_name),
         compat: compiler.compat,
         capabilities: Capabilities::of(compiler.compat),
@@ -286,6 +291,7 @@ fn note_foreign_variables(compiler: &mut Compiler) {
 fn http(level: &Level<'_>, compiler: &mut Compiler) -> Result<Vec<server::Compiled>, Fault> {
     let end = level.node.map_or(Place { file: None, line: 1 }, |node| node.end.clone());
     let scope = Scope { level, outer: None };
+    compiler.log_lines = logs::log_lines(&scope, compiler)?;
     logs::formats(&scope, compiler)?;
     limits::zones(&scope, compiler)?;
     tables::compile(&scope, compiler)?;

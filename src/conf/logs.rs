@@ -1,4 +1,4 @@
-//! `log_format`, `access_log` and `error_log`.
+//! `log_format`, `access_log`, `open_log_file_cache` and `error_log`, and how lines are spelled.
 //!
 //! Opens no file. Paths are relative to the prefix.
 
@@ -6,16 +6,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::compiler::Compiler;
+use super::compiler::rooted;
 use super::complex;
 use super::error::{Fault, shown};
-use super::objection::invalid_parameter;
+use super::objection::{invalid_parameter, invalid_value};
 use super::scope::{Entry, Scope};
-use super::settings::{AccessLog, ErrorLog, LogEscape, LogFormat, LogLevel, LogTarget};
-use super::syslog;
+use super::settings::{
+    AccessLog, AccessTarget, ErrorLog, LogEscape, LogFileCache, LogFormat, LogLevel, LogLines, LogStyle, LogTarget,
+    NamedLog,
+};
 use super::tree::Node;
+use super::{syslog, units};
 
 /// The format that is always there.
 const COMBINED: &[u8] = br#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent""#;
+
+/// The format `json`, unless the configuration has one of that name: nginx's variables by their names, `time` as in the error log.
+const JSON: &[u8] = br#"{"time":"$time_iso8601","remote_addr":"$remote_addr","remote_user":"$remote_user","host":"$host","request":"$request","request_method":"$request_method","status":$status,"bytes_sent":$bytes_sent,"body_bytes_sent":$body_bytes_sent,"request_length":$request_length,"request_time":$request_time,"http_referer":"$http_referer","http_user_agent":"$http_user_agent","connection":$connection,"connection_requests":$connection_requests}"#;
 
 const LEVELS: [(&str, LogLevel); 8] = [
     ("debug", LogLevel::Debug),
@@ -28,20 +35,45 @@ const LEVELS: [(&str, LogLevel); 8] = [
     ("emerg", LogLevel::Emerg),
 ];
 
-/// `combined`, for a configuration that has no `http` block or names no format.
-pub(super) fn combined(compiler: &mut Compiler) -> Result<(), Fault> {
+/// The formats that are always there: nginx's, and (unknown to the strict) one of ours.
+pub(super) fn given_formats(compiler: &mut Compiler) -> Result<(), Fault> {
     let place = super::error::Place { file: None, line: 1 };
-    let line = complex::compile(COMBINED, &mut compiler.namespace, &place)?;
-    let format = Arc::new(LogFormat { line, escape: LogEscape::Default });
-    compiler.log_formats = HashMap::from([("combined".into(), format)]);
+    let mut given = vec![("combined", COMBINED, LogEscape::Default)];
+    given.extend((!compiler.dialect.strict).then_some(("json", JSON, LogEscape::Object)));
+    compiler.log_formats = given
+        .into_iter()
+        .map(|(name, text, escape)| {
+            let line = complex::compile(text, &mut compiler.namespace, &place)?;
+            Ok((name.into(), Arc::new(LogFormat { line, escape })))
+        })
+        .collect::<Result<HashMap<_, _>, Fault>>()?;
     Ok(())
+}
+
+/// `push_stream_log_format` and `push_stream_log_channel_ids`; the command line goes before.
+pub(super) fn log_lines(http: &Scope<'_, '_>, compiler: &Compiler) -> Result<LogLines, Fault> {
+    let style = match http.entry("push_stream_log_format") {
+        Some(entry) => LogStyle::named(entry.node.arg(0)).ok_or_else(|| invalid_value(entry.node))?,
+        None => LogStyle::default(),
+    };
+    let whole_ids = match http.entry("push_stream_log_channel_ids") {
+        Some(entry) => match entry.node.arg(0) {
+            b"short" => false,
+            b"full" => true,
+            _ => return Err(invalid_value(entry.node)),
+        },
+        // nginx's lines have what was sent.
+        None => compiler.dialect.strict,
+    };
+    Ok(LogLines { style: compiler.log_style.unwrap_or(style), whole_ids })
 }
 
 /// Compiles the formats of the `http` block.
 pub(super) fn formats(http: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<(), Fault> {
     for Entry { node, .. } in http.level.own("log_format") {
         let name: Box<str> = shown(node.arg(0)).into();
-        if compiler.log_formats.contains_key(&name) {
+        let is_ours = |format: &Arc<LogFormat>| format.escape == LogEscape::Object;
+        if compiler.log_formats.get(&name).is_some_and(|format| !is_ours(format)) {
             return Err(Fault::emerg(format_args!("duplicate \"log_format\" name \"{name}\""), &node.place));
         }
         let mut words = node.args().get(1..).unwrap_or_default();
@@ -67,11 +99,12 @@ pub(super) fn formats(http: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<(
 /// `access_log PATH [FORMAT [if=CONDITION]]` / `off`
 pub(super) fn access_logs(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Arc<[AccessLog]>, Fault> {
     let entries = scope.list("access_log");
-    let combined = || compiler.log_formats.get("combined").cloned();
     if entries.is_empty() {
-        let target = LogTarget::File(compiler.in_prefix(b"logs/access.log"));
-        return Ok(combined().map(|format| AccessLog { target, format, condition: None }).into_iter().collect());
+        let target = AccessTarget::Fixed(LogTarget::File(compiler.in_prefix(b"logs/access.log")));
+        let format = compiler.log_formats.get(usual(compiler)).cloned();
+        return Ok(format.map(|format| AccessLog { target, format, condition: None }).into_iter().collect());
     }
+    let cache = file_cache(scope)?;
     let mut logs = Vec::new();
     for Entry { node, .. } in entries {
         if node.arg(0) == b"off" {
@@ -80,18 +113,30 @@ pub(super) fn access_logs(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Res
             }
             continue;
         }
-        logs.extend(access_log(node, compiler)?);
+        logs.push(access_log(node, cache, compiler)?);
     }
     Ok(logs.into())
 }
 
-fn access_log(node: &Node, compiler: &mut Compiler) -> Result<Option<AccessLog>, Fault> {
-    let mut name = "combined".to_owned();
+/// The format of a log that names none.
+fn usual(compiler: &Compiler) -> &'static str {
+    match compiler.log_lines.style {
+        LogStyle::Json if compiler.log_formats.contains_key("json") => "json",
+        _ => "combined",
+    }
+}
+
+fn access_log(node: &Node, cache: Option<LogFileCache>, compiler: &mut Compiler) -> Result<AccessLog, Fault> {
+    let mut name = usual(compiler).to_owned();
     let mut condition = None;
+    let has_variables = node.arg(0).contains(&b'$') && !node.arg(0).starts_with(b"syslog:");
     for (index, word) in node.args().iter().enumerate().skip(1) {
         if let Some(value) = word.strip_prefix(b"if=") {
             condition = Some(complex::compile(value, &mut compiler.namespace, &node.place)?);
         } else if [&b"buffer="[..], b"flush=", b"gzip"].iter().any(|tuning| word.starts_with(tuning)) {
+            if has_variables {
+                return Err(Fault::emerg("buffered logs cannot have variables in name", &node.place));
+            }
             // Lines are written when requests end; only how they are gathered differs.
         } else if index == 1 {
             name = shown(word).into_owned();
@@ -102,11 +147,46 @@ fn access_log(node: &Node, compiler: &mut Compiler) -> Result<Option<AccessLog>,
     let Some(format) = compiler.log_formats.get(&*name).cloned() else {
         return Err(Fault::emerg(format_args!("unknown log format \"{name}\""), &node.place));
     };
-    if node.arg(0).contains(&b'$') {
-        compiler.note_unapplied_part(node, node.arg(0));
+    let target = if has_variables {
+        AccessTarget::Named(Arc::new(named(node, cache, compiler)?))
+    } else {
+        AccessTarget::Fixed(target(node, compiler)?)
+    };
+    Ok(AccessLog { target, format, condition })
+}
+
+fn named(node: &Node, cache: Option<LogFileCache>, compiler: &mut Compiler) -> Result<NamedLog, Fault> {
+    let path = rooted(&compiler.prefix, complex::compile(node.arg(0), &mut compiler.namespace, &node.place)?);
+    Ok(NamedLog::new(path, compiler.dialect.strict, cache))
+}
+
+/// `open_log_file_cache max=N [inactive=T] [min_uses=N] [valid=T]` / `off`
+fn file_cache(scope: &Scope<'_, '_>) -> Result<Option<LogFileCache>, Fault> {
+    let Some(Entry { node, .. }) = scope.entry("open_log_file_cache") else { return Ok(None) };
+    if node.args().len() == 1 && node.arg(0) == b"off" {
         return Ok(None);
     }
-    Ok(Some(AccessLog { target: target(node, compiler)?, format, condition }))
+    let mut cache = LogFileCache { max: 0, inactive: 10_000, min_uses: 1, valid: 60_000 };
+    for word in node.args() {
+        let (name, value) = word.split_at(memchr::memchr(b'=', word).map_or(word.len(), |at| at + 1));
+        let milliseconds = || units::seconds(value).map(|seconds| seconds.saturating_mul(1000));
+        let read = match name {
+            b"max=" => units::number(value).map(|most| cache.max = usize::try_from(most).unwrap_or(usize::MAX)),
+            b"inactive=" => milliseconds().map(|inactive| cache.inactive = inactive),
+            b"min_uses=" => units::number(value).map(|uses| cache.min_uses = uses),
+            b"valid=" => milliseconds().map(|valid| cache.valid = valid),
+            _ => None,
+        };
+        if read.is_none() {
+            let text = format_args!("invalid \"open_log_file_cache\" parameter \"{}\"", shown(word));
+            return Err(Fault::emerg(text, &node.place));
+        }
+    }
+    if cache.max == 0 {
+        let text = "\"open_log_file_cache\" must have \"max\" parameter";
+        return Err(Fault::emerg(text, &node.place));
+    }
+    Ok(Some(cache))
 }
 
 /// `error_log TARGET [LEVEL...]`

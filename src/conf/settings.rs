@@ -13,6 +13,10 @@ use ahash::AHashMap;
 pub use access::{AccessRule, AuthBasic, LimitExcept, RealIp, Referers, SecureLink, Who};
 pub use backend::{Backend, UpstreamServer};
 pub use backplane::{Address, Backplane, Place};
+pub use logs::{
+    AccessLog, AccessTarget, ErrorLog, LogEscape, LogFileCache, LogFormat, LogLevel, LogLines, LogStyle, LogTarget,
+    NamedLog,
+};
 pub use state::{State, durability};
 pub use status::Status;
 pub use syslog::{Syslog, SyslogServer};
@@ -25,6 +29,7 @@ use crate::model::{Capabilities, Compat, Zone};
 mod access;
 mod backend;
 mod backplane;
+mod logs;
 mod state;
 mod status;
 mod syslog;
@@ -42,6 +47,8 @@ pub struct Settings {
     pub backplane: Backplane,
     /// Where the server tells of itself.
     pub status: Status,
+    /// How the server speaks in its logs.
+    pub log_lines: LogLines,
     /// Name of the zone: the second word of `push_stream_shared_memory_size`.
     pub zone_name: Box<str>,
     /// Whose wire is spoken.
@@ -94,40 +101,6 @@ pub struct Process {
     pub worker_rlimit_nofile: Option<u64>,
     pub worker_shutdown_timeout: Option<u64>,
     pub error_log: Vec<ErrorLog>,
-}
-
-/// An `error_log` directive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ErrorLog {
-    /// Where the lines go.
-    pub target: LogTarget,
-    /// Lowest level that is written.
-    pub level: LogLevel,
-}
-
-/// Where log lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogTarget {
-    /// Standard error.
-    Stderr,
-    /// A file, absolute.
-    File(PathBuf),
-    /// `syslog:...`
-    Syslog(Syslog),
-}
-
-/// nginx's log levels, least severe first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "nginx's names")]
-pub enum LogLevel {
-    Debug,
-    Info,
-    Notice,
-    Warn,
-    Error,
-    Crit,
-    Alert,
-    Emerg,
 }
 
 /// One `listen` socket and the servers that share it.
@@ -611,35 +584,6 @@ pub struct Gzip {
     pub vary: bool,
     pub proxied: Vec<Box<str>>,
     pub disable: Vec<Regex>,
-}
-
-/// `access_log`.
-#[derive(Clone, Debug)]
-pub struct AccessLog {
-    /// Where the lines go.
-    pub target: LogTarget,
-    /// Their format.
-    pub format: Arc<LogFormat>,
-    /// `if=`
-    pub condition: Option<Complex>,
-}
-
-/// `log_format`.
-#[derive(Debug)]
-pub struct LogFormat {
-    /// The line.
-    pub line: Complex,
-    /// `escape=`
-    pub escape: LogEscape,
-}
-
-/// `escape=` of a log format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "nginx's names")]
-pub enum LogEscape {
-    Default,
-    Json,
-    None,
 }
 
 /// `limit_conn_zone` / `limit_req_zone`.

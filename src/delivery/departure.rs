@@ -81,27 +81,27 @@ impl Worker {
     }
 
     /// Ends every subscription with the words its mode has for it, and has every connection closed.
-    pub fn farewell(&self) {
+    pub fn farewell(&self, cause: Cause) {
         self.hand_out();
         let connections = self.all();
         for connection in &connections {
             connection.close_soon();
         }
-        self.say_farewell_to(&connections);
+        self.say_farewell_to(&connections, cause);
         for connection in &connections {
             connection.wake();
         }
     }
 
     /// Ends the subscriptions of these connections.
-    pub fn say_farewell_to(&self, connections: &[Rc<Connection>]) {
+    pub fn say_farewell_to(&self, connections: &[Rc<Connection>], cause: Cause) {
         self.for_each(connections, |connection| {
             let mut guard = connection.subscriber.borrow_mut();
             if let Some(subscriber) = guard.as_mut() {
                 self.say_farewell(connection, subscriber);
             }
             drop(guard);
-            self.end(connection, Cause::Farewell);
+            self.end(connection, cause);
         });
         while self.flush_slice() {}
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::connection::{Connection, Flush};
 use super::ledger::hold;
+use super::parting::Cut;
 use super::source::{SharedEncoding, Unencoded, What};
 use super::subscribers::{Manner, Subscriber};
 use super::worker::Worker;
@@ -152,12 +153,7 @@ impl Worker {
         }
         let held = connection.backlog();
         if held > self.budget {
-            self.cut(connection, Cause::SlowReader);
-            tracing::warn!(
-                waiting = held,
-                budget = self.budget,
-                "push stream module: subscriber does not read, disconnected"
-            );
+            self.cut(connection, Cut::SlowReader { waiting: held, budget: self.budget });
             connection.give_up();
             return false;
         }

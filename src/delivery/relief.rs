@@ -9,8 +9,8 @@ use std::rc::Rc;
 use super::address::AddressBounds;
 use super::connection::Connection;
 use super::ledger;
+use super::parting::Cut;
 use super::worker::Worker;
-use crate::metrics::Cause;
 
 impl Worker {
     /// Sets what all connections of the process may hold, and those of one address; 0: any amount.
@@ -61,8 +61,7 @@ impl Worker {
     pub(super) fn bound_address(&self, connection: &Connection, held: usize) {
         let most = self.address_bounds.get().memory;
         if most != 0 && held > most && !connection.is_broken() {
-            self.cut(connection, Cause::Memory);
-            tracing::warn!(held, most, "push stream module: too much is held for one address, client disconnected");
+            self.cut(connection, Cut::AddressMemory { held, most });
             connection.give_up();
         }
     }
@@ -96,8 +95,7 @@ impl Worker {
             if ledger::held().saturating_sub(leaving) <= enough {
                 return;
             }
-            self.cut(&connection, Cause::Memory);
-            tracing::warn!(held, most, "push stream module: too much is held for all connections, client disconnected");
+            self.cut(&connection, Cut::Memory { held, most });
             connection.give_up();
             leaving += connection.held();
         }
@@ -115,7 +113,7 @@ mod tests {
     use crate::delivery::ledger::hold;
     use crate::delivery::subscribers::tests::zone;
     use crate::hub::Hub;
-    use crate::metrics::Tally;
+    use crate::metrics::{Cause, Tally};
     use crate::model::{Capabilities, Now};
 
     fn worker() -> Worker {

@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use super::connection::Connection;
+use super::parting::Cut;
 use super::source::What;
 use super::subscribers::Manner;
 use super::worker::Worker;
@@ -32,8 +33,7 @@ impl Worker {
         if connection.progress.get() != 0 && connection.waiting() > 0 {
             next = connection.progress.get() + u64::from(connection.send_timeout.get());
             if next <= clock {
-                self.cut(connection, Cause::SendTimeout);
-                tracing::info!("push stream module: client timed out");
+                self.cut(connection, Cut::SendTimeout);
                 connection.give_up();
                 return;
             }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hashbrown::HashMap;
 use slab::Slab;
 use tokio::sync::Notify;
 
@@ -24,6 +25,7 @@ use super::clock::clock;
 use super::connection::{Connection, Flush};
 use super::deadlines::Deadlines;
 use super::departure::Departure;
+use super::parting::{Cut, Known};
 use super::seat::{Seat, Seats};
 use super::subscribers::{Ending, Listeners, Manner, Subscriber};
 use super::traffic;
@@ -43,6 +45,8 @@ pub struct Worker {
     pub(super) connections: RefCell<Slab<Rc<Connection>>>,
     pub(super) listeners: RefCell<Listeners>,
     pub(super) deadlines: RefCell<Deadlines>,
+    /// Who subscribers are, by the slot of their connection, while anybody wants to know.
+    pub(super) callers: RefCell<HashMap<u32, Known>>,
     pub(super) touched: RefCell<Vec<Rc<Connection>>>,
     pub(super) notes: RefCell<Vec<Note>>,
     /// What clients of the worker have seen by the last delivery: all messages of their channels up to here, and none after.
@@ -86,6 +90,7 @@ impl Worker {
             connections: RefCell::default(),
             listeners: RefCell::default(),
             deadlines: RefCell::default(),
+            callers: RefCell::default(),
             touched: RefCell::default(),
             notes: RefCell::default(),
             seen: Cell::default(),
@@ -279,7 +284,9 @@ impl Worker {
     pub fn unsubscribe(&self, connection: &Rc<Connection>) -> bool {
         let Some(mut subscriber) = connection.subscriber.borrow_mut().take() else { return false };
         let keys = subscriber.keys();
-        self.counts.end_subscription(subscriber.mode(), connection.take_cause());
+        let cause = connection.take_cause();
+        self.counts.end_subscription(subscriber.mode(), cause);
+        self.tell_parting(connection, cause);
         self.listeners.borrow_mut().leave(&mut subscriber);
         self.hub.leave(self.index, &keys, self.now());
         true
@@ -295,14 +302,7 @@ impl Worker {
 
     /// Counts a connection that a panic has ended. What it was has been told by whoever hears of panics first.
     pub fn count_panic(&self, connection: &Connection) {
-        self.cut(connection, Cause::Panic);
-        tracing::error!("push stream module: a connection was ended by a mistake of the server");
-    }
-
-    /// Counts a connection that is cut off.
-    pub(super) fn cut(&self, connection: &Connection, cause: Cause) {
-        self.counts.cut(cause);
-        connection.ends_by(cause);
+        self.cut(connection, Cut::Panic);
     }
 
     /// Serves notes and deadlines for ever. A panic that nothing else has fenced costs what was being delivered, not the worker.

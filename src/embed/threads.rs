@@ -21,7 +21,7 @@ use super::subscriptions::Subscriptions;
 use crate::conf::Settings;
 use crate::delivery::{AddressBounds, Worker};
 use crate::hub::Hub;
-use crate::metrics::Tally;
+use crate::metrics::{Cause, Tally};
 use crate::push::context::Context;
 use crate::render::ViewTable;
 use crate::request::peer::Peer;
@@ -88,7 +88,7 @@ async fn serve(index: usize, shared: Shared, mut inbox: UnboundedReceiver<Call>)
         }
     }
     // Nobody is left who could call: subscribers are told farewell.
-    worker.farewell();
+    worker.farewell(Cause::Farewell);
 }
 
 /// Answers a request, unless its caller goes away.

@@ -42,8 +42,10 @@ pub enum Cause {
     Ttl,
     /// Its channels were deleted.
     Deleted,
-    /// The server said farewell: it leaves, or a reload ends subscriptions as the module does.
+    /// The server said farewell: it leaves.
     Farewell,
+    /// A reload ends subscriptions as the module does (`--strict`).
+    Reload,
     /// More waited for it than it may have waiting.
     SlowReader,
     /// The peer took nothing for `send_timeout`.
@@ -58,12 +60,13 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Client,
         Self::Answered,
         Self::Ttl,
         Self::Deleted,
         Self::Farewell,
+        Self::Reload,
         Self::SlowReader,
         Self::SendTimeout,
         Self::Memory,
@@ -81,6 +84,7 @@ impl Cause {
             Self::Ttl => "ttl",
             Self::Deleted => "deleted",
             Self::Farewell => "farewell",
+            Self::Reload => "reload",
             Self::SlowReader => "slow_reader",
             Self::SendTimeout => "send_timeout",
             Self::Memory => "memory",

@@ -2,6 +2,9 @@
 //!
 //! Ordinary text keeps its bytes; only what JSON cannot hold is written otherwise. Bytes that are no UTF-8 become U+FFFD.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 /// Appends the text, so that any JSON parser reads it back.
 pub fn write_json_text(text: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -21,6 +24,24 @@ pub fn write_json_text(text: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
+}
+
+/// JSON that is to be a line of a log: characters that terminals act upon, or that some take for the end of a line, are escaped.
+pub fn harmless_json(json: &str) -> Cow<'_, str> {
+    let harms = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    if !json.contains(harms) {
+        return json.into();
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if harms(c) {
+            // They are all of two bytes of UTF-16 at most.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out.into()
 }
 
 #[cfg(test)]

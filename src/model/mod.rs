@@ -25,7 +25,7 @@ pub use capabilities::{AfterClose, Capabilities, FrameRules};
 pub use channel_id::ChannelId;
 pub use channel_path::{Requested, parse_channel_path, percent_decode};
 pub use durability::Durability;
-pub use json_text::write_json_text;
+pub use json_text::{harmless_json, write_json_text};
 pub use message::{Draft, EventTags, Message};
 pub use now::Now;
 pub use refusal::Refusal;

@@ -22,11 +22,11 @@ use crate::conf::settings::{Handler, Location, Mode};
 use crate::delivery::Source;
 use crate::hub::ChannelInfo;
 use crate::metrics::Refused;
-use crate::model::{ChannelId, NOTICE, Refusal, Stamp};
+use crate::model::{ChannelId, Refusal, Stamp};
 use crate::request::head::BadHead;
 use crate::request::reply::Reply;
 use crate::site::exchange::Exchange;
-use crate::site::log_context::About;
+use crate::site::log_context;
 use crate::site::phases::{self, Routed};
 use crate::site::slow_password::SlowPassword;
 use crate::site::{authorization, error_page};
@@ -237,9 +237,9 @@ pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, p
 fn note(context: &Context, exchange: &Exchange<'_>, verdict: &Verdict<'_>) {
     let reason = match verdict {
         Verdict::Reply(Reply { refusal: Some(refusal), .. }) | Verdict::Farewell(_, _, Some(refusal)) => {
-            let status = refusal.status();
-            tracing::info!(target: NOTICE, "push stream module: {status}: {refusal}{}", About(exchange));
-            Some((*refusal).into())
+            let (status, reason) = (refusal.status(), Refused::from(*refusal));
+            log_context::refuse(exchange, reason.name(), format_args!("push stream module: {status}: {refusal}"));
+            Some(reason)
         }
         Verdict::Reply(Reply { status: 400, .. }) if is_websocket(exchange.location) => Some(Refused::HANDSHAKE),
         Verdict::Reply(reply) => Refused::of_status(reply.status),

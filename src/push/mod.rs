@@ -3,7 +3,6 @@
 //! [`engine`] sends an exchange through the site and asks the verb of the location it comes to; what comes of it is a verdict.
 //! Knows no wire.
 
-mod channels;
 pub(crate) mod compression;
 pub mod context;
 pub(crate) mod engine;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::channels;
 use super::fields as module;
 use super::statistics;
 use crate::conf::settings::Location;
@@ -17,6 +16,7 @@ use crate::metrics::tick;
 use crate::model::{Capabilities, ChannelId, Draft, EventTags, Refusal};
 use crate::push::fields::{CorsSide, cache_fields};
 use crate::request::reply::{Field, Reply};
+use crate::site::channels;
 use crate::site::exchange::Exchange;
 use crate::site::phases;
 

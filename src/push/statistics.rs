@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::channels;
 use super::compression::Compression;
 use super::context::Context;
 use super::fields::{self as module, cache_fields};
@@ -17,6 +16,7 @@ use crate::hub::{Census, ChannelInfo, ChannelKey};
 use crate::metrics::{Activity, Totals};
 use crate::model::{Capabilities, ChannelId, Refusal};
 use crate::request::reply::{Field, Reply};
+use crate::site::channels;
 use crate::site::exchange::Exchange;
 use crate::site::gzip;
 use crate::site::vars::hostname;

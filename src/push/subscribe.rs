@@ -8,7 +8,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::channels;
 use super::compression::Compression;
 use super::context::Context;
 use super::feed::Feed;
@@ -26,7 +25,7 @@ use crate::render::{self, Framing, Origin, PollWriter, View};
 use crate::request::head::Version;
 use crate::request::reply::{Body, Field, Fields, Reply};
 use crate::site::exchange::Exchange;
-use crate::site::gzip;
+use crate::site::{channels, gzip};
 
 /// `Content-Type` of an event stream.
 const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";

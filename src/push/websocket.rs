@@ -13,9 +13,9 @@ use sha1::{Digest, Sha1};
 
 use super::context::Context;
 use super::feed::Feed;
+use super::fields;
 use super::history::{MissedMessages, StreamHistory};
 use super::replay::replay;
-use super::{channels, fields};
 use crate::conf::settings::{Location, Mode};
 use crate::delivery::{Admission, Connection, Ending, Flush, Manner, Source};
 use crate::hub::{Answer, Ask, AskKind, Outcome};
@@ -23,6 +23,7 @@ use crate::metrics::{Cause, tick};
 use crate::model::{AfterClose, Capabilities, Draft, Refusal};
 use crate::render::{Decoder, Farewell, Framing, permessage_deflate, websocket_frame};
 use crate::request::reply::Reply;
+use crate::site::channels;
 use crate::site::exchange::Exchange;
 
 /// What RFC 6455 appends to the key.

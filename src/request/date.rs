@@ -53,6 +53,11 @@ pub fn log_date(now: Now) -> String {
     local(now, "%Y/%m/%d %H:%M:%S")
 }
 
+/// The time of a line that is JSON: `2026-11-22T18:43:51.007+00:00`.
+pub(crate) fn rfc3339(now: Now) -> String {
+    local(now, &format!("%Y-%m-%dT%H:%M:%S.{:03}%:z", now.0 % 1000))
+}
+
 /// The time of a message to syslog: `Nov 22 18:43:51`, `Nov  2 18:43:51`.
 pub(crate) fn syslog_date(now: Now) -> String {
     local(now, "%b %e %H:%M:%S")
@@ -93,5 +98,7 @@ mod tests {
         let now = Now(1_795_373_031_007);
         assert_eq!(time_local(now).len(), "22/Nov/2026:18:43:51 +0000".len());
         assert_eq!(time_iso8601(now).len(), "2026-11-22T18:43:51+00:00".len());
+        assert_eq!(rfc3339(now).len(), "2026-11-22T18:43:51.007+00:00".len());
+        assert_eq!(rfc3339(now).parse::<Timestamp>().unwrap().as_millisecond(), now.0 as i64);
     }
 }

@@ -11,7 +11,8 @@ use nix::sys::signal::Signal;
 
 use super::health;
 use super::listen;
-use super::log::{self, ErrorLogs};
+use super::log::ErrorLogs;
+use super::log_line::name;
 use super::log_paths::{log_paths, make_logs, try_each};
 use super::origin::Origin;
 use super::process;
@@ -80,9 +81,11 @@ pub(super) fn origin(cli: &Cli) -> anyhow::Result<Origin> {
 }
 
 fn load_and_run(cli: &Cli, origin: Origin) -> u8 {
+    let style = cli.log_format.unwrap_or_default();
     let logs = ErrorLogs::default();
+    logs.spell(style);
     if cli.error_log.is_some()
-        && let Err((path, error)) = logs.open(&[origin.default_log()])
+        && let Err((path, error)) = logs.open(&[origin.default_log()], style)
     {
         let text = format!("could not open error log file: {}", not_opened(&path, &error));
         logs.announce(LogLevel::Alert, &text);
@@ -101,6 +104,7 @@ fn load_and_run(cli: &Cli, origin: Origin) -> u8 {
     if testing {
         return test(cli, &origin, &loaded);
     }
+    logs.spell(loaded.settings.log_lines.style);
     announce(&logs, loaded.notes.iter().filter(|note| note.level >= LogLevel::Warn));
     announce(&logs, Some(&loaded.wire).filter(|wire| wire.level >= LogLevel::Notice));
     match Server::start(origin, loaded.settings, tls, logs.clone()) {
@@ -176,6 +180,7 @@ fn load_options(cli: &Cli) -> anyhow::Result<LoadOptions> {
         // Whoever only sends a signal lets nobody in.
         accept_unguarded: cli.accept_unguarded || cli.signal.is_some(),
         text,
+        log_style: cli.log_format,
     })
 }
 
@@ -198,13 +203,13 @@ fn test(cli: &Cli, origin: &Origin, loaded: &Loaded) -> u8 {
     let file = origin.options.file.display();
     let least = if cli.quiet { LogLevel::Error } else { LogLevel::Debug };
     for note in loaded.notes.iter().filter(|note| note.level >= least) {
-        eprintln!("pushstreamd: [{}] {}", log::name(note.level), note.text);
+        eprintln!("pushstreamd: [{}] {}", name(note.level), note.text);
     }
     let ports = Ports::of(&loaded.settings, origin.take_over);
     if !cli.quiet {
         // The module's nginx says nothing where there is nothing to decide.
         let told = !loaded.settings.compat.strict || ports.leaves_some();
-        let wire = (log::name(loaded.wire.level), &loaded.wire.text);
+        let wire = (name(loaded.wire.level), &loaded.wire.text);
         if told {
             eprintln!("pushstreamd: [{}] {}", wire.0, wire.1);
         }
@@ -215,7 +220,7 @@ fn test(cli: &Cli, origin: &Origin, loaded: &Loaded) -> u8 {
     }
     let judged = ports.judge(&file.to_string()).map_err(anyhow::Error::msg);
     for note in judged.iter().flatten().filter(|note| note.level >= least) {
-        eprintln!("pushstreamd: [{}] {}", log::name(note.level), note.text);
+        eprintln!("pushstreamd: [{}] {}", name(note.level), note.text);
     }
     if let Err(error) = judged.and_then(|_| try_out(origin, loaded, &ports)) {
         eprintln!("pushstreamd: [emerg] {error:#}");

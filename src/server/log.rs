@@ -1,23 +1,20 @@
-//! The error log: nginx's lines, to the places the configuration names, reopened on request.
+//! The error log: events of `tracing` as lines ([`super::log_line`]), to the places the configuration names, reopened on request.
 //!
-//! Events of `tracing` become lines `2026/11/22 18:43:51 [error] 123#0: text, field: value`. Never fails towards the
-//! caller: a line that cannot be written is lost, as in nginx.
+//! Never fails towards the caller: a line that cannot be written is lost, as in nginx.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{Layer, Registry};
 
 use super::listen::errno_text;
-use crate::conf::settings::{ErrorLog, LogLevel, LogTarget};
-use crate::request::date::log_date;
+use super::log_line::{LogLine, name};
+use crate::conf::settings::{ErrorLog, LogLevel, LogStyle, LogTarget};
 use crate::site::{opened_logs, syslog};
 
 /// Targets of events whose level `tracing` does not have.
@@ -30,7 +27,13 @@ pub(super) const EMERG: &str = "emerg";
 
 /// The open error logs; shared by all threads, swapped as a whole.
 #[derive(Clone, Default)]
-pub(super) struct ErrorLogs(Arc<ArcSwap<Vec<Open>>>);
+pub(super) struct ErrorLogs(Arc<ArcSwap<Logs>>);
+
+#[derive(Clone, Default)]
+struct Logs {
+    style: LogStyle,
+    open: Vec<Open>,
+}
 
 #[derive(Clone)]
 struct Open {
@@ -44,23 +47,35 @@ struct Open {
 impl ErrorLogs {
     /// Makes these the receivers of all events of the process. Later calls have no effect.
     pub(super) fn install(&self) {
-        let _ = tracing::subscriber::set_global_default(Registry::default().with(NginxLines(self.clone())));
+        let _ = tracing::subscriber::set_global_default(Registry::default().with(Lines(self.clone())));
+    }
+
+    /// Has lines be spelled so from now on.
+    pub(super) fn spell(&self, style: LogStyle) {
+        let open = self.0.load().open.clone();
+        self.0.store(Arc::new(Logs { style, open }));
     }
 
     /// Opens the logs of a configuration in place of the present ones. The path and error of the first that cannot be
     /// opened, in which case nothing changes.
-    pub(super) fn open(&self, logs: &[ErrorLog]) -> Result<(), (PathBuf, io::Error)> {
+    pub(super) fn open(&self, logs: &[ErrorLog], style: LogStyle) -> Result<(), (PathBuf, io::Error)> {
         let open: Result<Vec<_>, _> = logs.iter().map(open_one).collect();
-        self.0.store(Arc::new(open?));
+        self.0.store(Arc::new(Logs { style, open: open? }));
+        // Who has asked remembers the answer, which may be another from now on.
+        tracing::callsite::rebuild_interest_cache();
         Ok(())
     }
 
     /// Says something while the server starts: to the person who starts it, and to the logs that are open.
     pub(super) fn announce(&self, level: LogLevel, text: &str) {
-        eprintln!("pushstreamd: [{}] {text}", name(level));
+        let logs = self.0.load();
+        let line = LogLine::text(text).spelled(logs.style, level, super::now());
+        match logs.style {
+            LogStyle::Text => eprintln!("pushstreamd: [{}] {text}", name(level)),
+            LogStyle::Json => eprint!("{line}"),
+        }
         let files = |open: &&Open| open.file.is_some() && level >= open.level;
-        let line = line(level, text);
-        for file in self.0.load().iter().filter(files).filter_map(|open| open.file.as_ref()) {
+        for file in logs.open.iter().filter(files).filter_map(|open| open.file.as_ref()) {
             // A line that cannot be written is lost.
             let _ = (&**file).write_all(line.as_bytes());
         }
@@ -68,7 +83,7 @@ impl ErrorLogs {
 
     /// The first log file, which takes the place of standard error in the background.
     pub(super) fn first_file(&self) -> Option<Arc<File>> {
-        self.0.load().iter().find_map(|open| open.file.clone())
+        self.0.load().open.iter().find_map(|open| open.file.clone())
     }
 
     /// Has standard error go to the first log file, as nginx does once it serves: whoever waits for the end of the caller's
@@ -89,7 +104,7 @@ impl ErrorLogs {
 
     /// Tries the files again that could not be opened anew.
     pub(super) fn retry(&self) {
-        if !self.0.load().iter().any(|open| open.stale) {
+        if !self.0.load().open.iter().any(|open| open.stale) {
             return;
         }
         if self.renew(|open| open.stale).is_empty() {
@@ -101,7 +116,7 @@ impl ErrorLogs {
     fn renew(&self, wanted: impl Fn(&Open) -> bool) -> Vec<(PathBuf, io::Error)> {
         let mut failed = Vec::new();
         let present = self.0.load_full();
-        let renewed = present.iter().map(|open| {
+        let renewed = present.open.iter().map(|open| {
             let mut open = open.clone();
             if let LogTarget::File(path) = &open.target
                 && wanted(&open)
@@ -116,20 +131,22 @@ impl ErrorLogs {
             }
             open
         });
-        self.0.store(Arc::new(renewed.collect()));
+        let open = renewed.collect();
+        self.0.store(Arc::new(Logs { style: present.style, open }));
         self.take_stderr();
         failed
     }
 
-    fn write(&self, level: LogLevel, text: &str) {
-        let line = line(level, text);
-        for open in self.0.load().iter().filter(|open| level >= open.level) {
+    fn write(&self, level: LogLevel, line: &LogLine) {
+        let (logs, now) = (self.0.load(), super::now());
+        let line = line.spelled(logs.style, level, now);
+        for open in logs.open.iter().filter(|open| level >= open.level) {
             let _ = match (&open.file, &open.target) {
                 (Some(file), _) => (&**file).write_all(line.as_bytes()),
                 (None, LogTarget::Syslog(server)) => {
                     // From emerg, 0, to debug, 7.
                     let severity = LogLevel::Emerg as u8 - level as u8;
-                    syslog::send(server, severity, line.as_bytes(), super::now());
+                    syslog::send(server, severity, line.as_bytes(), now);
                     Ok(())
                 }
                 (None, _) => io::stderr().write_all(line.as_bytes()),
@@ -138,12 +155,8 @@ impl ErrorLogs {
     }
 
     fn takes(&self, level: LogLevel) -> bool {
-        self.0.load().iter().any(|open| level >= open.level)
+        self.0.load().open.iter().any(|open| level >= open.level)
     }
-}
-
-fn line(level: LogLevel, text: &str) -> String {
-    format!("{} [{}] {}#0: {text}\n", log_date(super::now()), name(level), std::process::id())
 }
 
 fn open_one(log: &ErrorLog) -> Result<Open, (PathBuf, io::Error)> {
@@ -159,23 +172,9 @@ pub(super) fn open_append(path: &std::path::Path) -> Result<File, (PathBuf, io::
     opened_logs::open(path).map_err(|error| (path.to_owned(), error))
 }
 
-/// nginx's name of a level.
-pub(super) fn name(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Notice => "notice",
-        LogLevel::Warn => "warn",
-        LogLevel::Error => "error",
-        LogLevel::Crit => "crit",
-        LogLevel::Alert => "alert",
-        LogLevel::Emerg => "emerg",
-    }
-}
+struct Lines(ErrorLogs);
 
-struct NginxLines(ErrorLogs);
-
-impl<S: Subscriber> Layer<S> for NginxLines {
+impl<S: Subscriber> Layer<S> for Lines {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
         // Libraries speak up only when something is wrong.
         let own =
@@ -184,9 +183,7 @@ impl<S: Subscriber> Layer<S> for NginxLines {
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut line = Line::default();
-        event.record(&mut line);
-        self.0.write(level_of(event.metadata()), &(line.text + &line.fields));
+        self.0.write(level_of(event.metadata()), &LogLine::of(event));
     }
 }
 
@@ -200,23 +197,5 @@ fn level_of(metadata: &tracing::Metadata<'_>) -> LogLevel {
         Level::WARN => LogLevel::Warn,
         Level::INFO => LogLevel::Info,
         _ => LogLevel::Debug,
-    }
-}
-
-#[derive(Default)]
-struct Line {
-    text: String,
-    fields: String,
-}
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        // One event, one line, and nothing a terminal acts upon.
-        let value = format!("{value:?}").replace(char::is_control, " ");
-        if field.name() == "message" {
-            self.text = value;
-        } else {
-            let _ = write!(self.fields, ", {}: {value}", field.name());
-        }
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::conf::settings::{Location, Locations, LogTarget, Operation, Server};
+use crate::conf::settings::{AccessTarget, Location, Locations, LogTarget, Operation, Server};
 use crate::conf::{LoadOptions, Settings};
 
 /// Paths of all log files. Those of nginx's default directory count only if it is there.
@@ -98,7 +98,10 @@ impl Paths {
 
     fn location(&mut self, location: &Location) {
         for log in location.core.access_log.iter() {
-            self.target(&log.target);
+            // What requests name is known when they do.
+            if let AccessTarget::Fixed(target) = &log.target {
+                self.target(target);
+            }
         }
         self.locations(&location.nested);
         for operation in &location.rewrite {

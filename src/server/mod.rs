@@ -18,6 +18,7 @@ mod holder;
 mod inherited;
 mod listen;
 mod log;
+mod log_line;
 mod log_paths;
 mod memory;
 mod origin;

@@ -41,7 +41,8 @@ impl Server {
             .map_err(|(path, error)| not_opened(&path, &error))?;
         let (new, kept) = self.bind_new(&settings)?;
         self.pid.move_to(&settings.process.pid).map_err(|error| not_opened(&settings.process.pid, &error))?;
-        self.logs.open(&settings.process.error_log).map_err(|(path, error)| not_opened(&path, &error))?;
+        let style = settings.log_lines.style;
+        self.logs.open(&settings.process.error_log, style).map_err(|(path, error)| not_opened(&path, &error))?;
         self.logs.take_stderr();
         self.shared.opened.keep(access_paths(&settings, &self.origin.options.prefix));
         self.keep_what_needs_a_restart(&mut settings);

@@ -80,7 +80,8 @@ impl Server {
     pub(super) fn start(origin: Origin, settings: Settings, tls: TlsSite, logs: ErrorLogs) -> anyhow::Result<Running> {
         let workers = worker_count(&settings);
         make_logs(&settings, &origin.options);
-        logs.open(&settings.process.error_log).map_err(|(path, error)| not_opened(&path, &error))?;
+        logs.open(&settings.process.error_log, settings.log_lines.style)
+            .map_err(|(path, error)| not_opened(&path, &error))?;
         let held = Held::now().context("sigprocmask() failed")?;
         let mut inherited = Inherited::from_environment();
         let bound = bind(&origin, &settings, workers, &mut inherited, &logs)?;

@@ -24,7 +24,7 @@ use crate::conf::Settings;
 use crate::conf::settings::ListenAddress;
 use crate::delivery::{Addresses, Departure, Worker};
 use crate::hub::Hub;
-use crate::metrics::{Reloads, Tally};
+use crate::metrics::{Cause, Reloads, Tally};
 use crate::push::context::Context;
 use crate::render::ViewTable;
 use crate::site::limiter::Limiter;
@@ -169,7 +169,7 @@ impl WorkerThread {
                     self.reconfigure(&settings, opened, &kept);
                     self.bench.context.reopen_logs();
                     if farewell {
-                        self.bench.context.worker.farewell();
+                        self.bench.context.worker.farewell(Cause::Reload);
                     } else {
                         self.bench.context.worker.close_idle();
                     }
@@ -267,7 +267,7 @@ impl WorkerThread {
             if round > 0 {
                 tokio::time::sleep(FAREWELL_PAUSE).await;
             }
-            worker.say_farewell_to(some);
+            worker.say_farewell_to(some, Cause::Farewell);
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::exchange::Exchange;
-use super::log_context::About;
+use super::log_context;
 use super::password::{self, Checked};
 use super::slow_password::SlowPassword;
 use crate::conf::settings::{AccessRule, AuthBasic, LimitExcept, RealIp, Server, Who};
@@ -111,7 +111,7 @@ pub(crate) fn check(exchange: &mut Exchange<'_>) -> Access {
         }
         if !allowed {
             if !core.satisfy_any {
-                tracing::error!("access forbidden by rule{}", About(exchange));
+                log_context::error(exchange, format_args!("access forbidden by rule"));
                 return Access::Refused(403);
             }
             exchange.route.refused = Some(403);

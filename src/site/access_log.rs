@@ -1,15 +1,16 @@
 //! One line of an access log: the format filled in with a request and what became of it.
 //!
 //! A subscriber outlives its request's buffers by hours, so a line is made in two steps: [`OpenLine::open`] fills in what
-//! the request knows, [`OpenLine::close`] what only its end knows. Does not know files; the server writes the lines.
+//! the request knows, [`OpenLine::close`] what only its end knows. The name of a file that a request chooses is made in the same
+//! way. Does not know files; the server writes the lines.
 
 use http::HeaderMap;
 use smallvec::SmallVec;
 
 use super::exchange::Exchange;
-use crate::conf::settings::{AccessLog, LogEscape, LogFormat};
-use crate::conf::variable::{Builtin, Part, Variable};
-use crate::model::Now;
+use crate::conf::settings::{AccessLog, LogEscape};
+use crate::conf::variable::{Builtin, Complex, Part, Variable};
+use crate::model::{Now, harmless_json, write_json_text};
 use crate::request::date;
 
 /// What became of a request.
@@ -65,37 +66,42 @@ pub(crate) fn wants(log: &AccessLog, exchange: &Exchange<'_>) -> bool {
 
 /// The line of a request that is over, with its line end.
 #[cfg(test)]
-pub(crate) fn line(format: &LogFormat, exchange: &Exchange<'_>, outcome: &Outcome<'_>) -> Vec<u8> {
-    OpenLine::open(format, exchange).close(outcome)
+pub(crate) fn line(
+    format: &crate::conf::settings::LogFormat,
+    exchange: &Exchange<'_>,
+    outcome: &Outcome<'_>,
+) -> Vec<u8> {
+    let mut line = OpenLine::open(&format.line, format.escape, exchange).close(outcome);
+    line.push(b'\n');
+    line
 }
 
 impl OpenLine {
     /// Fills in what the request knows.
-    pub(crate) fn open(format: &LogFormat, exchange: &Exchange<'_>) -> Self {
-        let mut line = Self { text: Vec::with_capacity(192), gaps: SmallVec::new(), escape: format.escape };
-        for part in &format.line.parts {
+    pub(crate) fn open(template: &Complex, how: LogEscape, exchange: &Exchange<'_>) -> Self {
+        let mut line = Self { text: Vec::with_capacity(192), gaps: SmallVec::new(), escape: how };
+        for part in &template.parts {
             match part {
                 Part::Text(text) => line.text.extend_from_slice(text),
                 Part::Variable(variable) if is_known_at_end(variable) => {
                     line.gaps.push((line.text.len(), variable.clone()));
                 }
-                Part::Variable(variable) => escape(&exchange.variable(variable), format.escape, &mut line.text),
+                Part::Variable(variable) => escape(&exchange.variable(variable), how, &mut line.text),
             }
         }
         line
     }
 
-    /// Fills in what the end of the request knows; the line with its line end.
+    /// Fills in what the end of the request knows; the line without its end.
     pub(crate) fn close(&self, outcome: &Outcome<'_>) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.text.len() + 64);
         let mut from = 0;
         for (at, variable) in &self.gaps {
             out.extend_from_slice(self.text.get(from..*at).unwrap_or_default());
             from = *at;
-            escape(&value_at_end(variable, outcome), self.escape, &mut out);
+            escape(&value_at_end(variable, outcome, self.escape), self.escape, &mut out);
         }
         out.extend_from_slice(self.text.get(from..).unwrap_or_default());
-        out.push(b'\n');
         out
     }
 }
@@ -117,8 +123,11 @@ fn is_known_at_end(variable: &Variable) -> bool {
     )
 }
 
-fn value_at_end(variable: &Variable, outcome: &Outcome<'_>) -> Vec<u8> {
+fn value_at_end(variable: &Variable, outcome: &Outcome<'_>, how: LogEscape) -> Vec<u8> {
     let text = match variable {
+        // A number of JSON begins with no zeros, and one time stands in all its lines.
+        Variable::Builtin(Builtin::Status) if how == LogEscape::Object => outcome.status.to_string(),
+        Variable::Builtin(Builtin::TimeIso8601) if how == LogEscape::Object => date::rfc3339(outcome.now),
         Variable::SentHttp(name) => return outcome.sent_head.field(name.as_bytes()).to_vec(),
         Variable::Builtin(Builtin::Status) => format!("{:03}", outcome.status),
         Variable::Builtin(Builtin::BytesSent) => outcome.bytes_sent.to_string(),
@@ -178,6 +187,11 @@ fn escape(value: &[u8], how: LogEscape, out: &mut Vec<u8>) {
                 }
             }
         }
+        LogEscape::Object => {
+            let mut text = Vec::with_capacity(value.len());
+            write_json_text(value, &mut text);
+            out.extend_from_slice(harmless_json(&String::from_utf8_lossy(&text)).as_bytes());
+        }
         LogEscape::Json => {
             for &byte in value {
                 match byte {
@@ -212,6 +226,10 @@ mod tests {
         assert_eq!(escaped("a\"b\\c\n\u{1}\u{e9}", LogEscape::Json), "a\\\"b\\\\c\\n\\u0001\u{e9}");
         assert_eq!(escaped("", LogEscape::Json), "");
         assert_eq!(escaped("a\"\n", LogEscape::None), "a\"\n");
+        let mut bytes = [Vec::new(), Vec::new()];
+        escape(b"\xff\n", LogEscape::Json, &mut bytes[0]);
+        escape(b"\xff\n", LogEscape::Object, &mut bytes[1]);
+        assert_eq!(bytes, [b"\xff\\n".to_vec(), "\u{fffd}\\u000a".into()], "nginx lets through what is no UTF-8");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::backend;
 use super::backend_answer::Answer;
+use super::channels;
 use super::exchange::Exchange;
 use super::phases::{self, Routed};
 use crate::request::uri::split_args;
@@ -65,6 +66,7 @@ fn subrequest<'s>(exchange: &mut Exchange<'s>, uri: &[u8]) -> Exchange<'s> {
     let (path, args) = split_args(uri);
     asked.uri = SmallVec::from_slice(path);
     asked.args = SmallVec::from_slice(args);
+    asked.hidden = channels::ids(exchange, exchange.location);
     asked.route.as_get = true;
     asked.route.internal = true;
     asked.route.subrequest = true;

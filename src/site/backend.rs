@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::backend_answer::Answer;
 use super::exchange::Exchange;
-use super::log_context::About;
+use super::log_context;
 use super::rewrite::escape;
 use crate::conf::settings::{Backend, Match, UpstreamServer};
 use crate::conf::variable::Part;
@@ -64,7 +64,7 @@ struct Target {
 pub(crate) async fn ask(exchange: &Exchange<'_>, backend: &Backend) -> Answer {
     let url = exchange.value(&backend.url).into_owned();
     let Some(target) = Target::parse(&url) else {
-        tracing::error!("invalid URL prefix in \"{}\"{}", String::from_utf8_lossy(&url), About(exchange));
+        log_context::error(exchange, format_args!("invalid URL prefix in \"{}\"", log_context::shown(exchange, &url)));
         return Answer { status: 500, ..Answer::default() };
     };
     let request = request(exchange, backend, &target);
@@ -73,7 +73,7 @@ pub(crate) async fn ask(exchange: &Exchange<'_>, backend: &Backend) -> Answer {
         match ask_server(&address, &request, backend).await {
             Ok(answer) => return answer,
             Err(failure) => {
-                tracing::error!("{failure} while asking upstream \"{address}\"{}", About(exchange));
+                log_context::error(exchange, format_args!("{failure} while asking upstream \"{address}\""));
                 status = if matches!(failure, Failure::TimedOut) { 504 } else { 502 };
             }
         }

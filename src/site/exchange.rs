@@ -16,7 +16,7 @@ use super::limiter::{Hold, Limiter};
 use super::server_name::{find_server, normal_host};
 use crate::conf::Settings;
 use crate::conf::settings::{Listener, Location, Regex, Server};
-use crate::model::Now;
+use crate::model::{ChannelId, Now};
 use crate::request::head::{BadHead, BodyLength, RequestHead, Version, body_length};
 use crate::request::peer::{Peer, PeerAddress};
 use crate::request::reply::Reply;
@@ -71,6 +71,8 @@ pub struct Exchange<'s> {
     pub(crate) limiter: Option<&'s Arc<Limiter>>,
     /// The connection, as often as it is counted.
     pub(crate) holds: Vec<Hold>,
+    /// Channel ids that stand in what was sent and not in what is asked for: a subrequest's.
+    pub(crate) hidden: Vec<ChannelId>,
     /// What a backend has answered, in a subrequest that asked one.
     pub(crate) answer: Option<Answer>,
     pub(crate) captures: Captures,
@@ -154,6 +156,7 @@ impl<'s> Exchange<'s> {
             carried: Vec::new(),
             limiter: None,
             holds: Vec::new(),
+            hidden: Vec::new(),
             answer: None,
             captures: Captures::default(),
             assigned: SmallVec::new(),

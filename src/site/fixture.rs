@@ -230,6 +230,7 @@ pub(crate) fn settings(server: Server) -> Settings {
         largest_padding: 0,
         uses_module: true,
         state: crate::conf::settings::State::default(),
+        log_lines: LogLines::default(),
         status: crate::conf::settings::Status::default(),
     }
 }

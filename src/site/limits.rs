@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::exchange::Exchange;
 use super::limiter::{LONGEST_KEY, Pace, Rated};
-use super::log_context::About;
+use super::log_context;
 use crate::conf::settings::LimitZone;
 
 /// What the limits have to say.
@@ -58,12 +58,13 @@ fn pace(exchange: &mut Exchange<'_>) -> Limited {
         Pace::Late { wait, excess, limit } => {
             let excess = decimal(excess);
             let zone = zone(limit);
-            tracing::warn!("delaying request, excess: {excess}, by zone \"{zone}\"{}", About(exchange));
+            log_context::warn(exchange, format_args!("delaying request, excess: {excess}, by zone \"{zone}\""));
             Limited::Wait(wait)
         }
         Pace::Over { excess, limit } => {
             let excess = decimal(excess);
-            tracing::error!("limiting requests, excess: {excess} by zone \"{}\"{}", zone(limit), About(exchange));
+            let zone = zone(limit);
+            log_context::error(exchange, format_args!("limiting requests, excess: {excess} by zone \"{zone}\""));
             Limited::Refused(rated.get(limit).map_or(503, |(limit, ..)| limit.status))
         }
     };
@@ -82,7 +83,7 @@ fn connections(exchange: &mut Exchange<'_>) -> Result<(), u16> {
         let Some(key) = key(exchange, zone) else { continue };
         exchange.route.connections_known = true;
         let Some(hold) = limiter.hold(limit, zone, &key) else {
-            tracing::error!("limiting connections by zone \"{}\"{}", zone.name, About(exchange));
+            log_context::error(exchange, format_args!("limiting connections by zone \"{}\"", zone.name));
             exchange.holds.clear();
             return Err(limit.status);
         };
@@ -96,10 +97,10 @@ fn key(exchange: &Exchange<'_>, zone: &LimitZone) -> Option<Arc<[u8]>> {
     let key = exchange.value(&zone.key);
     if key.len() > LONGEST_KEY {
         let length = key.len();
-        tracing::error!(
-            "the value of the key of zone \"{}\" is too long: {length} bytes{}",
-            zone.name,
-            About(exchange)
+        let zone = &zone.name;
+        log_context::error(
+            exchange,
+            format_args!("the value of the key of zone \"{zone}\" is too long: {length} bytes"),
         );
         return None;
     }

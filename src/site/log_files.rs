@@ -1,76 +1,67 @@
-//! The files access logs go to, kept open by each worker.
+//! Where access logs go: to files that each worker keeps open, to files that requests name ([`super::named_logs`]), to syslog.
 //!
-//! Invariant: a file that cannot be opened or written is told once, tried again, and told again when it works; what goes to one
-//! that could not be opened anew goes on into the old one.
+//! Does not know what a line says. Invariant: whoever is logged never waits and never fails.
 
 use std::cell::RefCell;
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
 use super::access_log::{self, OpenLine, Outcome};
 use super::exchange::Exchange;
-use super::opened_logs::{OpenedLogs, open};
+use super::log_file::LogFile;
+use super::named_logs::{self, NamedLogs, OpenPath};
+use super::opened_logs::OpenedLogs;
 use super::syslog;
-use crate::conf::settings::{AccessLog, LogTarget};
-
-/// How long after a failure a file is opened again.
-const RETRY: Duration = Duration::from_secs(1);
-/// How often lines that could not be written are told.
-const TOLD: Duration = Duration::from_secs(60);
+use crate::conf::settings::{AccessLog, AccessTarget, LogTarget};
 
 /// Open log files by path.
 #[derive(Default)]
 pub(crate) struct LogFiles {
     opened: Arc<OpenedLogs>,
     files: RefCell<HashMap<PathBuf, LogFile>>,
-}
-
-/// One of them.
-#[derive(Default)]
-struct LogFile {
-    file: Option<Arc<File>>,
-    /// The name is to be opened (anew): at once, or not before a time.
-    due: Option<Due>,
-    /// Lines that were lost since the file was written last.
-    lost: u64,
-    /// When a failure to write was told last.
-    told: Option<Instant>,
-}
-
-enum Due {
-    Now,
-    At(Instant),
+    named: RefCell<NamedLogs>,
 }
 
 /// The lines a request leaves in access logs once it is over.
-pub(crate) type OpenLines = Vec<(LogTarget, OpenLine)>;
+pub(crate) type OpenLines = Vec<(OpenTarget, OpenLine)>;
+
+/// Where such a line goes.
+pub(crate) enum OpenTarget {
+    /// To the same place as all others.
+    Fixed(LogTarget),
+    /// To the file that the request names.
+    Named(OpenPath),
+}
 
 impl LogFiles {
     /// Those that are found among the opened ones need not be opened here.
     pub(crate) fn new(opened: Arc<OpenedLogs>) -> Self {
-        Self { opened, files: RefCell::default() }
+        Self { opened, ..Self::default() }
     }
 
     /// Has the next lines go to files opened by name.
     pub(crate) fn reopen(&self) {
-        self.files.borrow_mut().values_mut().for_each(|file| file.due = Some(Due::Now));
+        self.files.borrow_mut().values_mut().for_each(LogFile::is_due);
+        self.named.borrow_mut().reopen();
     }
 
     /// Writes the lines of a request that is over.
     pub(crate) fn write(&self, lines: &OpenLines, outcome: &Outcome<'_>) {
         for (target, line) in lines {
-            let line = line.close(outcome);
+            let mut line = line.close(outcome);
+            line.push(b'\n');
             match target {
-                LogTarget::File(path) => self.append(path, &line),
-                LogTarget::Syslog(server) => syslog::send(server, server.severity, &line, outcome.now),
-                LogTarget::Stderr => {
+                OpenTarget::Fixed(LogTarget::File(path)) => self.append(path, &line),
+                OpenTarget::Fixed(LogTarget::Syslog(server)) => {
+                    syslog::send(server, server.severity, &line, outcome.now);
+                }
+                OpenTarget::Fixed(LogTarget::Stderr) => {
                     let _ = io::stderr().write_all(&line);
                 }
+                OpenTarget::Named(path) => self.named.borrow_mut().append(path, outcome, &line),
             }
         }
     }
@@ -78,7 +69,7 @@ impl LogFiles {
     fn append(&self, path: &Path, line: &[u8]) {
         let mut files = self.files.borrow_mut();
         if !files.contains_key(path) {
-            files.insert(path.to_owned(), LogFile { due: Some(Due::Now), ..LogFile::default() });
+            files.insert(path.to_owned(), LogFile::to_be_opened());
         }
         if let Some(file) = files.get_mut(path) {
             file.append(path, line, &self.opened);
@@ -86,103 +77,18 @@ impl LogFiles {
     }
 }
 
-impl LogFile {
-    fn append(&mut self, path: &Path, line: &[u8], opened: &OpenedLogs) {
-        self.open(path, opened);
-        let written = self.file.as_deref().map(|mut file| file.write_all(line));
-        match written {
-            Some(Ok(())) => {}
-            Some(Err(error)) => {
-                self.lost += 1;
-                let now = Instant::now();
-                if self.told.is_none_or(|told| now.duration_since(told) >= TOLD) {
-                    self.told = Some(now);
-                    tracing::error!("write() to \"{}\" failed ({})", path.display(), reason(&error));
-                }
-                return;
-            }
-            None => {
-                self.lost += 1;
-                return;
-            }
-        }
-        if self.lost > 0 {
-            tracing::warn!("\"{}\" is written again, {} lines were lost", path.display(), self.lost);
-            (self.lost, self.told) = (0, None);
-        }
-    }
-
-    /// Opens the file if that is due.
-    fn open(&mut self, path: &Path, opened: &OpenedLogs) {
-        let first = match self.due {
-            Some(Due::Now) => true,
-            Some(Due::At(at)) if Instant::now() >= at => false,
-            None | Some(Due::At(_)) => return,
-        };
-        match opened.get(path).map_or_else(|| open(path).map(Arc::new), Ok) {
-            Ok(file) => {
-                if !first {
-                    tracing::warn!("\"{}\" is open at last", path.display());
-                }
-                (self.file, self.due) = (Some(file), None);
-            }
-            Err(error) => {
-                if first {
-                    tracing::error!("open() \"{}\" failed ({})", path.display(), reason(&error));
-                }
-                self.due = Some(Due::At(Instant::now() + RETRY));
-            }
-        }
-    }
-}
-
-/// `24: Too many open files`
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    error.raw_os_error().map_or_else(|| text.to_owned(), |code| format!("{code}: {text}"))
-}
-
 /// The lines of a request at its location, as far as they are known before its end.
 pub(crate) fn open_lines(exchange: &Exchange<'_>) -> OpenLines {
     let logs: &[AccessLog] = &exchange.location.core.access_log;
     logs.iter()
         .filter(|log| access_log::wants(log, exchange))
-        .map(|log| (log.target.clone(), OpenLine::open(&log.format, exchange)))
+        .filter_map(|log| {
+            let target = match &log.target {
+                AccessTarget::Fixed(target) => OpenTarget::Fixed(target.clone()),
+                AccessTarget::Named(log) if !named_logs::has_site(log, exchange) => return None,
+                AccessTarget::Named(log) => OpenTarget::Named(OpenPath::open(Arc::clone(log), exchange)),
+            };
+            Some((target, OpenLine::open(&log.format.line, log.format.escape, exchange)))
+        })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_cannot_be_opened_anew_goes_on_and_one_that_never_could_is_tried_again() {
-        let directory = std::env::temp_dir().join(format!("pushstreamd-log-files-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&directory);
-        let path = directory.join("access.log");
-        let opened = OpenedLogs::default();
-        let mut file = LogFile { due: Some(Due::Now), ..LogFile::default() };
-        file.append(&path, b"lost\n", &opened);
-        assert!(matches!(file.due, Some(Due::At(_))) && file.lost == 1);
-        std::fs::create_dir_all(&directory).unwrap();
-        file.append(&path, b"too early\n", &opened);
-        assert_eq!(file.lost, 2);
-        file.due = Some(Due::At(Instant::now()));
-        file.append(&path, b"one\n", &opened);
-        assert!(file.due.is_none() && file.lost == 0);
-        // Moved away, and the new one cannot be made: nothing is lost.
-        let moved = directory.with_extension("moved");
-        let _ = std::fs::remove_dir_all(&moved);
-        std::fs::rename(&directory, &moved).unwrap();
-        file.due = Some(Due::Now);
-        file.append(&path, b"two\n", &opened);
-        std::fs::create_dir_all(&directory).unwrap();
-        file.due = Some(Due::At(Instant::now()));
-        file.append(&path, b"three\n", &opened);
-        assert_eq!(std::fs::read_to_string(moved.join("access.log")).unwrap(), "one\ntwo\n");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
-        std::fs::remove_dir_all(&directory).unwrap();
-        std::fs::remove_dir_all(&moved).unwrap();
-    }
 }

@@ -12,7 +12,7 @@ use super::error_page::{self, ErrorAnswer};
 use super::exchange::Exchange;
 use super::limits::{self, Limited};
 use super::location::find_location;
-use super::log_context::About;
+use super::log_context;
 use super::rewrite::{self, Rewritten, redirect_inside};
 use super::slow_password::{Busy, SlowPassword};
 use super::static_file::{self, Found, Tried};
@@ -253,7 +253,10 @@ fn handle<'b>(exchange: &mut Exchange<'b>) -> Step<'b> {
 /// Goes on with another URI or a named location.
 fn send_on<'b>(exchange: &mut Exchange<'b>, target: &[u8]) -> Step<'b> {
     if !exchange.count_change() {
-        tracing::error!("rewrite or internal redirection cycle while internally redirecting{}", About(exchange));
+        log_context::error(
+            exchange,
+            format_args!("rewrite or internal redirection cycle while internally redirecting"),
+        );
         return fail(exchange, 500);
     }
     let Some(name) = target.strip_prefix(b"@") else {
@@ -265,7 +268,8 @@ fn send_on<'b>(exchange: &mut Exchange<'b>, target: &[u8]) -> Step<'b> {
         settle(exchange, location);
         return Step::Enter(Phase::Location);
     }
-    tracing::error!("could not find named location \"@{}\"{}", String::from_utf8_lossy(name), About(exchange));
+    let name = String::from_utf8_lossy(name);
+    log_context::error(exchange, format_args!("could not find named location \"@{name}\""));
     fail(exchange, 500)
 }
 

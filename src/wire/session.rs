@@ -8,13 +8,14 @@ use super::elapsed::milliseconds_since;
 use super::listener_place::ListenerPlace;
 use crate::conf::Settings;
 use crate::conf::settings::Listener;
-use crate::delivery::Connection;
+use crate::delivery::{Caller, Connection};
 use crate::metrics::Activity;
 use crate::push::context::Context;
 use crate::request::peer::Peer;
 use crate::site::access_log::Outcome;
 use crate::site::exchange::Exchange;
 use crate::site::limiter::Hold;
+use crate::site::log_context::About;
 use crate::site::log_files::{OpenLines, open_lines};
 
 /// What a connection carries from request to request.
@@ -100,7 +101,14 @@ impl Session {
     }
 
     /// Notes what has to be counted off and logged when the subscription that begins now on the connection is over.
-    pub(super) fn begin_subscription(&mut self, exchange: &mut Exchange<'_>, connection: &Connection, answered: bool) {
+    pub(super) fn begin_subscription(
+        &mut self,
+        context: &Context,
+        exchange: &mut Exchange<'_>,
+        connection: &Rc<Connection>,
+        answered: bool,
+    ) {
+        context.worker.remember(connection, || caller(exchange));
         connection.set_send_timeout(exchange.location.core.send_timeout);
         let holds = std::mem::take(&mut exchange.holds);
         let lines = (!exchange.location.core.access_log.is_empty()).then(|| open_lines(exchange));
@@ -120,6 +128,12 @@ impl Session {
         let request_time = milliseconds_since(began);
         context.logs.write(&lines, &Outcome { status, request_time, now, complete, ..Outcome::default() });
     }
+}
+
+/// Who begins to subscribe.
+fn caller(exchange: &Exchange<'_>) -> Caller {
+    let About { connection, client, server, request, host, channels, .. } = About::of(exchange);
+    Caller { connection, client, server, request, host, channels }
 }
 
 #[cfg(test)]

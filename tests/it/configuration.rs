@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use pushstreamd::internals::conf::settings::{
-    Condition, Expires, Handler, ListenAddress, Location, LogTarget, Match, Mode, Operation, RewriteFlag, Server,
-    Settings, Who,
+    AccessTarget, Condition, Expires, Handler, ListenAddress, Location, LogTarget, Match, Mode, Operation, RewriteFlag,
+    Server, Settings, Who,
 };
 use pushstreamd::internals::conf::variable::{Builtin, Complex, Part, Source, Variable};
 use pushstreamd::internals::conf::{LoadOptions, Loaded, load};
@@ -70,7 +70,9 @@ fn defaults_are_the_modules() {
     let core = &only_location(&settings).core;
     assert_eq!((core.client_max_body_size, core.keepalive_timeout, core.keepalive_requests), (1 << 20, 75_000, 1000));
     assert_eq!(core.root.path, text("/srv/html"));
-    assert!(matches!(&core.access_log[0].target, LogTarget::File(path) if path.ends_with("srv/logs/access.log")));
+    assert!(
+        matches!(&core.access_log[0].target, AccessTarget::Fixed(LogTarget::File(path)) if path.ends_with("srv/logs/access.log"))
+    );
 }
 
 #[test]

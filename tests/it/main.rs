@@ -29,6 +29,7 @@ mod ends;
 mod fuzz_entry;
 mod guards;
 mod leaks;
+mod logs;
 mod metrics;
 mod migration;
 mod nginx_semantics;

@@ -59,7 +59,6 @@ pub(super) const SILENT: &[&str] = &[
     "open_file_cache_errors HSL 1",
     "open_file_cache_min_uses HSL 1",
     "open_file_cache_valid HSL 1",
-    "open_log_file_cache HSL 1-4",
     "optimize_server_names HS 1",
     "output_buffers HSL 2",
     "postpone_output HSL 1",

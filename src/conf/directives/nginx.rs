@@ -217,5 +217,13 @@ pub(super) const LOGS: &[Directive] = &[
         "logs/access.log combined",
         "Where requests are logged.",
     ),
+    row(
+        "open_log_file_cache",
+        HSL,
+        between(1, 4),
+        Words,
+        "off",
+        "Files of access logs whose path has variables that stay open.",
+    ),
     row("log_not_found", HSL, take(1), Flag, "on", "Log files that do not exist."),
 ];

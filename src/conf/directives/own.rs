@@ -1,6 +1,6 @@
-//! Rows of our own that bound what connections may hold; nothing of the module compares with them.
+//! Rows of our own that bound what connections may hold, and say how log lines are spelled; nothing of the module compares with them.
 
-use super::row::Kind::{Number, Offset};
+use super::row::Kind::{Number, Offset, Text};
 use super::row::{Directive, HTTP, OURS, row, take};
 
 /// Bounds, `http` only.
@@ -34,6 +34,29 @@ pub(super) const BOUNDS: &[Directive] = &[
         "0",
         "Most bytes that are held for the connections of one address, counted as for `push_stream_address_connections`; the one that \
          asks for more is let go. 0: any amount. Not known with `--strict`.",
+    )
+    .known(OURS),
+];
+
+/// Log lines, `http` only: they are those of the process.
+pub(super) const LOG_LINES: &[Directive] = &[
+    row(
+        "push_stream_log_format",
+        HTTP,
+        take(1),
+        Text,
+        "text",
+        "How log lines are spelled: `text` as nginx does, or `json`: each line of the error log, and of access logs that name no format, is \
+         an object. `--log-format` goes before. Not known with `--strict`.",
+    )
+    .known(OURS),
+    row(
+        "push_stream_log_channel_ids",
+        HTTP,
+        take(1),
+        Text,
+        "short",
+        "Channel ids in lines of the error log: `short`, their first 8 characters, or `full`. Not known with `--strict`, which has them full.",
     )
     .known(OURS),
 ];

@@ -198,7 +198,7 @@ impl<'s> Turn<'_, 's> {
 
     /// Sends what the subscription starts with, in one write together with any answer before it.
     fn begin_subscription(&mut self, answered: bool) {
-        self.session.begin_subscription(self.exchange, self.connection, answered);
+        self.session.begin_subscription(&self.bench.context, self.exchange, self.connection, answered);
         if !self.out.is_empty() {
             self.push_out();
         }

@@ -61,7 +61,7 @@ impl Visit {
 
     /// Notes what has to be done when the subscription that begins now is over.
     pub(super) fn begin_subscription(&mut self, exchange: &mut Exchange<'_>, answered: bool) {
-        self.session.begin_subscription(exchange, &self.connection, answered);
+        self.session.begin_subscription(&self.bench.context, exchange, &self.connection, answered);
     }
 
     /// The answer has ended as it should.

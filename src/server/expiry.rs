@@ -11,7 +11,7 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
 /// The last second of a DER certificate, since the epoch.
-pub(super) fn expiry(certificate: &[u8]) -> Option<i64> {
+pub(crate) fn expiry(certificate: &[u8]) -> Option<i64> {
     let (certificate, _) = element(certificate, SEQUENCE)?;
     let (mut fields, _) = element(certificate, SEQUENCE)?;
     if let Some((_, rest)) = element(fields, VERSION) {

@@ -1,6 +1,6 @@
 //! Listening sockets that came with the process: from systemd (`LISTEN_FDS`), or from the predecessor that was told USR2.
 //!
-//! The one file with `unsafe` in it: a number in the environment becomes a socket, once, before any other thread runs.
+//! The one file of the server with `unsafe` in it: a number in the environment becomes a socket, once, before any other thread runs.
 //! Invariant: every number is checked to be open, and to be the kind of socket it stands for, before it is taken; nothing is
 //! taken twice.
 #![allow(unsafe_code, reason = "see the head of the file")]

@@ -40,6 +40,7 @@ mod worker_thread;
 
 pub use command::run;
 pub(crate) use examination::{Examined, examine};
+pub(crate) use expiry::expiry;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

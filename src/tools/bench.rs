@@ -84,6 +84,14 @@ impl Run {
         format!("{}-{number}", self.name)
     }
 
+    /// How it goes, for whoever waits for the end.
+    fn standing(&self) -> String {
+        let tally = self.tally.lock();
+        let published: u64 = tally.published.iter().sum();
+        let p99 = tally.ways.value_at_quantile(0.99) as f64 / 1000.0;
+        format!("seconds: {published} published, {} delivered, p99 {p99:.1} ms", tally.delivered)
+    }
+
     /// A JSON string, so that any template can have it.
     fn message(&self, size: usize) -> String {
         let mut text = format!("\"{}@{}@", self.name, self.began.elapsed().as_micros());
@@ -186,7 +194,11 @@ async fn publish(run: &Arc<Run>, wanted: &Bench, channels: usize) -> Result<(), 
         while number < messages {
             let due = Duration::from_secs_f64(number as f64 / f64::from(wanted.rate));
             tokio::time::sleep(due.saturating_sub(began.elapsed())).await;
-            bar.set_position(began.elapsed().as_secs());
+            let second = began.elapsed().as_secs();
+            if index == 0 && bar.position() != second {
+                bar.set_position(second);
+                bar.set_message(run.standing());
+            }
             let channel = number as usize % channels;
             let sent = publisher.publish(&run.channel(channel), run.message(wanted.size).into()).await;
             let mut tally = run.tally.lock();

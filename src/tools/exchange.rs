@@ -8,7 +8,8 @@ use hyper_util::rt::TokioIo;
 
 use super::ToolError;
 use super::address::Address;
-use super::line::{self, Trust};
+use super::line;
+use super::trust::Trust;
 
 /// Bytes of a refusal that are read.
 const REFUSAL: usize = 16 * 1024;

@@ -14,9 +14,9 @@ use tokio::time::timeout;
 use super::ToolError;
 use super::address::{Address, Pattern};
 use super::exchange::{self, Exchange};
-use super::line::Trust;
 use super::message::{Message, Messages};
 use super::position::Position;
+use super::trust::Trust;
 use super::websocket;
 use crate::cli::tools::{From, Mode, Reach};
 
@@ -110,7 +110,7 @@ fn is_final(error: &ToolError) -> bool {
     match error {
         ToolError::Refused { status, .. } => matches!(status, 400..500) && !matches!(status, 403 | 408 | 429),
         ToolError::Lost { .. } => false,
-        ToolError::Asked(_) | ToolError::Io(_) => true,
+        ToolError::Asked(_) | ToolError::Io(_) | ToolError::Untrusted { .. } => true,
     }
 }
 

@@ -14,6 +14,7 @@ mod position;
 mod publish;
 mod sent;
 mod tail;
+mod trust;
 mod websocket;
 
 use std::future::Future;
@@ -56,6 +57,14 @@ enum ToolError {
         /// Which.
         place: String,
         /// What happened.
+        why: String,
+    },
+    /// A server whose certificate is not to be trusted.
+    #[error("{place}: its certificate is not trusted: {why}")]
+    Untrusted {
+        /// Which.
+        place: String,
+        /// What is wrong with it.
         why: String,
     },
     /// A server that says no.

@@ -5,8 +5,8 @@ use hyper::body::Bytes;
 use super::ToolError;
 use super::address::Pattern;
 use super::exchange::{self, Exchange};
-use super::line::Trust;
 use super::position::Position;
+use super::trust::Trust;
 use crate::cli::tools::Reach;
 
 /// A publisher.

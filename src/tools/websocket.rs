@@ -13,7 +13,8 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::ToolError;
 use super::address::Address;
-use super::line::{self, Line, Trust};
+use super::line::{self, Line};
+use super::trust::Trust;
 
 /// An open websocket.
 pub(super) struct Socket(WebSocketStream<Line>);

@@ -1,5 +1,8 @@
 //! The tools of the one binary, against a server of the same: `pub`, `tail`, `bench`, `doctor`.
 
+mod front;
+mod secure;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -349,51 +352,6 @@ fn a_doctor_tells_how_long_a_certificate_lasts() {
         let certificate = finding(&found, "certificate");
         let said = certificate["found"].as_str().unwrap();
         assert!(certificate["grade"] == grade && said.contains(words), "{certificate}");
-    }
-}
-
-#[test]
-fn a_doctor_sees_whether_what_stands_in_front_holds_messages_back() {
-    let prefix = prefix();
-    let _server = serve(&prefix);
-    let publish = url(&prefix, "/pub?id={}");
-    let asked = |url: &str, mode: &str| {
-        let (code, found) = doctor(&prefix, &["--url", url, "--mode", mode, "--publish-url", &publish]);
-        let front = finding(&found, "front").clone();
-        (code, front["grade"].as_str().unwrap().to_owned(), front["found"].as_str().unwrap().to_owned())
-    };
-    for (mode, path) in MODES {
-        let (_, grade, found) = asked(&url(&prefix, path), mode);
-        assert!(grade == "fine" && found.contains(" ms"), "{mode}: {found}");
-    }
-    let front = Front::start(prefix.port, &prefix);
-    let through = |path: &str| format!("http://127.0.0.1:{}{path}", front.port);
-    let (code, grade, found) = asked(&through("/stream?id={}"), "streaming");
-    assert_eq!((code, &*grade), (Some(1), "bad"), "{found}");
-}
-
-/// Something in front that reads an answer to its end before it passes anything on.
-struct Front {
-    port: u16,
-}
-
-impl Front {
-    fn start(server: u16, _while: &Prefix) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                std::thread::spawn(move || {
-                    let mut upstream = std::net::TcpStream::connect(("127.0.0.1", server)).unwrap();
-                    let (mut requests, mut to_server) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
-                    std::thread::spawn(move || std::io::copy(&mut requests, &mut to_server));
-                    let mut whole = Vec::new();
-                    let _ = std::io::Read::read_to_end(&mut upstream, &mut whole);
-                    let _ = (&client).write_all(&whole);
-                });
-            }
-        });
-        Self { port }
     }
 }
 

@@ -1,11 +1,10 @@
-//! What the machine has to say: the kernel's numbers, the clock.
+//! What the machine has to say: the kernel's numbers.
 
 use std::fs;
-use std::process::Command;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::Finding;
+use super::{Finding, clock};
 
 /// Ports a machine should have for connections of its own, to a server behind a proxy on it.
 const PORTS: u32 = 20_000;
@@ -13,7 +12,7 @@ const PORTS: u32 = 20_000;
 const WAITING: u32 = 4096;
 
 pub(super) fn look() -> Vec<Finding> {
-    [files(), waiting(), ports(), Some(clock())].into_iter().flatten().collect()
+    [files(), waiting(), ports(), Some(clock::look())].into_iter().flatten().collect()
 }
 
 fn number(path: &str) -> Option<u32> {
@@ -55,23 +54,4 @@ fn ports() -> Option<Finding> {
     } else {
         Finding::fine("local ports", found)
     })
-}
-
-/// Times are positions: clients bring them back to this machine, or to another one.
-fn clock() -> Finding {
-    let asked = Command::new("timedatectl").args(["show", "--property=NTPSynchronized", "--value"]).output();
-    let said = asked.ok().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    match said.as_deref() {
-        Some("yes") => Finding::fine("clock", "set by NTP"),
-        Some("no") => Finding::bad(
-            "clock",
-            "not set by NTP",
-            "messages are found again by their time: timedatectl set-ntp true, or run chrony",
-        ),
-        _ => Finding::note(
-            "clock",
-            "whether it is set by NTP cannot be told here",
-            "see that chrony or systemd-timesyncd runs",
-        ),
-    }
 }

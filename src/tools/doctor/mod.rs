@@ -2,6 +2,8 @@
 //!
 //! Looks only: it changes nothing, and publishes nothing unless it is given a URL to watch.
 
+mod clock;
+mod endpoint;
 mod front;
 mod machine;
 mod server;
@@ -58,6 +60,7 @@ pub(super) async fn run(cli: &Cli, wanted: &Doctor) -> Result<u8, ToolError> {
     let mut findings = server::look(cli);
     findings.extend(machine::look());
     if let Some(url) = &wanted.url {
+        findings.extend(endpoint::look(wanted, url).await?);
         findings.push(front::look(wanted, url).await?);
     }
     let mut out = std::io::stdout().lock();

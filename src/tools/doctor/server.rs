@@ -1,7 +1,7 @@
 //! What a start with the configuration would meet: its limits, sockets, directory.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use nix::sys::statvfs::statvfs;
@@ -30,7 +30,8 @@ pub(super) fn look(cli: &Cli) -> Vec<Finding> {
         None => Finding::bad("limits", text, "raise it"),
     }));
     findings.extend(sockets.into_iter().map(|(address, busy)| socket(&address, busy)));
-    findings.extend(certificates.iter().map(|(file, end)| certificate(file, *end)));
+    let certificate = |(file, end): (PathBuf, _)| certificate("certificate", &file.to_string_lossy(), end);
+    findings.extend(certificates.into_iter().map(certificate));
     findings.extend(state.map(|dir| directory(&dir)));
     findings
 }
@@ -47,21 +48,17 @@ fn socket(address: &str, busy: Option<String>) -> Finding {
     }
 }
 
-fn certificate(file: &Path, end: Option<i64>) -> Finding {
-    let file = file.display();
+/// How long the certificate of a file or an address lasts.
+pub(super) fn certificate(of: &'static str, whose: &str, end: Option<i64>) -> Finding {
     let Some(end) = end.and_then(|end| Timestamp::from_second(end).ok()) else {
-        return Finding::note(
-            "certificate",
-            format!("{file}: it tells no end"),
-            "openssl x509 -enddate -noout -in FILE",
-        );
+        return Finding::note(of, format!("{whose} tells no end"), "openssl x509 -enddate -noout -in FILE");
     };
     let days = end.duration_since(Timestamp::now()).as_hours() / 24;
-    let advice = "renew it, then pushstreamd -s reload: the new one is taken up without closing a connection";
+    let advice = "renew it and reload the server: pushstreamd takes the new one up without closing a connection";
     match days {
-        _ if end < Timestamp::now() => Finding::bad("certificate", format!("{file} ended at {end}"), advice),
-        0..SOON => Finding::bad("certificate", format!("{file} ends in {days} days, at {end}"), advice),
-        _ => Finding::fine("certificate", format!("{file} ends in {days} days")),
+        _ if end < Timestamp::now() => Finding::bad(of, format!("{whose} ended at {end}"), advice),
+        0..SOON => Finding::bad(of, format!("{whose} ends in {days} days, at {end}"), advice),
+        _ => Finding::fine(of, format!("{whose} ends in {days} days")),
     }
 }
 

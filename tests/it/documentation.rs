@@ -3,6 +3,8 @@
 //!
 //! Knows Markdown by pulldown-cmark and GitHub's way of making anchors. What the commands do is the business of the tests they name.
 
+mod figures;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -85,8 +85,13 @@ pub(crate) struct Session {
     /// Its messages go to all channels of the path, or else to the first.
     publishes_to_all: bool,
     ping_follows_publish: bool,
+    /// What a client is closed with whose message cannot be had.
+    no_room: Option<u16>,
     after_close: AfterClose,
 }
+
+/// Close code of a server that may have room again later (IANA).
+const TRY_AGAIN_LATER: u16 = 1013;
 
 /// How far bytes of the client were taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -141,6 +146,7 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
         publish: location.push.websocket_allow_publish.then_some(location.push.store_messages),
         publishes_to_all: capabilities.websocket_publishes_to_all,
         ping_follows_publish: capabilities.ping_follows_publish,
+        no_room: capabilities.farewells_have_code.then_some(TRY_AGAIN_LATER),
         after_close: capabilities.after_close,
     };
     let feed = Feed { header, history, view, manner: Manner::Stream, admission, ending };
@@ -238,18 +244,12 @@ impl Session {
         while let Some(frame) = self.decoder.decode(input) {
             let published = matches!(frame, Frame::Text(_) | Frame::Binary(_)) && self.publish.is_some();
             let over = match frame {
-                Frame::Text(text) => {
-                    self.publish(context, connection, text, false);
-                    false
-                }
+                Frame::Text(text) => !self.publish(context, connection, text, false),
                 Frame::Ping(payload) => {
                     connection.push_own(websocket_frame::pong(&payload));
                     false
                 }
-                Frame::Binary(bytes) => {
-                    self.publish(context, connection, bytes, true);
-                    false
-                }
+                Frame::Binary(bytes) => !self.publish(context, connection, bytes, true),
                 Frame::Pong => false,
                 Frame::Close { code, .. } => {
                     connection.push(websocket_frame::close(code, b"").into());
@@ -278,10 +278,12 @@ impl Session {
         Received::All
     }
 
-    fn publish(&self, context: &Context, connection: &Connection, text: Vec<u8>, binary: bool) {
-        let Some(store) = self.publish else { return };
+    /// Publishes, and says whether the client may go on. A message of a websocket has no answer: who goes on without a word would
+    /// never know that there was no room for it.
+    fn publish(&self, context: &Context, connection: &Connection, text: Vec<u8>, binary: bool) -> bool {
+        let Some(store) = self.publish else { return true };
         if text.is_empty() {
-            return;
+            return true;
         }
         let mut keys = connection.channel_keys();
         if !self.publishes_to_all {
@@ -292,10 +294,13 @@ impl Session {
             context.worker.hub().hand_in_to(&keys, draft, Box::new(warn));
         } else if context.worker.hub().publish_to(&keys, &draft, context.worker.now()) == Err(Refusal::MemoryFull) {
             tracing::error!("push stream module: unable to allocate message in shared memory");
+            connection.push(websocket_frame::close(self.no_room, b"").into());
+            return false;
         }
         if self.ping_follows_publish {
             connection.push(Bytes::from_static(&websocket_frame::PING));
         }
+        true
     }
 }
 

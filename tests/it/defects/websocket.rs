@@ -162,3 +162,28 @@ fn messages_are_compressed_where_both_sides_want_it_273() {
 }
 
 const ZIP: &str = "push_stream_channels_path $arg_id; push_stream_websocket_deflate on;";
+
+#[test]
+fn a_message_that_finds_no_memory_ends_its_websocket_and_says_so() {
+    let ids: Vec<String> = (0..600).map(|number| format!("{number:x}")).collect();
+    let path = format!("/ws/{}", ids.join("/"));
+    for (strict, code) in [(false, Some(1013)), (true, None)] {
+        let args: &[&str] = if strict { &["--strict"] } else { &[] };
+        let place = "location ~ ^/ws/(.*) { push_stream_subscriber websocket; push_stream_channels_path $1;
+                     push_stream_websocket_allow_publish on; push_stream_store_messages on; }";
+        let server = Server::with_args(args, "push_stream_shared_memory_size 32m;", place);
+        let mut socket = server.websocket(&path);
+        // Its text is shared, and yet all of it together is more than the zone may hold.
+        socket.send(0x81, &vec![b'x'; 1_000_000]);
+        let mut frame = socket.frame();
+        while frame.first == 0x89 {
+            frame = socket.frame();
+        }
+        assert_eq!((frame.first, frame.code()), (0x88, code), "strict {strict}");
+        assert!(server.log().contains("unable to allocate message in shared memory"));
+        // Nobody else is harmed, and what fits is published.
+        let mut other = server.websocket("/ws/a");
+        other.send(0x81, b"fits");
+        assert_eq!(other.frame(), Frame::text("fits"));
+    }
+}

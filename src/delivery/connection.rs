@@ -125,9 +125,10 @@ impl Connection {
         Self { home: other.home.as_ref().map(|home| Box::new(home.beside())), ..Self::new(stream) }
     }
 
-    /// What is held for the client: what waits for it, and what of it waits for us.
+    /// What is held for the client: what waits for it, what of it waits for us, and what compressor and TLS session take.
     pub(super) fn held(&self) -> usize {
-        self.outbox.borrow().held() + self.input.get() + self.stream.held()
+        let subscriber = self.subscriber.borrow().as_ref().map_or(0, Subscriber::state);
+        self.outbox.borrow().held() + self.input.get() + self.stream.held() + subscriber
     }
 
     pub(super) fn input(&self) -> usize {

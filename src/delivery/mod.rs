@@ -30,7 +30,7 @@ pub use address::{AddressBounds, Addresses};
 pub use admission::Admission;
 pub use connection::{Connection, Event, Flush};
 pub use departure::Departure;
-pub use ledger::{held, hold};
+pub use ledger::{Charge, held, hold};
 pub use parting::Caller;
 pub use seat::Seat;
 pub use source::{Encoding, SharedEncoding, Source, encoded};

@@ -32,6 +32,8 @@ pub(super) struct Outbox {
 struct Queue {
     entries: VecDeque<Entry>,
     sources: usize,
+    /// What the making of all sources takes.
+    state: usize,
     /// For the places.
     charge: Charge,
 }
@@ -49,7 +51,8 @@ impl Queue {
 
 enum Entry {
     Piece(Bytes),
-    Source(Box<dyn Source>),
+    /// With what its making took when it came.
+    Source(Box<dyn Source>, u32),
 }
 
 impl Outbox {
@@ -60,12 +63,12 @@ impl Outbox {
 
     /// What is held behind the piece that is being sent, the places in the queue with it. A source holds next to nothing.
     pub(super) fn backlog(&self) -> usize {
-        self.held() - self.first.len() - self.begun
+        self.len - self.first.len() + self.more.as_ref().map_or(0, |more| more.places())
     }
 
-    /// What is held, the places in the queue with it.
+    /// What is held: the places in the queue with it, and what sources take to make theirs.
     pub(super) fn held(&self) -> usize {
-        self.len + self.begun + self.more.as_ref().map_or(0, |more| more.places())
+        self.len + self.begun + self.more.as_ref().map_or(0, |more| more.places() + more.state)
     }
 
     /// Whether there are sources that have not come to their end.
@@ -99,8 +102,10 @@ impl Outbox {
     pub(super) fn push_source(&mut self, source: Box<dyn Source>) {
         self.len += source.held();
         let more = self.more.get_or_insert_default();
+        let state = source.state() as u32;
         more.sources += 1;
-        more.push(Entry::Source(source));
+        more.state += state as usize;
+        more.push(Entry::Source(source, state));
     }
 
     /// Brings the next bytes to the front and returns them; empty if nothing waits any more.
@@ -109,15 +114,15 @@ impl Outbox {
             let Some(more) = &mut self.more else { break };
             match more.entries.pop_front() {
                 Some(Entry::Piece(piece)) => self.first = piece,
-                Some(Entry::Source(mut source)) => {
+                Some(Entry::Source(mut source, state)) => {
                     self.len -= source.held();
-                    match source.next(PAGE)? {
-                        Some(bytes) => {
-                            self.len += source.held() + bytes.len();
-                            self.first = hold(bytes);
-                            more.entries.push_front(Entry::Source(source));
-                        }
-                        None => more.sources -= 1,
+                    if let Some(bytes) = source.next(PAGE)? {
+                        self.len += source.held() + bytes.len();
+                        self.first = hold(bytes);
+                        more.entries.push_front(Entry::Source(source, state));
+                    } else {
+                        more.sources -= 1;
+                        more.state -= state as usize;
                     }
                 }
                 None => self.more = None,
@@ -136,7 +141,7 @@ impl Outbox {
         let mut count = 0;
         let pieces = more.entries.iter().map_while(|entry| match entry {
             Entry::Piece(piece) => Some(piece),
-            Entry::Source(_) => None,
+            Entry::Source(..) => None,
         });
         for (slot, piece) in slices.iter_mut().zip(std::iter::once(&self.first).chain(pieces)) {
             *slot = IoSlice::new(piece);
@@ -155,7 +160,7 @@ impl Outbox {
             let Some(more) = &mut self.more else { return };
             match more.entries.front() {
                 Some(Entry::Piece(_)) => {}
-                Some(Entry::Source(_)) => return,
+                Some(Entry::Source(..)) => return,
                 None => {
                     self.more = None;
                     return;

@@ -22,6 +22,11 @@ pub trait Source {
     fn held(&self) -> usize {
         0
     }
+
+    /// Memory that the making takes until it is over (a compressor's), about.
+    fn state(&self) -> usize {
+        0
+    }
 }
 
 /// A body whose bytes are a subscriber's own (compressed), made from the rendered ones piece by piece.
@@ -30,6 +35,8 @@ pub trait Encoding {
     fn piece(&mut self, piece: &[u8]) -> Bytes;
     /// The bytes that end the body.
     fn end(&mut self) -> Bytes;
+    /// Memory that it takes until the body has ended, about. It is the encoding's to enter it into the ledger.
+    fn state(&self) -> usize;
 }
 
 /// An encoding that its subscriber shares with what waits to be encoded: the order of the bytes is that of sending.

@@ -100,7 +100,7 @@ impl Stream {
     /// Bytes the stream itself holds for the peer.
     pub(super) fn held(&self) -> usize {
         match self {
-            Self::Tls(tls) => tls.unsent(),
+            Self::Tls(tls) => tls.held(),
             Self::Carrier(held) => held.get(),
             Self::Tcp(_) | Self::Unix(_) | Self::Body => 0,
         }

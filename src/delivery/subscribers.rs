@@ -73,6 +73,14 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
+    /// Memory that its encoding takes, if it has one.
+    pub(super) fn state(&self) -> usize {
+        match &self.manner {
+            Manner::Encoded(encoding) => encoding.as_ref().borrow().state(),
+            Manner::Stream | Manner::LongPoll(_) => 0,
+        }
+    }
+
     pub(super) fn new(
         view: Arc<View>,
         manner: Manner,

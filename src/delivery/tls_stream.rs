@@ -23,15 +23,21 @@ pub struct TlsStream {
     ended: Cell<bool>,
     /// The socket has taken bytes of the session.
     moved: Cell<bool>,
-    /// What the session holds back.
-    unsent: Charge,
+    /// What the session takes, and what it holds back.
+    held: Charge,
 }
 
 impl TlsStream {
+    /// Memory that a session takes behind its handshake, by the count of the allocator: 7,944 bytes with TLS 1.3, 7,654 with
+    /// 1.2 (`rustls` 0.23).
+    pub const SESSION: usize = 8 * 1024;
+
     /// A stream whose handshake goes on with [`TlsStream::poll_handshake`].
     pub fn new(below: Stream, session: ServerConnection) -> Self {
         let [more, ended, moved] = [const { Cell::new(false) }; 3];
-        Self { below, session: RefCell::new(session), more, ended, moved, unsent: Charge::default() }
+        let held = Charge::default();
+        held.set(Self::SESSION);
+        Self { below, session: RefCell::new(session), more, ended, moved, held }
     }
 
     /// Looks at the session (protocol, cipher, server name, certificates).
@@ -110,7 +116,7 @@ impl TlsStream {
         }
         let written = self.session.borrow_mut().writer().write_vectored(slices)?;
         if !self.try_flush()? {
-            self.unsent.set(written);
+            self.held.set(Self::SESSION + written);
         }
         Ok(written)
     }
@@ -127,13 +133,13 @@ impl TlsStream {
                 Err(error) => return Err(error),
             }
         }
-        self.unsent.set(0);
+        self.held.set(Self::SESSION);
         Ok(true)
     }
 
-    /// Bytes of the session that the socket has not taken, about.
-    pub(super) fn unsent(&self) -> usize {
-        self.unsent.get()
+    /// What the session takes, with its bytes that the socket has not taken, about.
+    pub(super) fn held(&self) -> usize {
+        self.held.get()
     }
 
     pub(super) fn holds_back(&self) -> bool {

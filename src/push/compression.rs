@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::delivery::Encoding;
+use crate::delivery::{Charge, Encoding};
 use crate::site::gzip::Encoder;
 
 /// What ends a body in chunks.
@@ -35,7 +35,9 @@ impl Compression {
 
     /// A body that goes on.
     pub(crate) fn stream(self) -> CompressedStream {
-        CompressedStream { encoder: Some(Encoder::new(self.level)), compression: self }
+        let charge = Charge::default();
+        charge.set(Encoder::STATE);
+        CompressedStream { encoder: Some(Encoder::new(self.level)), compression: self, charge }
     }
 
     fn frame(self, packed: &[u8], out: &mut Vec<u8>) {
@@ -66,6 +68,8 @@ pub(crate) struct CompressedStream {
     /// `None` once the body has ended.
     encoder: Option<Encoder>,
     compression: Compression,
+    /// For the encoder.
+    charge: Charge,
 }
 
 impl Encoding for CompressedStream {
@@ -86,9 +90,14 @@ impl Encoding for CompressedStream {
         if let Some(encoder) = self.encoder.take() {
             encoder.finish(&mut packed);
         }
+        self.charge.set(0);
         let mut out = Vec::with_capacity(packed.len() + 16);
         self.compression.frame(&packed, &mut out);
         out.extend_from_slice(self.compression.end());
         out.into()
+    }
+
+    fn state(&self) -> usize {
+        self.charge.get()
     }
 }

@@ -142,6 +142,10 @@ impl<S: Source> Source for Compressed<S> {
         self.stream = None;
         Ok(Some(end))
     }
+
+    fn state(&self) -> usize {
+        self.stream.as_ref().map_or(0, Encoding::state)
+    }
 }
 
 /// A body that goes in chunks as it is taken.

@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::proxy_protocol::{self, Broken};
 use super::tls::TlsSite;
 use crate::conf::settings::Listener;
-use crate::delivery::{Stream, TlsStream};
+use crate::delivery::{Charge, Stream, TlsStream};
 use crate::request::peer::Peer;
 use crate::wire::HTTP2_PREFACE;
 
@@ -110,6 +110,9 @@ async fn shake_hands(
     first: &[u8],
 ) -> Result<Greeted, GreetingError> {
     let mut acceptor = Acceptor::default();
+    // Until the stream counts it.
+    let charge = Charge::default();
+    charge.set(TlsStream::SESSION);
     let mut read = first.to_vec();
     let accepted = loop {
         let mut rest = read.as_slice();
@@ -140,6 +143,7 @@ async fn shake_hands(
             return Err(GreetingError::Tls(error));
         }
     };
+    drop(charge);
     let stream = Box::new(TlsStream::new(stream, session));
     poll_fn(|cx| stream.poll_handshake(cx)).await.map_err(by_tls)?;
     peer.tls = Some(std::sync::Arc::new(stream.inspect(|session| server.info(session))));

@@ -49,6 +49,14 @@ impl Source for LoggedSource {
         }
         Ok(made)
     }
+
+    fn held(&self) -> usize {
+        self.source.held()
+    }
+
+    fn state(&self) -> usize {
+        self.source.state()
+    }
 }
 
 impl Drop for LoggedSource {

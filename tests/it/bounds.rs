@@ -1,8 +1,15 @@
 //! What all connections, and those of one address, may hold: who goes when it is too much, and who stays.
 
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{LOCATIONS, Server, Socket, exchange, free_port, masked, request};
+use nix::sys::signal::Signal;
+use rustls::{ClientConnection, StreamOwned};
+
+use crate::support::{LOCATIONS, Prefix, Server, Socket, eventually, exchange, free_port, masked, request};
+use crate::tls_server::{self_signed, trusting};
 
 /// A server with these bounds, and how to ask it for its counters.
 fn bounded(bounds: &str) -> (Server, impl Fn(&str) -> u64) {
@@ -12,12 +19,16 @@ fn bounded(bounds: &str) -> (Server, impl Fn(&str) -> u64) {
         &format!("client_max_body_size 64m; push_stream_shared_memory_size 256m; {bounds}"),
         LOCATIONS,
     );
-    let number = move |name: &str| {
-        let answer = exchange(port, "GET", "/status", "").unwrap();
-        let status: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
-        status[name].as_u64().unwrap_or_else(|| panic!("no {name} in {status}"))
-    };
-    (server, number)
+    (server, move |name: &str| number_of(port, name))
+}
+
+/// A number of `/status`.
+fn number_of(port: u16, name: &str) -> u64 {
+    let mut answer = String::new();
+    // It is told a moment after the server listens.
+    eventually("the status", || exchange(port, "GET", "/status", "").map(|told| answer = told).is_ok());
+    let status: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    status[name].as_u64().unwrap_or_else(|| panic!("no {name} in {status}"))
 }
 
 #[test]
@@ -57,6 +68,42 @@ fn bodies_that_do_not_come_whole_get_503_while_too_much_is_held() {
 }
 
 #[test]
+fn a_bound_that_a_reload_lowers_is_kept_while_reloads_go_on() {
+    let (server, number) = bounded("push_stream_connections_memory 64m;");
+    let mut citizen = server.subscribe("/sub/a");
+    citizen.head();
+    let message = masked(0x81, &vec![b'x'; 1_000_000]);
+    let greedy = |count: usize| -> Vec<Socket> {
+        let mut sockets: Vec<_> = (0..count).map(|_| Socket::open(server.connect(), "/ws/b", b"")).collect();
+        for socket in &mut sockets {
+            socket.wire.try_send(&message[..900_000]);
+        }
+        sockets
+    };
+    let first = greedy(20);
+    server.eventually("all of it is held", || number("connections_memory_bytes") > 17_000_000);
+    assert_eq!(number("disconnected_memory"), 0);
+    server.reload(
+        "client_max_body_size 64m; push_stream_shared_memory_size 256m; push_stream_connections_memory 4m;",
+        LOCATIONS,
+    );
+    // More comes while one reload follows the other.
+    let mut more = Vec::new();
+    for _ in 0..5 {
+        server.signal(Signal::SIGHUP);
+        more.extend(greedy(4));
+        server.signal(Signal::SIGHUP);
+    }
+    server.eventually("most are let go", || number("disconnected_memory") >= 34);
+    server.eventually("what is left is less than may be", || number("connections_memory_bytes") <= 4 << 20);
+    assert!(number("disconnected_memory") < 40, "no more go than have to");
+    server.publish("/pub?id=a", "news");
+    citizen.until("<news>");
+    drop((first, more));
+    server.eventually("nothing is left", || number("connections_memory_bytes") == 0);
+}
+
+#[test]
 fn history_that_nobody_reads_is_bounded_over_all_connections() {
     let (server, number) = bounded("push_stream_connections_memory 2m; send_timeout 60s;");
     for _ in 0..40 {
@@ -72,18 +119,84 @@ fn history_that_nobody_reads_is_bounded_over_all_connections() {
 }
 
 #[test]
+fn a_compressor_is_held_for_its_client_and_counts_for_what_all_may_hold() {
+    let (server, number) = bounded("push_stream_connections_memory 8m; gzip on; gzip_types text/plain;");
+    let packed = || {
+        let mut client = server.connect();
+        client.send(request("GET", "/sub/a", "Accept-Encoding: gzip\r\n"));
+        assert!(client.head().contains("Content-Encoding: gzip"));
+        client
+    };
+    let mut plain = server.subscribe("/sub/a");
+    plain.head();
+    let mut first = vec![packed(), packed()];
+    let each = 417 * 1024;
+    server.eventually("each has its own", || number("connections_memory_bytes") == 2 * each);
+    first.truncate(1);
+    server.eventually("it is given back", || number("connections_memory_bytes") == each);
+    first.extend((0..30).map(|_| packed()));
+    server.eventually("some are let go", || number("disconnected_memory") > 0);
+    server.eventually("what is left is less than may be", || number("connections_memory_bytes") <= 8 << 20);
+    assert!(number("disconnected_memory") < 20, "no more go than have to");
+    server.publish("/pub?id=a", "news");
+    plain.until("<news>");
+    drop(first);
+    server.eventually("nothing is left", || number("connections_memory_bytes") == 0);
+}
+
+#[test]
+fn a_tls_session_is_held_for_its_client_from_its_first_byte() {
+    let [port, status] = [free_port(), free_port()];
+    let prefix = Prefix::new("bounds");
+    self_signed(&prefix.dir, "a");
+    let keys = prefix.dir.display();
+    let server = Server::with_args(
+        &["--status", &format!("127.0.0.1:{status}")],
+        "client_header_timeout 1h;",
+        &format!(
+            "listen 127.0.0.1:{port} ssl; ssl_certificate {keys}/a.crt; ssl_certificate_key {keys}/a.key; {LOCATIONS}"
+        ),
+    );
+    let held = || number_of(status, "connections_memory_bytes");
+    let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    // Half of them begin to speak and do not go on.
+    let mut begun: Vec<_> = (0..20).map(|_| connect()).collect();
+    for client in &mut begun {
+        client.write_all(b"\x16").unwrap();
+    }
+    let config = trusting(b"http/1.1");
+    let spoken = (0..20).map(|_| {
+        let session = ClientConnection::new(Arc::clone(&config), "a.example".try_into().unwrap()).unwrap();
+        let mut client = StreamOwned::new(session, connect());
+        client.write_all(request("GET", "/sub/a", "").as_bytes()).unwrap();
+        client.read_exact(&mut [0; 12]).unwrap();
+        client
+    });
+    let spoken: Vec<_> = spoken.collect();
+    server.eventually("each counts", || held() == 40 * 8192);
+    drop(begun);
+    server.eventually("those that had begun are given back", || held() == 20 * 8192);
+    drop(spoken);
+    server.eventually("nothing is left", || held() == 0);
+}
+
+#[test]
 fn an_address_has_no_more_connections_than_it_may_have_and_a_proxy_as_many_as_it_wants() {
     let (server, number) = bounded("push_stream_address_connections 3;");
-    let held: Vec<_> = (0..2).map(|_| server.subscribe("/sub/a")).collect();
+    // Whoever waited for the server to listen has a place until its end is seen.
+    server.eventually("all places are free", || number("connections") == 0);
+    let mut held: Vec<_> = (0..3).map(|_| server.subscribe("/sub/a")).collect();
+    for client in &mut held {
+        client.head();
+    }
     let refused = || {
         let mut client = server.connect();
         client.try_send(b"GET /poll/a HTTP/1.1\r\nHost: t\r\n\r\n");
         client.try_reply().is_none_or(|reply| reply.status == 503)
     };
-    let third = server.subscribe("/sub/a");
-    server.eventually("the third is the last", refused);
-    assert!(number("refused_of_address") >= 1);
-    drop((held, third));
+    assert!(refused(), "the third is the last");
+    assert_eq!(number("refused_of_address"), 1);
+    drop(held);
     server.eventually("there is room again", || !refused());
 
     let (server, _) = bounded("push_stream_address_connections 3; set_real_ip_from 127.0.0.1;");

@@ -107,6 +107,38 @@ fn every_mode_brings_each_message_once_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_long_listing_comes_in_pages_and_whole() {
+    const CHANNELS: usize = 5000;
+    let app = Application::usual();
+    for number in 0..CHANNELS {
+        app.push.publish(&format!("channel-{number}"), "text").unwrap();
+    }
+    let names = |text: &str| -> Vec<String> {
+        let list: serde_json::Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text:.200}"));
+        list["infos"].as_array().unwrap().iter().map(|info| info["channel"].as_str().unwrap().to_owned()).collect()
+    };
+    let reply = app.connect().get("/stats?id=ALL", "");
+    assert_eq!((reply.status, reply.field("transfer-encoding")), (200, Some("chunked")), "{}", reply.head);
+    let mut all = names(&reply.text());
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), CHANNELS);
+    assert_eq!(names(&app.connect().get("/stats?id=channel-49*", "").text()).len(), 111);
+    // One that is not taken is not made: whoever asks a hundred times holds a few pages a question, and harms nobody.
+    let question = "GET /stats?id=ALL HTTP/1.1\r\nHost: t\r\n\r\n";
+    let mut idle: Vec<_> = (0..20).map(|_| app.connect()).collect();
+    for client in &mut idle {
+        client.send(question);
+    }
+    let whole = names(&app.connect().get("/stats?id=ALL", "").text());
+    assert_eq!(whole.len(), CHANNELS);
+    // And it goes on, however late it is taken, over the channels that were there.
+    app.push.publish("later", "text").unwrap();
+    let late = names(&idle.pop().unwrap().reply().text());
+    assert!(late.len() >= CHANNELS, "{}", late.len());
+}
+
+#[test]
 fn a_client_that_takes_nothing_is_let_go_and_can_tell_that_its_body_is_not_whole() {
     let app = Application::usual();
     let mut client = app.connect();

@@ -5,7 +5,7 @@ SERVER := target/release/pushstreamd
 LOAD = $(CARGO) run --release -p pushstreamd-load --
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test setup test-rust check lint bench bench-micro soak soak-restarts churn million siege compat screenshots examples fuzz-smoke dist test-packages audit book docs clean
+.PHONY: help run build test setup test-rust check lint bench bench-micro soak soak-restarts chaos churn million siege compat screenshots examples fuzz-smoke dist test-packages audit book docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ soak: build ## numbered messages to 2,000 long-polls for four minutes: nothing l
 soak-restarts: build ## an hour (SECONDS) of all modes under load, a restart or kill every minute (PERIOD): nothing lost, nothing twice
 	PUSHSTREAMD=$(CURDIR)/$(SERVER) SOAK_SECONDS=$(or $(SECONDS),3600) SOAK_PERIOD=$(or $(PERIOD),60) \
 	  $(CARGO) test --test it -- --exact restart_soak::restarts_under_load_lose_nothing_and_give_nothing_twice --nocapture
+
+chaos: build ## ten minutes (SECONDS) of three nodes, a Redis that fails over and a network that breaks (SEED): nothing lost, nothing twice
+	PUSHSTREAMD=$(CURDIR)/$(SERVER) CHAOS_SECONDS=$(or $(SECONDS),600) CHAOS_SEED=$(or $(SEED),$$(date +%s)) \
+	  $(CARGO) test --test it -- --exact nodes::chaos::whatever_breaks_each_client_sees_each_acknowledged_message_once_in_order --nocapture
 
 churn: build ## memory under storms of connections
 	$(LOAD) churn --write docs/PERFORMANCE.md

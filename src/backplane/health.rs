@@ -28,6 +28,7 @@ struct State {
     epoch: u64,
     skipped: u64,
     losses: u64,
+    passed_over: u64,
     applied: u64,
     snapshots: u64,
     /// The last entry the server has told of, and when it was not yet here.
@@ -35,6 +36,8 @@ struct State {
     nodes: Vec<NodeView>,
     /// How many of them are not this one, and their subscribers.
     others: (usize, u64),
+    /// Whether it was told that one of them has another configuration.
+    differs: bool,
 }
 
 /// A node of the zone.
@@ -59,6 +62,8 @@ pub struct HealthView {
     pub epoch: u64,
     /// How often entries that were applied were found to be lost.
     pub losses: u64,
+    /// Messages that were not shown, since their place had been passed.
+    pub passed_over: u64,
     /// Entries applied.
     pub applied: u64,
     /// How often the whole zone was read.
@@ -79,11 +84,13 @@ impl Health {
             epoch: 0,
             skipped: 0,
             losses: 0,
+            passed_over: 0,
             applied: 0,
             snapshots: 0,
             target: None,
             nodes: Vec::new(),
             others: (0, 0),
+            differs: false,
         }))
     }
 
@@ -96,6 +103,7 @@ impl Health {
             server: state.server.clone(),
             epoch: state.epoch,
             losses: state.losses,
+            passed_over: state.passed_over,
             applied: state.applied,
             snapshots: state.snapshots,
             nodes: state.nodes.clone(),
@@ -125,6 +133,8 @@ impl Health {
     pub(super) fn linked(&self, server: &str) {
         let mut state = self.0.lock();
         state.away = None;
+        // What another one has told of may have been lost with it.
+        state.target = None;
         server.clone_into(&mut state.server);
     }
 
@@ -163,17 +173,26 @@ impl Health {
         self.0.lock().others.1
     }
 
-    /// The nodes, by what each said and when.
-    pub(super) fn nodes_are(&self, nodes: &[(String, String)], own: &str, now: u64) {
+    /// The nodes, by what each said (subscribers, terms, name) and when. Returns one that keeps messages on other terms than this one, if that
+    /// is news.
+    pub(super) fn nodes_are(&self, nodes: &[(String, String)], own: &str, now: u64) -> Option<String> {
         let alive = |text: &str| {
-            let mut words = text.splitn(3, ' ');
+            let mut words = text.splitn(4, ' ');
             let at: u64 = words.next()?.parse().ok()?;
             let subscribers = words.next()?.parse().ok()?;
+            let terms = words.next()?.to_owned();
             let name = words.next()?.to_owned();
-            (at + ALIVE > now).then_some(NodeView { name, subscribers })
+            // One that spoke later than now spoke before the clock was set back.
+            (at.abs_diff(now) < ALIVE).then_some((terms, NodeView { name, subscribers }))
         };
-        let alive: Vec<(bool, NodeView)> =
-            nodes.iter().filter_map(|(node, text)| Some((node == own, alive(text)?))).collect();
+        let alive: Vec<(bool, String, NodeView)> = nodes
+            .iter()
+            .filter_map(|(node, text)| alive(text).map(|(terms, view)| (node == own, terms, view)))
+            .collect();
+        let here = alive.iter().find(|(own, ..)| *own).map(|(_, terms, _)| terms.clone());
+        let other = here.and_then(|here| alive.iter().find(|(_, terms, _)| *terms != here));
+        let other = other.map(|(_, _, node)| node.name.clone());
+        let alive: Vec<(bool, NodeView)> = alive.into_iter().map(|(own, _, view)| (own, view)).collect();
         let others = alive.iter().filter(|(own, _)| !own);
         let others = others.fold((0, 0), |(count, sum), (_, node)| (count + 1, sum + node.subscribers));
         let mut nodes: Vec<NodeView> = alive.into_iter().map(|(_, node)| node).collect();
@@ -181,6 +200,9 @@ impl Health {
         let mut state = self.0.lock();
         state.nodes = nodes;
         state.others = others;
+        let news = other.filter(|_| !state.differs);
+        state.differs |= news.is_some();
+        news
     }
 
     /// What ids are known to be skipped.
@@ -198,6 +220,13 @@ impl Health {
     /// Entries that were applied are gone.
     pub(super) fn lost_entries(&self) {
         self.0.lock().losses += 1;
+    }
+
+    /// A message was not shown; whether it is the first one.
+    pub(super) fn passed_over(&self) -> bool {
+        let mut state = self.0.lock();
+        state.passed_over += 1;
+        state.passed_over == 1
     }
 
     /// The whole zone was read.
@@ -218,5 +247,44 @@ impl Health {
             state.caught_up = Instant::now();
         }
         at_end && late
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn said(text: &str) -> (String, String) {
+        let (node, text) = text.split_once('=').unwrap();
+        (node.to_owned(), text.to_owned())
+    }
+
+    #[test]
+    fn nodes_live_for_a_while_by_the_clock_of_the_server_even_if_that_is_set_back() {
+        let health = Health::new();
+        let nodes =
+            ["a=10000 3 t one", "b=9000 5 t two", "c=1 7 t long gone", "d=900000 9 t before the step", "e=x"].map(said);
+        assert_eq!(health.nodes_are(&nodes, "a", 10_500), None);
+        let names: Vec<String> = health.view().nodes.into_iter().map(|node| node.name).collect();
+        assert_eq!(names, ["one", "two"]);
+        assert_eq!((health.others(), health.subscribers_elsewhere()), (1, 5));
+    }
+
+    #[test]
+    fn a_node_with_other_terms_is_told_once() {
+        let health = Health::new();
+        let nodes = ["a=10000 3 10/- one", "b=10000 5 20/- two"].map(said);
+        assert_eq!(health.nodes_are(&nodes, "a", 10_000).as_deref(), Some("two"));
+        assert_eq!(health.nodes_are(&nodes, "a", 10_000), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_nodes_say_is_survived(texts in prop::collection::vec("[0-9a-z ]{0,30}", 0..5), now in any::<u64>()) {
+            let nodes: Vec<_> = texts.into_iter().map(|text| ("n".to_owned(), text)).collect();
+            let _ = Health::new().nodes_are(&nodes, "n", now);
+        }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use redis::aio::{MultiplexedConnection, PubSub};
@@ -12,15 +12,19 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
     RedisResult, TlsCertificates,
 };
-use tokio::time::timeout;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 use super::BackplaneError;
+use super::mandate::Mandate;
 use crate::conf::settings::{Address, Backplane as Settings, Place};
 
 /// Where the password is where no file is named.
 const PASSWORD: &str = "PUSHSTREAMD_BACKPLANE_PASSWORD";
 /// How long it may take to be connected.
 const CONNECTS: Duration = Duration::from_secs(2);
+/// How often sentinels are asked whether the master is still the same.
+const WATCHES: Duration = Duration::from_secs(1);
 
 /// Makes connections.
 #[derive(Clone)]
@@ -30,6 +34,10 @@ pub(super) struct Linker {
     ca: Option<Vec<u8>>,
     /// Where a cluster says that the zone is.
     moved: Arc<Mutex<Option<(String, u16)>>>,
+    /// What sentinels said last.
+    pub(super) mandate: Arc<Mandate>,
+    /// Rung when a connection has broken that was listened to.
+    pub(super) broken: Arc<Notify>,
 }
 
 /// A connection to a server that takes writes.
@@ -39,6 +47,21 @@ pub(super) struct Link {
     pub(super) run: String,
     /// Where it is, for people.
     pub(super) server: String,
+    /// By which rule it drops what it holds when its memory is full; nothing: it has memory enough, or refuses.
+    pub(super) evicts: Option<String>,
+    /// Milliseconds by its clock, and when that was.
+    clock: (u64, Instant),
+}
+
+impl Link {
+    /// The moment, by the server's clock, after which it may not be the master any more; 0: that is not known.
+    pub(super) fn deadline(&self, mandate: &Mandate) -> u64 {
+        let (then, at) = self.clock;
+        let passed = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        mandate
+            .left(&self.server)
+            .map_or(0, |left| then.saturating_add(passed(at.elapsed())).saturating_add(passed(left)))
+    }
 }
 
 impl fmt::Debug for Linker {
@@ -61,7 +84,14 @@ impl Linker {
             None => std::env::var(PASSWORD).ok().map(Into::into),
         };
         let ca = settings.ca.as_ref().map(read).transpose()?;
-        let linker = Self { address: address.clone(), password, ca, moved: Arc::default() };
+        let linker = Self {
+            address: address.clone(),
+            password,
+            ca,
+            moved: Arc::default(),
+            mandate: Arc::default(),
+            broken: Arc::default(),
+        };
         // A certificate that is none is told at the start.
         if let Place::Host(host, port) = &address.place {
             linker.client(linker.at(host, *port)).map_err(|error| BackplaneError::Unusable(error.to_string()))?;
@@ -80,8 +110,10 @@ impl Linker {
         let (addr, server) = self.find().await?;
         let mut connection = self.connect(addr).await?;
         let mut info = redis::pipe();
-        info.cmd("INFO").arg("server").cmd("INFO").arg("replication");
-        let (told, replication): (String, String) = within(info.query_async(&mut connection)).await?;
+        info.cmd("TIME").cmd("INFO").arg("server").cmd("INFO").arg("replication").cmd("INFO").arg("memory");
+        let at = Instant::now();
+        let (time, told, replication, memory): ((u64, u64), String, String, String) =
+            within(info.query_async(&mut connection)).await?;
         let value = |text: &str, name: &str| {
             text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
         };
@@ -89,7 +121,10 @@ impl Linker {
             return Err(failure("it is a replica"));
         }
         let run = value(&told, "run_id").ok_or_else(|| failure("it does not tell its run id"))?;
-        Ok(Link { connection, run, server })
+        let clock = (time.0.saturating_mul(1000).saturating_add(time.1 / 1000), at);
+        let bounded = value(&memory, "maxmemory").is_some_and(|bytes| bytes != "0");
+        let evicts = value(&memory, "maxmemory_policy").filter(|policy| bounded && policy != "noeviction");
+        Ok(Link { connection, run, server, evicts, clock })
     }
 
     /// Where the server is, for the client and for people.
@@ -106,9 +141,21 @@ impl Linker {
         })
     }
 
-    /// Goes where a cluster says that the zone is, if this error says so; else to where it was told to be.
-    pub(super) fn learn(&self, error: &RedisError) {
-        *self.moved.lock() = error.redirect_node().map(|(host, port)| (host.to_owned(), port));
+    /// Goes where a cluster says that the zone is, if this error says so, which is returned; else to where it was told to be.
+    pub(super) fn learn(&self, error: &RedisError) -> bool {
+        let there = error.redirect_node().and_then(|(there, _)| there.rsplit_once(':'));
+        let there = there.and_then(|(host, port)| Some((self.host_or_own(host)?, port.parse().ok()?)));
+        let mut moved = self.moved.lock();
+        *moved = there;
+        moved.is_some()
+    }
+
+    /// A cluster that does not know the name of a node means the host that was asked.
+    fn host_or_own(&self, host: &str) -> Option<String> {
+        match &self.address.place {
+            Place::Host(own, _) if host.is_empty() => Some(own.to_string()),
+            _ => (!host.is_empty()).then(|| host.to_owned()),
+        }
     }
 
     fn at(&self, host: &str, port: u16) -> ConnectionAddr {
@@ -140,12 +187,26 @@ impl Linker {
         connect(self.client(addr)?).await
     }
 
+    /// Asks the sentinels again and again whether the server is still the master; without sentinels it has nothing to do.
+    pub(super) async fn watch(&self) {
+        let Place::Sentinels(sentinels, name) = &self.address.place else { return std::future::pending().await };
+        loop {
+            sleep(WATCHES).await;
+            // That none answers is told by the calls that come too late then.
+            let _ = self.ask_sentinels(sentinels, name).await;
+        }
+    }
+
     /// Where the sentinels say that the master is; the first that answers is believed.
     async fn ask_sentinels(&self, sentinels: &[(Box<str>, u16)], name: &str) -> RedisResult<(String, u16)> {
         let mut last = failure("there is no sentinel");
         for (host, port) in sentinels {
+            let asked = Instant::now();
             match self.ask_sentinel(host, *port, name).await {
-                Ok(Some((host, port))) => return Ok((host, port)),
+                Ok(Some((host, port))) => {
+                    self.mandate.named(&format!("{host}:{port}"), asked);
+                    return Ok((host, port));
+                }
                 Ok(None) => last = failure("the sentinels do not know the name"),
                 Err(error) => last = error,
             }
@@ -181,15 +242,16 @@ pub(super) fn failure(why: &'static str) -> RedisError {
     RedisError::from((ErrorKind::Io, why))
 }
 
+/// Whether the server has answered so: nothing was done.
+pub(super) fn is_an_answer(error: &RedisError) -> bool {
+    !(error.is_io_error() || error.is_timeout() || error.is_connection_dropped() || error.is_unrecoverable_error())
+}
+
 /// Whether the connection, or the server behind it, is of no use for writes any more.
 pub(super) fn is_over(error: &RedisError) -> bool {
-    const WORDS: [&str; 7] = ["READONLY", "MASTERDOWN", "LOADING", "MOVED", "ASK ", "CLUSTERDOWN", "TRYAGAIN"];
+    const WORDS: [&str; 8] =
+        ["TOOLATE", "READONLY", "MASTERDOWN", "LOADING", "MOVED", "ASK ", "CLUSTERDOWN", "TRYAGAIN"];
     // Before Redis 7 the errors of commands within scripts stand in the text of another one.
     let text = error.to_string();
-    error.is_io_error()
-        || error.is_timeout()
-        || error.is_connection_dropped()
-        || error.is_unrecoverable_error()
-        || error.is_cluster_error()
-        || WORDS.iter().any(|word| text.contains(word))
+    !is_an_answer(error) || error.is_cluster_error() || WORDS.iter().any(|word| text.contains(word))
 }

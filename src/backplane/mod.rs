@@ -9,7 +9,9 @@
 mod census;
 mod health;
 mod keys;
+mod lineage;
 mod link;
+mod mandate;
 mod position;
 mod record;
 mod script;

@@ -1,8 +1,9 @@
 //! An entry as it stands in the stream: what the script has given it, then what the node has made of it.
 //!
-//! `NUMBER P TIME TAG COUNT ID EXPIRES NODE OPERATION LENGTH\n`, the channel and the codec's bytes of the message without what the script gives;
-//! `NUMBER D TIME TAG NODE OPERATION LENGTH\n`, the same of a deletion; `NUMBER M TIME TAG PUBLISHED\n`, the time; `NUMBER E TIME TAG EPOCH SKIPPED
-//! ZONE\n`, that another server process goes on. Any bytes may be read: what is none of these is an error.
+//! `NUMBER EPOCH P TIME TAG COUNT ID EXPIRES NODE OPERATION LENGTH\n`, the channel and the codec's bytes of the message without what the script
+//! gives; `NUMBER EPOCH D TIME TAG NODE OPERATION LENGTH\n`, the same of a deletion; `NUMBER EPOCH M TIME TAG PUBLISHED\n`, the time; `NUMBER EPOCH
+//! E TIME TAG COUNT SKIPPED ZONE BEFORE\n`, that another server process goes on behind the epoch BEFORE. Any bytes may be read: what is none of
+//! these is an error.
 
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ pub(super) enum RecordError {
 pub(super) struct Record {
     /// Counted from 1 without a gap; 0 in what is stored with a channel.
     pub(super) number: u64,
+    /// The name of its epoch.
+    pub(super) epoch: Box<str>,
     /// The last stamp of the zone then.
     pub(super) stamp: Stamp,
     /// What it says.
@@ -58,6 +61,8 @@ pub(super) struct Epoch {
     pub(super) skipped: u64,
     /// Names the zone since it was last begun from nothing.
     pub(super) zone: Box<str>,
+    /// The epoch before it; `-`: none.
+    pub(super) before: Box<str>,
 }
 
 /// The place of a stamp in the order of all messages: it grows as stamps grow, and is the same on every node.
@@ -91,6 +96,7 @@ impl Record {
         let (head, body) = bytes.split_at_checked(end).ok_or(RecordError::Head)?;
         let mut words = Words(std::str::from_utf8(head).map_err(|_| RecordError::Head)?.split(' '));
         let number = words.number()?;
+        let epoch = words.word()?.into();
         let kind = words.word()?;
         let stamp = Stamp { time: words.number()?, tag: words.number()? };
         let body = body.get(1..).unwrap_or_default();
@@ -111,10 +117,13 @@ impl Record {
                 What::Change(Entry::Deleted { channel, text }, origin)
             }
             "M" => What::Time(marks(stamp, words.number()?)),
-            "E" => What::Epoch(Epoch { number: words.number()?, skipped: words.number()?, zone: words.word()?.into() }),
+            "E" => {
+                let (number, skipped) = (words.number()?, words.number()?);
+                What::Epoch(Epoch { number, skipped, zone: words.word()?.into(), before: words.word()?.into() })
+            }
             _ => return Err(RecordError::Head),
         };
-        Ok(Self { number, stamp, what })
+        Ok(Self { number, epoch, stamp, what })
     }
 }
 
@@ -154,7 +163,7 @@ mod tests {
     fn a_message_is_read_with_what_the_script_gave_it() {
         let event = Some(Arc::new(EventTags { id: Some((*b"e").into()), kind: None }));
         let draft = Draft { text: (*b"a\nb\0").into(), event, store: true, binary: true, ..Draft::default() };
-        let bytes = [b"7 P 100 2 5 10005 130 n1 42 3\n".as_slice(), b"c\nd", &message_payload(draft)].concat();
+        let bytes = [b"7 x P 100 2 5 10005 130 n1 42 3\n".as_slice(), b"c\nd", &message_payload(draft)].concat();
         let record = Record::read(&bytes).unwrap();
         assert_eq!((record.number, record.stamp), (7, Stamp { time: 100, tag: 2 }));
         let What::Change(Entry::Publish(published), origin) = record.what else { panic!() };
@@ -167,13 +176,13 @@ mod tests {
 
     #[test]
     fn deletions_times_and_epochs_are_read() {
-        let bytes = [b"1 D 9 0 n 3 1\nc".as_slice(), &deletion_payload(Some((*b"bye").into()))].concat();
+        let bytes = [b"1 x D 9 0 n 3 1\nc".as_slice(), &deletion_payload(Some((*b"bye").into()))].concat();
         let What::Change(Entry::Deleted { channel, text }, _) = Record::read(&bytes).unwrap().what else { panic!() };
         assert_eq!((channel.as_bytes(), text.as_deref()), (&b"c"[..], Some(&b"bye"[..])));
-        let What::Time(marks) = Record::read(b"2 M 9 4 77\n").unwrap().what else { panic!() };
+        let What::Time(marks) = Record::read(b"2 x M 9 4 77\n").unwrap().what else { panic!() };
         assert_eq!((marks.time, marks.last, marks.published), (9, Stamp { time: 9, tag: 4 }, 77));
-        let What::Epoch(epoch) = Record::read(b"3 E 9 4 2 10000 z\n").unwrap().what else { panic!() };
-        assert_eq!(epoch, Epoch { number: 2, skipped: 10000, zone: "z".into() });
+        let What::Epoch(epoch) = Record::read(b"3 y E 9 4 2 10000 z x\n").unwrap().what else { panic!() };
+        assert_eq!(epoch, Epoch { number: 2, skipped: 10000, zone: "z".into(), before: "x".into() });
     }
 
     proptest! {

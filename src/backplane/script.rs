@@ -46,18 +46,18 @@ impl Caller {
         Self { script: Script::new(include_str!("write.lua")), keys, node }
     }
 
-    /// Does operations in order; with a sign of life if there is something to say.
+    /// Does operations in order, before a deadline by the server's clock (0: at any time); with a sign of life if there is something to say.
     pub(super) async fn call(
         &self,
         link: &mut Link,
-        seen: Seen,
+        (seen, deadline): (Seen, u64),
         about: &str,
         batch: &[Arc<Operation>],
     ) -> RedisResult<Answer> {
         let mut call = self.script.prepare_invoke();
         call.key(&self.keys.zone).key(&self.keys.log).key(&self.keys.nodes);
         call.arg(&link.run).arg(&self.node).arg(seen.stamp.time).arg(seen.stamp.tag).arg(seen.skipped);
-        call.arg(ENTRIES).arg(BYTES).arg(about);
+        call.arg(ENTRIES).arg(BYTES).arg(about).arg(deadline);
         for operation in batch {
             match operation.kind {
                 Kind::Publish { ttl, most, keep, stored } => {

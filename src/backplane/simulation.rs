@@ -6,119 +6,25 @@
 //!
 //! A failure prints its seed (`model/seeds`).
 
+mod node;
 mod random;
 mod server;
 
 use std::collections::{BTreeSet, HashMap};
 
+use node::Node;
 use random::Random;
-use server::Server;
+use server::{AHEAD, Server};
 
-use super::position::{Gap, Position};
-use super::record::{Record, What, marks, seq};
-use super::snapshot::Snapshot;
-use crate::hub::{Ask, AskKind, Found, Hub, Note, Order, Registration, Terms, Told};
+use super::record::{Record, What, seq};
+use crate::hub::{Ask, AskKind, Note, Registration};
 use crate::log::Entry;
 use crate::model::seeds::for_each_seed;
-use crate::model::{Capabilities, ChannelId, Draft, Now, Replay, Requested, Stamp, Zone};
+use crate::model::{Now, Replay, Requested, Stamp};
 
 const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
 const NODES: usize = 3;
 const STEPS: u32 = 300;
-
-/// Takes nothing: publishes go to the model.
-struct Nowhere;
-
-impl Order for Nowhere {
-    fn publish(&self, _: Vec<ChannelId>, _: Draft, _: Terms, _: Told) {}
-
-    fn delete(&self, _: Vec<ChannelId>, _: Option<Box<[u8]>>, _: Told) {}
-
-    fn is_full(&self) -> bool {
-        false
-    }
-
-    fn is_idle(&self) -> bool {
-        true
-    }
-
-    fn others(&self) -> (usize, u64) {
-        (0, 0)
-    }
-
-    fn ask(&self, _: &[ChannelId], _: Found) {}
-}
-
-struct Node {
-    hub: Hub,
-    position: Option<Position>,
-    connected: bool,
-}
-
-fn zone() -> Zone {
-    Zone { deleted_text: (*b"gone").into(), ..Zone::bare(32 << 20, 5, 1_000_000) }
-}
-
-impl Node {
-    fn new() -> Self {
-        let hub = Hub::new(zone(), Capabilities::default(), 1, Now(77_000_000), None);
-        hub.follow(std::sync::Arc::new(Nowhere));
-        Self { hub, position: None, connected: true }
-    }
-
-    /// Finds its place anew, as the tail does with a new connection.
-    fn connect(&mut self, server: &Server) {
-        self.connected = true;
-        let Some(position) = &self.position else { return self.join(server) };
-        let there = server.log.iter().find(|(id, _)| *id == position.id);
-        if there.is_some_and(|(_, bytes)| position.is_at(bytes)) {
-            return;
-        }
-        if position.epoch == server.epoch {
-            return self.join(server);
-        }
-        match server.log.iter().find_map(|(id, bytes)| position.after_loss(*id, bytes)) {
-            Some((after, _)) => self.position = Some(after),
-            None => self.join(server),
-        }
-    }
-
-    fn join(&mut self, server: &Server) {
-        let (id, bytes) = server.log.last().unwrap();
-        let checksum = Some(crc32c::crc32c(bytes));
-        let position = Position { id: *id, number: server.number, checksum, epoch: server.epoch.clone() };
-        let mut snapshot = Snapshot::at(position.clone(), server.last);
-        for (channel, (count, ahead, epoch, last)) in &server.counts {
-            let counts = format!("{count} {ahead} {epoch} {} {}", last.time, last.tag);
-            let stored = server.stored.get(channel).map(Vec::as_slice).unwrap_or_default();
-            snapshot.add(channel.as_bytes(), counts.as_bytes(), stored);
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(snapshot.install(&self.hub));
-        self.hub.join();
-        self.position = Some(position);
-    }
-
-    /// Applies up to so many entries.
-    fn read(&mut self, server: &Server, most: usize) {
-        if !self.connected {
-            self.connect(server);
-        }
-        let Some(position) = &mut self.position else { return self.join(server) };
-        let after = position.id;
-        for (id, bytes) in server.log.iter().filter(|(id, _)| *id > after).take(most) {
-            let record = match position.advance(*id, bytes) {
-                Ok((record, _)) => record.unwrap(),
-                Err(Gap) => return self.join(server),
-            };
-            match record.what {
-                What::Change(entry, _) => self.hub.apply(entry, Now::default()),
-                What::Time(marks) => self.hub.apply(Entry::Marks(marks), Now::default()),
-                What::Epoch(_) => self.hub.apply(Entry::Marks(marks(record.stamp, 0)), Now::default()),
-            };
-        }
-    }
-}
 
 /// A client that goes on by time and tag, on any node.
 struct Client {
@@ -148,17 +54,20 @@ impl Client {
 struct World {
     random: Random,
     server: Server,
+    /// The one before it, which takes what nodes ask that have not heard of it, up to a second.
+    before: Option<(Server, u32)>,
     nodes: Vec<Node>,
     clients: Vec<Client>,
     /// What every client of a channel must see in the end.
     wanted: HashMap<u64, &'static str>,
     zones: u64,
+    epochs: u32,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let mut server = Server { time: 1000, ..Server::default() };
-        server.begin(1, Stamp::default());
+        server.begin(1, 0, Stamp::default());
         let mut nodes: Vec<Node> = (0..NODES).map(|_| Node::new()).collect();
         for node in &mut nodes {
             node.join(&server);
@@ -180,7 +89,7 @@ impl World {
             client(&["d"], AskKind::Stream),
             client(&["c", "a", "b"], AskKind::Stream),
         ];
-        Self { random: Random(seed), server, nodes, clients, wanted: HashMap::new(), zones: 1 }
+        Self { random: Random(seed), server, before: None, nodes, clients, wanted: HashMap::new(), zones: 1, epochs: 0 }
     }
 
     fn step(&mut self) {
@@ -190,10 +99,7 @@ impl World {
             0..25 => {
                 let channel = CHANNELS[self.random.up_to(3) as usize];
                 let stored = !self.random.one_in(4);
-                let stamp = self.server.publish(channel, stored);
-                if stored {
-                    self.wanted.insert(seq(stamp), channel);
-                }
+                self.publish(node, channel, stored);
             }
             25..50 => {
                 let most = self.random.up_to(4) as usize;
@@ -202,7 +108,8 @@ impl World {
             50..80 => self.ask(client, node),
             80..86 => self.deliver(node),
             86..91 => {
-                self.server.time += self.random.up_to(2) as u32;
+                let seconds = self.random.up_to(2) as u32;
+                self.pass(seconds);
                 self.server.beat();
             }
             91 => {
@@ -210,7 +117,10 @@ impl World {
                 self.server.delete(channel);
                 self.wanted.retain(|_, other| *other != channel);
             }
-            92 | 93 => self.nodes[node].connected = false,
+            92 | 93 => {
+                self.nodes[node].connected = false;
+                self.nodes[node].behind_the_times = false;
+            }
             94 => {
                 // The log is short: who is further behind than it reaches reads the zone anew.
                 let keep = self.random.up_to(3) as usize + 1;
@@ -224,8 +134,33 @@ impl World {
         }
     }
 
-    /// A server takes over that is some entries behind, and a second or more passes meanwhile.
+    fn publish(&mut self, node: usize, channel: &'static str, stored: bool) {
+        match &mut self.before {
+            Some((before, until)) if self.nodes[node].behind_the_times => {
+                // What it takes is lost; later than that it takes nothing.
+                if before.time <= *until {
+                    before.publish(channel, stored);
+                }
+            }
+            _ => {
+                let stamp = self.server.publish(channel, stored);
+                if stored {
+                    self.wanted.insert(seq(stamp), channel);
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self, seconds: u32) {
+        self.server.time += seconds;
+        if let Some((before, _)) = &mut self.before {
+            before.time += seconds;
+        }
+    }
+
+    /// A server takes over that is some entries behind, and a second or more passes meanwhile. Some nodes hear of it later.
     fn fail_over(&mut self) {
+        let before = self.server.clone();
         let lost = self.random.up_to(5) as usize;
         let keep = self.server.log.len().saturating_sub(lost).max(1);
         let gone: Vec<Record> = self.server.log.drain(keep..).map(|(_, bytes)| Record::read(&bytes).unwrap()).collect();
@@ -245,10 +180,18 @@ impl World {
             stored.retain(|bytes| Record::read(bytes).unwrap().stamp <= until);
         }
         self.epoch_of_log();
-        self.server.time += 1 + self.random.up_to(1) as u32;
+        self.before = Some((before, self.server.time + AHEAD - 2));
+        let seconds = self.random.up_to(2) as u32;
+        self.pass(seconds);
         let seen = self.nodes[self.random.up_to(NODES as u64 - 1) as usize].hub.last_stamp();
-        self.server.begin(0, seen);
-        self.nodes.iter_mut().for_each(|node| node.connected = false);
+        self.epochs += 1;
+        self.server.begin(0, self.epochs, seen);
+        for node in 0..NODES {
+            // Who has not heard of the last one either hears of both.
+            let hears = self.nodes[node].behind_the_times || self.random.one_in(2);
+            self.nodes[node].behind_the_times = !hears;
+            self.nodes[node].connected &= !hears;
+        }
     }
 
     /// The epoch that the entries tell which are left.
@@ -258,6 +201,7 @@ impl World {
             _ => None,
         });
         if let Some(epoch) = told {
+            self.server.lineage = self.server.lineage.up_to(self.server.number);
             self.server.epoch = epoch;
         }
     }
@@ -266,9 +210,13 @@ impl World {
         self.zones += 1;
         self.server = Server { time: self.server.time + 1, next_id: self.server.next_id + 1, ..Server::default() };
         let seen = self.nodes[0].hub.last_stamp();
-        self.server.begin(self.zones, seen);
+        self.epochs += 1;
+        self.server.begin(self.zones, self.epochs, seen);
         self.wanted.clear();
-        self.nodes.iter_mut().for_each(|node| node.connected = false);
+        self.before = None;
+        for node in &mut self.nodes {
+            (node.connected, node.behind_the_times) = (false, false);
+        }
     }
 
     fn restart(&mut self, node: usize) {
@@ -281,7 +229,10 @@ impl World {
     }
 
     fn read(&mut self, node: usize, most: usize) {
-        let server = &self.server;
+        let server = match &self.before {
+            Some((before, _)) if self.nodes[node].behind_the_times => before,
+            _ => &self.server,
+        };
         self.nodes[node].read(server, most);
     }
 
@@ -367,6 +318,9 @@ impl World {
     fn end(mut self) {
         self.server.time += 1;
         self.server.beat();
+        for node in self.nodes.iter_mut().filter(|node| node.behind_the_times) {
+            (node.connected, node.behind_the_times) = (false, false);
+        }
         for node in 0..NODES {
             self.read(node, usize::MAX);
             self.read(node, usize::MAX);

@@ -8,9 +8,10 @@ use std::collections::{HashMap, HashSet};
 use redis::{RedisResult, Value};
 
 use super::keys::Keys;
+use super::lineage::Lineage;
 use super::link::{Link, failure, within};
 use super::position::Position;
-use super::record::{self, Epoch, Record, What, seq};
+use super::record::{self, Record, What, seq};
 use super::stream::{self, items};
 use crate::hub::Hub;
 use crate::log::{ChannelMark, Entry, Published};
@@ -26,7 +27,13 @@ const BATCH: usize = 2000;
 /// The marks of a zone.
 #[derive(Debug)]
 pub(super) struct Marks {
-    pub(super) epoch: Epoch,
+    /// Names the zone.
+    pub(super) zone: Box<str>,
+    pub(super) lineage: Lineage,
+    /// Entries there have been.
+    pub(super) entries: u64,
+    /// The number of the epoch, and ids that are skipped.
+    pub(super) epoch: (u64, u64),
     published: u64,
     /// Operations of this node that were done.
     pub(super) done: u64,
@@ -41,9 +48,6 @@ pub(super) struct Snapshot {
     pub(super) messages: Vec<Published>,
     stamp: Stamp,
 }
-
-/// Zone, epoch, skipped, published, operations done.
-type ToldMarks = (Option<String>, Option<u64>, Option<u64>, Option<u64>, Option<u64>);
 
 /// The counts of a channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,11 +64,19 @@ pub(super) async fn marks(link: &mut Link, keys: &Keys) -> RedisResult<Option<Ma
 
 async fn marks_for(link: &mut Link, keys: &Keys, node: &str) -> RedisResult<Option<Marks>> {
     let mut command = redis::cmd("HMGET");
-    command.arg(&keys.zone).arg(&["id", "epoch", "skip", "published"]).arg(format!("n:{node}"));
-    let (zone, epoch, skip, published, done): ToldMarks = within(command.query_async(&mut link.connection)).await?;
-    let Some(zone) = zone else { return Ok(None) };
-    let epoch = Epoch { number: epoch.unwrap_or(0), skipped: skip.unwrap_or(0), zone: zone.into() };
-    Ok(Some(Marks { epoch, published: published.unwrap_or(0), done: done.unwrap_or(0) }))
+    command.arg(&keys.zone).arg(&["id", "epochs", "entry", "epoch", "skip", "published"]).arg(format!("n:{node}"));
+    let told: Vec<Option<String>> = within(command.query_async(&mut link.connection)).await?;
+    let text = |at: usize| told.get(at).and_then(Option::as_deref);
+    let number = |at| text(at).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let Some(zone) = text(0) else { return Ok(None) };
+    Ok(Some(Marks {
+        zone: zone.into(),
+        lineage: Lineage::read(text(1).unwrap_or_default()),
+        entries: number(2),
+        epoch: (number(3), number(4)),
+        published: number(5),
+        done: number(6),
+    }))
 }
 
 /// Reads the zone; nothing if it was never begun.
@@ -72,8 +84,13 @@ pub(super) async fn load(link: &mut Link, keys: &Keys, node: &str) -> RedisResul
     let Some(marks) = marks_for(link, keys, node).await? else { return Ok(None) };
     let Some((id, bytes)) = stream::newest(link, &keys.log).await? else { return Ok(None) };
     let Ok(last) = Record::read(&bytes) else { return Err(failure("the end of the log cannot be read")) };
-    let position =
-        Position { id, number: last.number, checksum: Some(crc32c::crc32c(&bytes)), epoch: marks.epoch.clone() };
+    if marks.lineage.name() != Some(&last.epoch) {
+        // It has begun another one meanwhile.
+        return Ok(None);
+    }
+    let checksum = Some(crc32c::crc32c(&bytes));
+    let (zone, lineage) = (marks.zone.clone(), marks.lineage.clone());
+    let position = Position { id, number: last.number, checksum, zone, lineage };
     let mut snapshot = Snapshot { marks, ..Snapshot::at(position, last.stamp) };
     let mut cursor = 0u64;
     loop {
@@ -95,7 +112,8 @@ pub(super) async fn load(link: &mut Link, keys: &Keys, node: &str) -> RedisResul
 impl Snapshot {
     /// Nothing yet, of what stood there at an entry with this stamp.
     pub(super) fn at(position: Position, stamp: Stamp) -> Self {
-        let marks = Marks { epoch: position.epoch.clone(), published: 0, done: 0 };
+        let (zone, lineage, entries) = (position.zone.clone(), position.lineage.clone(), position.number);
+        let marks = Marks { zone, lineage, entries, epoch: (0, 0), published: 0, done: 0 };
         Self { position, marks, channels: HashMap::new(), messages: Vec::new(), stamp }
     }
 

@@ -101,7 +101,27 @@ fn item(entry: Value) -> Option<Item> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Any answer of a server that is none, or not the one that was asked.
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Nil),
+            any::<i64>().prop_map(Value::Int),
+            "[0-9-]{0,12}".prop_map(|text| Value::BulkString(text.into())),
+            "[a-z]{0,5}".prop_map(Value::SimpleString),
+        ];
+        leaf.prop_recursive(4, 40, 4, |inner| prop::collection::vec(inner, 0..4).prop_map(Value::Array))
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_or_refused(value in any_value()) {
+            let _ = items(value);
+        }
+    }
 
     #[test]
     fn places_are_read_and_have_one_before() {

@@ -13,9 +13,9 @@ use tokio::time::sleep;
 use super::health::Health;
 use super::keys::Keys;
 use super::link::{Link, Linker, failure};
-use super::position::{Gap, Loss, Position};
+use super::position::{Gap, Loss, Onward, Position};
 use super::record::{Record, What, marks};
-use super::snapshot::{self, Marks};
+use super::snapshot;
 use super::stream::{self, StreamId};
 use super::waiting::Waiting;
 use crate::hub::Hub;
@@ -60,6 +60,8 @@ pub(super) struct Tail {
     hub: Arc<Hub>,
     node: String,
     position: Option<Position>,
+    /// Whether the position is known to lead nowhere.
+    astray: bool,
 }
 
 impl Tail {
@@ -69,7 +71,7 @@ impl Tail {
         (waiting, health, hub): (Arc<Waiting>, Arc<Health>, Arc<Hub>),
         node: String,
     ) -> Self {
-        Self { linker, keys, waiting, health, hub, node, position: None }
+        Self { linker, keys, waiting, health, hub, node, position: None, astray: false }
     }
 
     /// Follows until it is over.
@@ -89,15 +91,16 @@ impl Tail {
                     tracing::warn!(
                         "the backplane's log does not reach back to where this node is: the zone is read anew"
                     );
-                    self.position = None;
+                    self.astray = true;
                 }
                 Stop::Early => sleep(AGAIN).await,
                 Stop::Broken(error) => {
-                    self.linker.learn(&error);
-                    if !told {
+                    let moved = self.linker.learn(&error);
+                    self.linker.broken.notify_waiters();
+                    if !told && !moved {
                         tracing::warn!("the backplane's log cannot be read: {error}");
                     }
-                    told = true;
+                    told |= !moved;
                     sleep(AGAIN).await;
                     continue;
                 }
@@ -130,35 +133,42 @@ impl Tail {
     async fn begin(&mut self, link: &mut Link) -> Result<Position, Stop> {
         let Some(position) = self.position.clone() else { return self.join(link).await };
         let marks = snapshot::marks(link, &self.keys).await?.ok_or(Stop::Early)?;
-        let id = position.id.to_string();
-        let there = stream::range(link, &self.keys.log, &id, &id, 1).await?;
-        if there.first().is_some_and(|(_, bytes)| position.is_at(bytes))
-            || (position.number == 0 && marks.epoch == position.epoch)
+        let (number, loss) = match position.onward(&marks.zone, &marks.lineage, marks.entries) {
+            Onward::Here if self.astray => return self.join(link).await,
+            Onward::Here => {
+                let id = position.id.to_string();
+                let there = stream::range(link, &self.keys.log, &id, &id, 1).await?;
+                let is_there = there.first().is_some_and(|(_, bytes)| position.is_at(bytes));
+                // Of one that is only the place before an entry nothing stands there.
+                return if is_there || position.checksum.is_none() { Ok(position) } else { Err(Stop::Gap) };
+            }
+            Onward::Behind(number, loss) => (Some(number), loss),
+            Onward::Anew(loss) => (None, loss),
+            Onward::Later => return Err(Stop::Early),
+        };
+        if let Some(loss) = loss {
+            self.tell(loss);
+        }
+        if let Some(number) = number
+            && let Some(after) = self.find(link, &position, number).await?
         {
-            return Ok(position);
+            return Ok(after);
         }
-        if marks.epoch == position.epoch {
-            return Err(Stop::Gap);
-        }
-        self.begin_after_loss(link, position).await
+        tracing::warn!(
+            "the backplane's log does not reach back to what this node shares with it: the zone is read anew"
+        );
+        self.join(link).await
     }
 
-    /// Looks for the place at which the server process after that began which wrote what was applied last.
-    async fn begin_after_loss(&self, link: &mut Link, before: Position) -> Result<Position, Stop> {
+    /// The place behind an entry of the log, if the next one is still there.
+    async fn find(&self, link: &mut Link, position: &Position, number: u64) -> Result<Option<Position>, Stop> {
         let mut from = "-".to_owned();
         loop {
             let page = stream::range(link, &self.keys.log, &from, "+", COUNT).await?;
-            for (id, bytes) in &page {
-                if let Some((position, loss)) = before.after_loss(*id, bytes) {
-                    if let Some(loss) = loss {
-                        self.tell(loss);
-                    }
-                    return Ok(position);
-                }
-            }
+            let found = page.iter().find_map(|(id, bytes)| position.before(number, *id, bytes));
             match page.last() {
-                Some((last, _)) if page.len() == COUNT => from = format!("({last}"),
-                _ => return Err(Stop::Gap),
+                Some((last, _)) if found.is_none() && page.len() == COUNT => from = format!("({last}"),
+                _ => return Ok(found),
             }
         }
     }
@@ -175,19 +185,31 @@ impl Tail {
         );
     }
 
+    /// A message came whose place is before what this node has told its clients.
+    fn passed_over(&self) {
+        if self.health.passed_over() {
+            tracing::error!(
+                target: ALERT,
+                "the backplane gave a message a place that was passed already: it is not shown on this node (were the clocks of its servers set back?)"
+            );
+        }
+    }
+
     /// Reads the whole zone.
     async fn join(&mut self, link: &mut Link) -> Result<Position, Stop> {
         let began = std::time::Instant::now();
         let snapshot = snapshot::load(link, &self.keys, &self.node).await?;
         let snapshot = snapshot.ok_or(Stop::Early)?;
         let (channels, messages) = (snapshot.channels.len(), snapshot.messages.len());
-        let Marks { epoch, .. } = &snapshot.marks;
-        self.health.epoch_is(epoch.number, epoch.skipped);
+        let (epoch, skipped) = snapshot.marks.epoch;
+        self.health.epoch_is(epoch, skipped);
         let (position, done) = (snapshot.position.clone(), snapshot.marks.done);
         snapshot.install(&self.hub).await;
         self.waiting.all_came_back(done);
+        self.waiting.has_come_to(position.id);
         self.hub.join();
         self.health.joined();
+        self.astray = false;
         tracing::info!(
             target: "notice",
             "{messages} messages in {channels} channels come from the backplane ({} ms)",
@@ -201,11 +223,18 @@ impl Tail {
         while self.hub.has_many_notes() {
             sleep(PAUSE).await;
         }
-        let entries = stream::read_after(link, &self.keys.log, position.id, COUNT).await?;
+        let server = link.server.clone();
+        let entries = tokio::select! {
+            entries = stream::read_after(link, &self.keys.log, position.id, COUNT) => entries?,
+            () = self.linker.mandate.is_revoked(&server) => {
+                return Err(failure("the sentinels name another server").into());
+            }
+        };
         let count = entries.len();
         for (id, bytes) in entries {
             self.apply(id, &bytes, position)?;
         }
+        self.waiting.has_come_to(position.id);
         if self.health.applied(count as u64, position.id, count < COUNT) {
             return Err(failure("entries that it has told of do not come").into());
         }
@@ -224,9 +253,12 @@ impl Tail {
         match what {
             What::Change(entry, origin) => {
                 let publishes = matches!(entry, Entry::Publish(_));
-                let found = self.hub.apply(entry, Now::default()) || publishes;
+                let found = self.hub.apply(entry, Now::default());
+                if publishes && !found {
+                    self.passed_over();
+                }
                 if *origin.node == *self.node {
-                    self.waiting.came_back(origin.number, found);
+                    self.waiting.came_back(origin.number, found || publishes);
                 }
             }
             What::Time(marks) => {

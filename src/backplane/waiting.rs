@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::census::Questions;
 use super::health::Health;
 use super::record::{deletion_payload, message_payload};
+use super::stream::StreamId;
 use crate::hub::{Found, Order, Outcome, Terms, Told};
 use crate::model::{ChannelId, Draft, Refusal};
 
@@ -24,6 +25,8 @@ const MOST_BYTES: usize = 64 << 20;
 const OPERATION: usize = 200;
 /// How long anybody waits.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may take this node to come to where the zone is.
+const CATCHES_UP: Duration = Duration::from_secs(2);
 /// Channels of one batch, and bytes: what the script does at once.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
@@ -63,6 +66,9 @@ struct State {
     bytes: usize,
     last: u64,
     given_up: bool,
+    /// Who wants to know when this node has come to where the zone is; where that is, once it is known.
+    asking: Vec<(Told, Instant)>,
+    coming: Vec<(Told, Instant, StreamId)>,
 }
 
 struct Waiter {
@@ -73,8 +79,10 @@ struct Waiter {
     found: usize,
     until: Instant,
     bytes: usize,
-    /// Whether it may have reached the server.
-    sent: bool,
+    /// The server process that it may have reached.
+    sent: Option<Arc<str>>,
+    /// How often it was sent there without an answer.
+    tries: u32,
 }
 
 impl State {
@@ -86,9 +94,13 @@ impl State {
 }
 
 impl Waiter {
+    fn is_sent_elsewhere(&self, run: &str) -> bool {
+        self.sent.as_deref().is_some_and(|sent| sent != run)
+    }
+
     /// What it is told whose time is over.
     fn forsaken(&self) -> Outcome {
-        Err(if self.sent { Refusal::Unanswered } else { Refusal::Away })
+        Err(if self.sent.is_some() { Refusal::Unanswered } else { Refusal::Away })
     }
 }
 
@@ -126,7 +138,7 @@ impl Waiting {
         let number = state.last;
         let until = Instant::now() + PATIENCE;
         let left = channels.len();
-        state.waiters.insert(number, Waiter { told, left, found: 0, until, bytes, sent: false });
+        state.waiters.insert(number, Waiter { told, left, found: 0, until, bytes, sent: None, tries: 0 });
         state.queue.push_back(Arc::new(Operation { number, kind, payload, channels }));
         drop(state);
         self.bell.notify_one();
@@ -134,13 +146,17 @@ impl Waiting {
 
     /// Waits until there is something to send.
     pub(super) async fn some(&self) {
-        while self.state.lock().queue.is_empty() {
+        let is_empty = || {
+            let state = self.state.lock();
+            state.queue.is_empty() && state.asking.is_empty()
+        };
+        while is_empty() {
             self.bell.notified().await;
         }
     }
 
-    /// The next operations in order, which stay in the queue; empty: none.
-    pub(super) fn batch(&self) -> Vec<Arc<Operation>> {
+    /// The next operations in order for a server process; they stay in the queue. Empty: none.
+    pub(super) fn batch(&self, run: &str) -> Vec<Arc<Operation>> {
         let mut state = self.state.lock();
         let State { queue, waiters, .. } = &mut *state;
         // Who was told that it failed does not want it any more.
@@ -153,12 +169,65 @@ impl Waiting {
             fits
         };
         let batch: Vec<_> = queue.iter().take_while(fits).map(Arc::clone).collect();
+        let run: Arc<str> = run.into();
         for operation in &batch {
             if let Some(waiter) = waiters.get_mut(&operation.number) {
-                waiter.sent = true;
+                waiter.sent = Some(Arc::clone(&run));
+                waiter.tries += 1;
             }
         }
         batch
+    }
+
+    /// The server has answered that it has done nothing of what was sent last.
+    pub(super) fn not_done(&self, batch: &[Arc<Operation>]) {
+        let mut state = self.state.lock();
+        for operation in batch {
+            if let Some(waiter) = state.waiters.get_mut(&operation.number) {
+                waiter.tries = waiter.tries.saturating_sub(1);
+                // What was sent before, and not answered, may have been done all the same.
+                waiter.sent.take_if(|_| waiter.tries == 0);
+            }
+        }
+    }
+
+    /// Whether something waits that another server process than this one may have done.
+    pub(super) fn has_sent_elsewhere(&self, run: &str) -> bool {
+        self.state.lock().waiters.values().any(|waiter| waiter.is_sent_elsewhere(run))
+    }
+
+    /// Another server process goes on, which has done operations up to a number. Whether what else was sent is done nobody knows: nodes may
+    /// have seen what the one before has lost, and must not see it again.
+    pub(super) fn goes_elsewhere(&self, run: &str, done: u64) {
+        let mut state = self.state.lock();
+        state.queue.retain(|operation| operation.number > done);
+        let sent = state.waiters.iter().filter(|(number, waiter)| **number > done && waiter.is_sent_elsewhere(run));
+        let numbers: Vec<u64> = sent.map(|(number, _)| *number).collect();
+        let ended: Vec<Waiter> = numbers.into_iter().filter_map(|number| state.end(number)).collect();
+        drop(state);
+        for waiter in ended {
+            (waiter.told)(Err(Refusal::Unanswered));
+        }
+    }
+
+    /// Takes those who want to know where the zone is.
+    pub(super) fn asking(&self) -> Vec<(Told, Instant)> {
+        std::mem::take(&mut self.state.lock().asking)
+    }
+
+    /// The zone was here when they asked.
+    pub(super) fn wait_for(&self, asking: Vec<(Told, Instant)>, last: StreamId) {
+        self.state.lock().coming.extend(asking.into_iter().map(|(told, until)| (told, until, last)));
+    }
+
+    /// This node has come to an entry.
+    pub(super) fn has_come_to(&self, here: StreamId) {
+        let mut state = self.state.lock();
+        let come: Vec<_> = state.coming.extract_if(.., |(.., there)| *there <= here).collect();
+        drop(state);
+        for (told, ..) in come {
+            told(Ok(0));
+        }
     }
 
     /// Takes operations out of the queue that the server has done.
@@ -209,14 +278,21 @@ impl Waiting {
     pub(super) fn expire(&self, now: Instant) {
         let away = self.health.is_away();
         let mut state = self.state.lock();
-        let over = |waiter: &Waiter| waiter.until <= now || (away && !waiter.sent);
+        let over = |waiter: &Waiter| waiter.until <= now || (away && waiter.sent.is_none());
         let numbers: Vec<u64> =
             state.waiters.iter().filter(|(_, waiter)| over(waiter)).map(|(number, _)| *number).collect();
         let ended: Vec<Waiter> = numbers.into_iter().filter_map(|number| state.end(number)).collect();
+        let late = |until: &Instant| *until <= now || away;
+        let mut forsaken: Vec<Told> =
+            state.asking.extract_if(.., |(_, until)| late(until)).map(|(told, _)| told).collect();
+        forsaken.extend(state.coming.extract_if(.., |(_, until, _)| late(until)).map(|(told, ..)| told));
         drop(state);
         for waiter in ended {
             let outcome = waiter.forsaken();
             (waiter.told)(outcome);
+        }
+        for told in forsaken {
+            told(Err(Refusal::Away));
         }
     }
 
@@ -227,7 +303,10 @@ impl Waiting {
         state.queue.clear();
         state.bytes = 0;
         let waiters = std::mem::take(&mut state.waiters);
+        // Whoever asks is let go with the process.
+        let asking = (std::mem::take(&mut state.asking), std::mem::take(&mut state.coming));
         drop(state);
+        drop(asking);
         for waiter in waiters.into_values() {
             let outcome = waiter.forsaken();
             (waiter.told)(outcome);
@@ -251,6 +330,17 @@ impl Order for Waiting {
         self.hand_in(Kind::Delete, deletion_payload(text), ids, told);
     }
 
+    fn catch_up(&self, told: Told) {
+        let mut state = self.state.lock();
+        if self.health.is_away() || state.given_up || state.asking.len() + state.coming.len() >= MOST {
+            drop(state);
+            return told(Err(Refusal::Away));
+        }
+        state.asking.push((told, Instant::now() + CATCHES_UP));
+        drop(state);
+        self.bell.notify_one();
+    }
+
     fn is_full(&self) -> bool {
         let state = self.state.lock();
         state.waiters.len() > MOST / 2 || state.bytes > MOST_BYTES / 2
@@ -270,94 +360,4 @@ impl Order for Waiting {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc::{Receiver, channel};
-
-    use super::*;
-
-    fn place() -> Waiting {
-        let health = Arc::new(Health::new());
-        health.linked("here");
-        Waiting::new(health)
-    }
-
-    fn publish(waiting: &Waiting, ids: &[&str], text: usize) -> Receiver<Outcome> {
-        let (sender, outcome) = channel();
-        let draft = Draft { text: vec![b'x'; text].into(), store: true, ..Draft::default() };
-        let terms = Terms { ttl: 10, most: None, inactivity: 5 };
-        let ids = ids.iter().map(|id| ChannelId::new(id.as_bytes())).collect();
-        waiting.publish(ids, draft, terms, Box::new(move |told| sender.send(told).unwrap()));
-        outcome
-    }
-
-    #[test]
-    fn whoever_waits_is_told_when_all_of_its_channels_have_come_back() {
-        let waiting = place();
-        let (one, two) = (publish(&waiting, &["a"], 3), publish(&waiting, &["a", "b"], 3));
-        let batch = waiting.batch();
-        assert_eq!(batch.iter().map(|operation| operation.number).collect::<Vec<_>>(), [1, 2]);
-        waiting.taken(&batch);
-        assert!(waiting.batch().is_empty());
-        waiting.came_back(1, true);
-        assert_eq!(one.try_recv(), Ok(Ok(1)));
-        waiting.came_back(2, true);
-        assert!(two.try_recv().is_err());
-        waiting.came_back(2, true);
-        assert_eq!(two.try_recv(), Ok(Ok(2)));
-        assert!(waiting.is_settled());
-    }
-
-    #[test]
-    fn what_was_never_sent_is_refused_and_what_may_have_been_is_unknown() {
-        let waiting = place();
-        let sent = publish(&waiting, &["a"], 3);
-        waiting.batch();
-        let unsent = publish(&waiting, &["a"], 3);
-        waiting.expire(Instant::now() + PATIENCE);
-        assert_eq!(sent.try_recv(), Ok(Err(Refusal::Unanswered)));
-        assert_eq!(unsent.try_recv(), Ok(Err(Refusal::Away)));
-        assert!(waiting.batch().is_empty(), "nobody wants them any more");
-        let refused = publish(&waiting, &["a"], 3);
-        let batch = waiting.batch();
-        waiting.refused(&batch);
-        assert_eq!(refused.try_recv(), Ok(Err(Refusal::Away)));
-        let last = publish(&waiting, &["a"], 3);
-        waiting.give_up();
-        assert_eq!(last.try_recv(), Ok(Err(Refusal::Away)));
-        assert_eq!(publish(&waiting, &["a"], 3).try_recv(), Ok(Err(Refusal::Leaving)));
-    }
-
-    #[test]
-    fn more_than_may_wait_is_refused_in_count_and_in_bytes() {
-        let waiting = place();
-        let outcomes: Vec<_> = (0..=MOST).map(|_| publish(&waiting, &["a"], 1)).collect();
-        assert_eq!(outcomes.iter().filter(|outcome| outcome.try_recv() == Ok(Err(Refusal::Crowded))).count(), 1);
-        assert!(waiting.is_full());
-        let waiting = place();
-        let one = publish(&waiting, &["a"], MOST_BYTES);
-        assert!(one.try_recv().is_err(), "one larger than all waits alone");
-        assert_eq!(publish(&waiting, &["a"], 1).try_recv(), Ok(Err(Refusal::Crowded)));
-        waiting.came_back(1, true);
-        assert!(publish(&waiting, &["a"], 1).try_recv().is_err());
-    }
-
-    #[test]
-    fn a_batch_is_bounded_and_begins_with_what_was_not_done() {
-        let waiting = place();
-        let _outcomes: Vec<_> = (0..BATCH + 10).map(|_| publish(&waiting, &["a"], 1)).collect();
-        let batch = waiting.batch();
-        assert_eq!(batch.len(), BATCH);
-        assert_eq!(waiting.batch()[0].number, 1);
-        waiting.taken(&batch);
-        assert_eq!(waiting.batch().len(), 10);
-        let waiting = place();
-        let _outcomes: Vec<_> = (0..3).map(|_| publish(&waiting, &["a"], BATCH_BYTES)).collect();
-        assert_eq!(waiting.batch().len(), 1);
-    }
-
-    #[test]
-    fn while_the_server_is_away_nobody_waits() {
-        let waiting = Waiting::new(Arc::new(Health::new()));
-        assert_eq!(publish(&waiting, &["a"], 3).try_recv(), Ok(Err(Refusal::Away)));
-    }
-}
+mod tests;

@@ -2,7 +2,8 @@
 --
 -- KEYS: zone, log, nodes, then for each channel of each operation its counts and its messages.
 -- ARGV: 1 run id of this server, 2 node, 3 and 4 time and tag the node has seen, 5 ids it knows to be skipped, 6 most entries of the log,
--- 7 most bytes of them, 8 what the node says of itself ('' : nothing), then operations:
+-- 7 most bytes of them, 8 what the node says of itself ('' : nothing), 9 milliseconds of this clock up to which the node may take this server
+-- for the master (0: always), then operations:
 --   P number ttl cap keep stored payload n channel...   (cap '' : none)
 --   D number payload n channel...
 -- An operation whose number is not above the last of its node was done before: whoever is not answered asks again.
@@ -10,12 +11,15 @@
 local zone, log, nodes = KEYS[1], KEYS[2], KEYS[3]
 local node = ARGV[2]
 local z = redis.call('HMGET', zone, 'time', 'tag', 'entry', 'published', 'epoch', 'skip', 'until', 'run', 'id', 'beat',
-  'size', 'n:' .. node)
+  'size', 'n:' .. node, 'epochs', 'name')
 local clock = redis.call('TIME')
 local sec, ms = tonumber(clock[1]), math.floor(tonumber(clock[2]) / 1000)
+-- What was asked before another server took over, and is heard only now, must not be done.
+if tonumber(ARGV[9]) > 0 and sec * 1000 + ms > tonumber(ARGV[9]) then return redis.error_reply('TOOLATE this may not be the master any more') end
 local time, tag, entry, published = tonumber(z[1]) or 0, tonumber(z[2]) or 0, tonumber(z[3]) or 0, tonumber(z[4]) or 0
 local epoch, skip, unknown = tonumber(z[5]) or 0, tonumber(z[6]) or 0, tonumber(z[7]) or 0
 local id, beat, size, done = z[9], tonumber(z[10]) or 0, tonumber(z[11]) or 256, tonumber(z[12]) or 0
+local epochs, name = z[13] or '', z[14] or '-'
 local last
 
 local function append(value)
@@ -23,7 +27,7 @@ local function append(value)
   -- A mean of the last entries: what is stored stays within the bytes whatever their size.
   size = size + (#value - size) / 32
   local most = math.max(64, math.min(tonumber(ARGV[6]), math.floor(tonumber(ARGV[7]) / size)))
-  last = redis.call('XADD', log, 'MAXLEN', '~', most, '*', 'e', string.format('%d ', entry) .. value)
+  last = redis.call('XADD', log, 'MAXLEN', '~', most, '*', 'e', string.format('%d %s ', entry, name) .. value)
 end
 
 -- What nodes have seen is never given again, whatever this server has forgotten.
@@ -43,16 +47,23 @@ if z[8] ~= ARGV[1] then
   end
   if skip > 0 then unknown = sec + 3600 end
   epoch = epoch + 1
+  local before = name
+  name = string.format('%d.%s.%d', epoch, string.sub(ARGV[1], 1, 8), tonumber(clock[2]))
+  epochs = (epochs == '' and '' or epochs .. ',') .. string.format('%s:%d', name, entry)
+  while select(2, string.gsub(epochs, ',', '')) >= 32 do epochs = string.match(epochs, ',(.*)') end
   local far = (ms + 1) * 2000000
-  if sec > time then
+  if before ~= '-' or seen_time > 0 then
+    -- The other one may go on for a moment, and hand out what this one does not know: what is given here is beyond all of that.
+    time, tag = math.max(sec + 10, time + 1), far
+  elseif sec > time then
     time, tag = sec, far
   elseif sec == time then
     tag = math.max(tag, far)
   end
-  append(string.format('E %d %d %d %d %s\n', time, tag, epoch, skip, id))
+  append(string.format('E %d %d %d %d %s %s\n', time, tag, epoch, skip, id, before))
 end
 
-local at, key = 9, 4
+local at, key = 10, 4
 while ARGV[at] do
   local kind, number = ARGV[at], tonumber(ARGV[at + 1])
   local ttl, cap, keep, stored, payload, channels
@@ -91,10 +102,13 @@ while ARGV[at] do
       redis.call('SET', counts, string.format('%d %d %d %d %d', count, ahead, epoch, time, tag), 'EX', keep)
       if stored then
         local place = string.format('%d-%d', time, tag)
-        if cap == '' then
-          redis.call('XADD', messages, 'MINID', string.format('%d-0', math.max(0, time - ttl)), place, 'e', '0 ' .. value)
-        else
-          redis.call('XADD', messages, 'MAXLEN', cap, place, 'e', '0 ' .. value)
+        local bound = (cap == '') and { 'MINID', string.format('%d-0', math.max(0, time - ttl)) } or { 'MAXLEN', cap }
+        local kept = redis.pcall('XADD', messages, bound[1], bound[2], place, 'e', '0 - ' .. value)
+        if type(kept) == 'table' and kept.err then
+          -- Somebody else has written there, or the marks of the zone were lost without it.
+          if not (string.find(kept.err, 'equal or smaller') or string.find(kept.err, 'WRONGTYPE')) then return kept end
+          redis.call('DEL', messages)
+          redis.call('XADD', messages, place, 'e', '0 - ' .. value)
         end
         redis.call('EXPIRE', messages, ttl + 5)
       end
@@ -132,5 +146,5 @@ if not last then
   last = newest[1] and newest[1][1] or '0-0'
 end
 redis.call('HSET', zone, 'time', time, 'tag', tag, 'entry', entry, 'published', published, 'epoch', epoch, 'skip', skip,
-  'until', unknown, 'run', ARGV[1], 'id', id, 'beat', beat, 'size', size, 'n:' .. node, done)
+  'until', unknown, 'run', ARGV[1], 'id', id, 'beat', beat, 'size', size, 'epochs', epochs, 'name', name, 'n:' .. node, done)
 return { last, epoch, skip, string.format('%d%03d', sec, ms), told }

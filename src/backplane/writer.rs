@@ -1,7 +1,8 @@
 //! Takes what waits to the server, a batch a call, and says once a second that this node lives.
 //!
 //! One call at a time: what comes meanwhile goes with the next one. A batch that is not answered is sent again over a new connection; the
-//! script knows what it has done already. Nothing is applied here: that is the tail's business.
+//! script knows what it has done already. To another server process it is not: other nodes may have seen what that one lost. Nothing is
+//! applied here: that is the tail's business.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,10 +13,11 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::health::Health;
 use super::keys::Keys;
-use super::link::{Link, Linker, is_over};
+use super::link::{Link, Linker, failure, is_an_answer, is_over, within};
 use super::script::{Caller, Seen};
+use super::stream::StreamId;
 use super::waiting::{Operation, Waiting};
-use crate::hub::Hub;
+use crate::hub::{Hub, Terms};
 use crate::model::{ALERT, Now};
 
 /// How often the node says that it lives, and that time goes on.
@@ -55,12 +57,13 @@ impl Writer {
             _ = over.changed() => {}
             () = self.write(&mut link) => {}
             () = self.look() => {}
+            () = self.linker.watch() => {}
         }
         if let Some(mut link) = link {
             let mut farewell = redis::cmd("HDEL");
             farewell.arg(&self.keys.nodes).arg(&self.caller.node);
             // It would be forgotten in a moment anyway.
-            let _ = super::link::within::<()>(farewell.query_async(&mut link.connection)).await;
+            let _ = within::<()>(farewell.query_async(&mut link.connection)).await;
         }
     }
 
@@ -75,21 +78,34 @@ impl Writer {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let mut link = match place.take() {
-                Some(link) => link,
-                None => self.connect().await,
+            let (mut link, new) = match place.take() {
+                Some(link) => (link, false),
+                None => (self.connect().await, true),
             };
             let beats = tokio::select! {
                 _ = beat.tick() => true,
                 () = self.waiting.some() => false,
+                // The other connection is heard to break; this one is asked before anything is entrusted to it.
+                () = self.linker.broken.notified() => true,
+                () = self.linker.mandate.is_revoked(&link.server) => {
+                    self.lost(&failure("the sentinels name another server"));
+                    continue;
+                }
             };
-            let batch = self.waiting.batch();
+            let (batch, asking) = (self.waiting.batch(&link.run), self.waiting.asking());
             match self.call(&mut link, beats, &batch).await {
-                Ok(()) => {
+                Ok(last) => {
                     self.waiting.taken(&batch);
+                    self.waiting.wait_for(asking, last);
+                    if new {
+                        self.entered(&link);
+                    }
                     *place = Some(link);
                 }
                 Err(error) if is_over(&error) => {
+                    if is_an_answer(&error) {
+                        self.waiting.not_done(&batch);
+                    }
                     self.lost(&error);
                     beat.reset_immediately();
                 }
@@ -105,40 +121,69 @@ impl Writer {
         }
     }
 
-    async fn call(&self, link: &mut Link, beats: bool, batch: &[Arc<Operation>]) -> Result<(), RedisError> {
+    /// The server does what it is asked.
+    fn entered(&self, link: &Link) {
+        self.health.linked(&link.server);
+        tracing::info!(target: "notice", "the backplane is at {}", link.server);
+        if let Some(policy) = &link.evicts {
+            tracing::warn!(
+                "the backplane drops what it holds when its memory is full (maxmemory-policy {policy}): noeviction is what it should have"
+            );
+        }
+    }
+
+    async fn call(&self, link: &mut Link, beats: bool, batch: &[Arc<Operation>]) -> Result<StreamId, RedisError> {
         let seen = Seen { stamp: self.hub.last_stamp(), skipped: self.health.skipped() };
         let about = if beats {
-            format!("{} {}", self.hub.census(Now::default()).subscribers, self.name)
+            let Terms { ttl, most, inactivity } = self.hub.terms();
+            let most = most.map_or_else(|| "-".to_owned(), |most| most.to_string());
+            let subscribers = self.hub.census(Now::default()).subscribers;
+            format!("{subscribers} {ttl}/{most}/{inactivity} {}", self.name)
         } else {
             String::new()
         };
-        let answer = self.caller.call(link, seen, &about, batch).await?;
+        let deadline = link.deadline(&self.linker.mandate);
+        let answer = self.caller.call(link, (seen, deadline), &about, batch).await?;
         self.health.told(answer.last, answer.skipped);
-        if beats {
-            self.health.nodes_are(&answer.nodes, &self.caller.node, answer.now);
+        if beats && let Some(other) = self.health.nodes_are(&answer.nodes, &self.caller.node, answer.now) {
+            tracing::warn!(
+                "{other} shares this zone of the backplane and has another message ttl, inactivity or number of stored messages: nodes \
+                 belong to be configured alike"
+            );
         }
         if self.health.refuses(None) {
             tracing::info!(target: "notice", "the backplane takes what is published again");
         }
-        Ok(())
+        Ok(answer.last)
     }
 
     fn lost(&self, error: &RedisError) {
-        self.linker.learn(error);
+        if self.linker.learn(error) {
+            // It only says where to go.
+            return;
+        }
         if self.health.lost(&error.to_string()) {
             tracing::warn!("the backplane is away: {error}");
         }
     }
 
+    /// A connection to a server of which it is known what it has done of what was sent to another one.
+    async fn link(&self) -> Result<Link, RedisError> {
+        let mut link = self.linker.link().await?;
+        if self.waiting.has_sent_elsewhere(&link.run) {
+            let mut done = redis::cmd("HGET");
+            done.arg(&self.keys.zone).arg(format!("n:{}", self.caller.node));
+            let done: Option<u64> = within(done.query_async(&mut link.connection)).await?;
+            self.waiting.goes_elsewhere(&link.run, done.unwrap_or(0));
+        }
+        Ok(link)
+    }
+
     async fn connect(&self) -> Link {
         let mut pauses = PAUSES.iter();
         loop {
-            match self.linker.link().await {
-                Ok(link) => {
-                    self.health.linked(&link.server);
-                    tracing::info!(target: "notice", "the backplane is at {}", link.server);
-                    return link;
-                }
+            match self.link().await {
+                Ok(link) => return link,
                 Err(error) => self.lost(&error),
             }
             sleep(pauses.next().copied().unwrap_or(Duration::from_millis(500))).await;

@@ -19,6 +19,9 @@ pub enum Error {
     /// A file could not be read, or a thread not be started.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// The configuration names a backplane: only the server shares its channels with other nodes.
+    #[error("\"push_stream_backplane\" is for the server: a publish of an application is answered at once")]
+    Backplane,
     /// The directory of `push_stream_state` belongs to another process, or to a newer version.
     #[error("{0}")]
     State(String),

@@ -34,6 +34,9 @@ pub(super) struct Pool {
 impl Pool {
     /// Starts the threads.
     pub(super) fn start(settings: Arc<Settings>) -> Result<Self, Error> {
+        if settings.backplane.address.is_some() {
+            return Err(Error::Backplane);
+        }
         let cores = available_parallelism().map_or(1, usize::from);
         let count = settings.process.worker_processes.map_or(cores.min(THREADS), |count| count.max(1));
         let options = settings.capabilities;

@@ -180,10 +180,8 @@ impl Backlog {
     /// The first message after the one the client names.
     fn after_what_was_received(&self, replay: &Replay) -> Option<&Arc<Message>> {
         let by_stamp = replay.time.filter(|time| *time >= 0).and_then(|time| self.at_or_after(time, replay.tag));
-        let events = self.rare.as_ref().and_then(|rare| rare.events.as_ref());
-        if let (Some(wanted), Some(events)) = (&replay.event_id, events) {
-            let mut named = events.seqs(wanted);
-            let found = named.find(|seq| self.with_seq(*seq).is_some_and(|m| m.event_id() == Some(wanted)));
+        if let Some(wanted) = &replay.event_id {
+            let found = self.event(wanted);
             if let Some(seq) = found.filter(|seq| by_stamp.is_none_or(|first| *seq <= first.seq)) {
                 return self.starting_at(seq + 1).next();
             }
@@ -192,6 +190,12 @@ impl Backlog {
         let (time, tag) = (i64::from(first.stamp.time), i64::from(first.stamp.tag));
         let last_received = replay.time == Some(time) && replay.tag == Some(tag);
         if last_received { self.starting_at(first.seq + 1).next() } else { by_stamp }
+    }
+
+    /// The sequence number of the first message with an event id.
+    pub(super) fn event(&self, id: &[u8]) -> Option<u64> {
+        let events = self.rare.as_ref()?.events.as_ref()?;
+        events.seqs(id).find(|seq| self.with_seq(*seq).is_some_and(|message| message.event_id() == Some(id)))
     }
 
     /// The first message at or after a stamp; without a tag the messages of that second count as received.

@@ -49,6 +49,8 @@ pub(super) struct Channel {
     pub(super) wildcard: bool,
     /// Whether this is the events channel: it never goes, and the zone's counters leave its messages out.
     pub(super) for_events: bool,
+    /// Whether this node has told, among others, that it came.
+    pub(super) announced: bool,
     /// Where the index of due times has this channel.
     pub(super) filed: Filed,
     pub(super) backlog: Backlog,
@@ -66,6 +68,7 @@ impl Channel {
             expires,
             wildcard,
             for_events: false,
+            announced: false,
             filed: Filed::default(),
             backlog: Backlog::default(),
             subscriptions: Subscriptions::default(),

@@ -1,12 +1,16 @@
 //! The events channel (`push_stream_events_channel_id`): what it tells and in which words.
 //!
 //! It does not know when something happens; whoever makes it happen says so. Events are ordinary messages of an ordinary
-//! channel, always stored, and nothing is told about the events channel itself.
+//! channel, always stored, and nothing is told about the events channel itself. Where the order of the zone is made elsewhere (`order`) each
+//! node hands in what happens on it.
 
 use std::sync::Arc;
 
 use super::zone::ZoneState;
 use crate::model::{ChannelId, Draft, EventTags, Now, write_json_text};
+
+/// Most events that wait within one step of the hub.
+const OUTGOING: usize = 10_000;
 
 /// What can be told of a channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,9 +46,29 @@ impl ZoneState {
         let tags = EventTags { id: None, kind: Some(kind.name().as_bytes().into()) };
         let mut draft =
             Draft { text: event_text(kind, channel), event: Some(Arc::new(tags)), store: true, ..Draft::default() };
+        if self.clock.is_led() {
+            if kind == EventKind::ChannelCreated
+                && let Some(created) = self.registry.find(channel).and_then(|slot| self.registry.get_mut(slot))
+            {
+                created.announced = true;
+            }
+            if self.outgoing.len() < OUTGOING {
+                self.outgoing.push(draft);
+            }
+            return;
+        }
         // Where full memory refuses, an event that cannot be kept is still told.
         draft.store = self.admit_copies(&draft, 1).is_ok();
         self.append(slot, draft, now);
+    }
+}
+
+impl ZoneState {
+    /// Tells that a channel is gone. Of those that several nodes have only who has told that it came tells that it went.
+    pub(super) fn emit_destroyed(&mut self, channel: &ChannelId, announced: bool, now: Now) {
+        if announced || !self.clock.is_led() {
+            self.emit(EventKind::ChannelDestroyed, channel, now);
+        }
     }
 }
 

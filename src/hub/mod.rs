@@ -304,7 +304,11 @@ impl Hub {
             let more = state.settle(now);
             let woken = state.notes.take_woken();
             let garbage = std::mem::take(&mut state.garbage);
+            let outgoing = state.take_outgoing();
             drop(state);
+            if let (Some(outgoing), Some(order)) = (outgoing, self.order.get()) {
+                outgoing.hand_in(&**order);
+            }
             for worker in woken {
                 if let Some(waker) = self.wakers.get(worker).and_then(ArcSwapOption::load_full) {
                     waker();

@@ -48,6 +48,9 @@ pub trait Order: Send + Sync {
     /// Takes a deletion.
     fn delete(&self, ids: Vec<ChannelId>, text: Option<Box<[u8]>>, told: Told);
 
+    /// Tells when this node has applied what there is in the zone now, or that it cannot be known.
+    fn catch_up(&self, told: Told);
+
     /// Whether so much waits that who may wait with the next one should.
     fn is_full(&self) -> bool;
 
@@ -103,6 +106,22 @@ impl Hub {
     /// Whether it has come so far.
     pub fn has_come_to(&self, there: Stamp) -> bool {
         self.state.lock().clock.seen() >= there
+    }
+
+    /// Whether an event id is asked for that none of these channels has: one that is gone, or one that has not come here yet.
+    pub fn misses_event(&self, ids: &[ChannelId], replay: &Replay) -> bool {
+        let Some(wanted) = replay.event_id.as_deref().filter(|_| self.has_others()) else { return false };
+        let state = self.state.lock();
+        let mut channels = ids.iter().filter_map(|id| state.registry.get(state.registry.find(id)?));
+        !channels.any(|channel| channel.backlog.event(wanted).is_some())
+    }
+
+    /// Tells when this node has applied what there is in the zone now, or that it cannot be known.
+    pub fn catch_up(&self, told: Told) {
+        match self.order.get() {
+            Some(order) => order.catch_up(told),
+            None => told(Ok(0)),
+        }
     }
 
     /// The stamp of the last message.
@@ -165,7 +184,32 @@ impl Hub {
     }
 }
 
+/// Events that are to be handed in.
+pub(super) struct Outgoing {
+    channel: ChannelId,
+    drafts: Vec<Draft>,
+    terms: Terms,
+}
+
+impl Outgoing {
+    /// Hands them in. While nothing can be published there, nothing can be told.
+    pub(super) fn hand_in(self, order: &dyn Order) {
+        for draft in self.drafts {
+            order.publish(vec![self.channel.clone()], draft, self.terms, Box::new(drop));
+        }
+    }
+}
+
 impl ZoneState {
+    /// Takes the events that wait.
+    pub(super) fn take_outgoing(&mut self) -> Option<Outgoing> {
+        if self.outgoing.is_empty() {
+            return None;
+        }
+        let channel = ChannelId::new(&self.settings.events_channel_id);
+        Some(Outgoing { channel, drafts: std::mem::take(&mut self.outgoing), terms: self.terms() })
+    }
+
     fn terms(&self) -> Terms {
         Terms {
             ttl: self.settings.message_ttl,

@@ -37,7 +37,7 @@ impl Hub {
         self.state.lock().clock.raise(time, Stamp::default(), 0);
     }
 
-    /// Applies one entry; whether a channel that it deletes was there. After those of a disk, [`Hub::restored`] must follow.
+    /// Applies one entry; whether a message that it publishes is news, or a channel that it deletes was there. After those of a disk, [`Hub::restored`] must follow.
     pub fn apply(&self, entry: Entry, wall: Now) -> bool {
         self.locked(wall, |state, now| state.apply(entry, now))
     }
@@ -52,7 +52,7 @@ impl Hub {
 impl ZoneState {
     fn apply(&mut self, entry: Entry, now: Now) -> bool {
         match entry {
-            Entry::Publish(published) => self.apply_publish(published, now),
+            Entry::Publish(published) => return self.apply_publish(published, now),
             Entry::Kept(published) => self.apply_kept(&published, now),
             Entry::Gone { channel, seq } => self.apply_gone(&channel, seq),
             Entry::Channel(mark) => self.apply_mark(&mark, now),
@@ -91,15 +91,15 @@ impl ZoneState {
         Some(slot)
     }
 
-    fn apply_publish(&mut self, published: Published, now: Now) {
+    fn apply_publish(&mut self, published: Published, now: Now) -> bool {
         if published.message.seq <= self.clock.last().seq {
-            return;
+            return false;
         }
         let Published { channel, count, stored, mut message } = published;
         self.clock.raise(message.stamp.time, message.stamp, message.seq);
-        let Some(slot) = self.restored_channel(&channel, now) else { return };
+        let Some(slot) = self.restored_channel(&channel, now) else { return false };
         let inactivity = self.settings.inactivity;
-        let Some(channel) = self.registry.get_mut(slot) else { return };
+        let Some(channel) = self.registry.get_mut(slot) else { return false };
         channel.expires = message.stamp.time.saturating_add(inactivity);
         self.counters.published += u64::from(!channel.for_events);
         if !self.clock.is_led() {
@@ -107,7 +107,8 @@ impl ZoneState {
             if stored && message.expires > now.secs() {
                 self.store(slot, message);
             }
-            return self.trim(slot, now);
+            self.trim(slot, now);
+            return true;
         }
         // The order of the zone has the last word on the counts, also where it has lost some.
         channel.published = count;
@@ -126,6 +127,7 @@ impl ZoneState {
         }
         self.tell_subscribers(slot, message, Tick::default());
         self.trim(slot, now);
+        true
     }
 
     fn apply_kept(&mut self, published: &Published, now: Now) {

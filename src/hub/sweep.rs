@@ -4,7 +4,6 @@
 //! one that looks only at messages; operators see these periods in the statistics. Nothing here walks all channels.
 
 use super::due::DueIndex;
-use super::events::EventKind;
 use super::zone::ZoneState;
 use crate::model::Now;
 
@@ -128,7 +127,7 @@ impl ZoneState {
             self.forget_stored(deleted.stored, now);
             let held = self.held_by_channel(&deleted.id);
             self.trash.channels.add(1, held, now);
-            self.emit(EventKind::ChannelDestroyed, &deleted.id, now);
+            self.emit_destroyed(&deleted.id, deleted.announced, now);
         }
         false
     }

@@ -28,6 +28,8 @@ pub(super) struct Trash {
 /// What is left of a deleted channel until the next pass.
 pub(super) struct DeletedChannel {
     pub(super) id: ChannelId,
+    /// Whether this node has told that it came.
+    pub(super) announced: bool,
     /// Messages it had stored that stay in the zone's count until the pass.
     pub(super) stored: usize,
     /// Its messages, where they are taken to hold memory until they leave the trash.
@@ -139,7 +141,7 @@ mod tests {
     fn deleted_channels_come_out_in_order() {
         let mut queue = DeletedChannels::default();
         for stored in 0..3000 {
-            queue.push(DeletedChannel { id: "a".into(), stored, kept: Backlog::default() });
+            queue.push(DeletedChannel { id: "a".into(), announced: false, stored, kept: Backlog::default() });
         }
         assert_eq!((queue.len(), queue.iter().count()), (3000, 3000));
         for stored in 0..3000 {

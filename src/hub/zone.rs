@@ -43,6 +43,8 @@ pub(super) struct ZoneState {
     pub(super) events: Option<Slot>,
     /// Channels that went with so many subscriptions of which the events channel has yet to tell.
     untold: VecDeque<(ChannelId, u32)>,
+    /// Events that are to be handed in where the order is made.
+    pub(super) outgoing: Vec<Draft>,
     pub(super) started: Now,
     pub(super) journal: Journal,
     pub(super) restore: Restore,
@@ -113,6 +115,7 @@ impl ZoneState {
             janitor: Janitor::new(now),
             connections: vec![0; workers].into(),
             events: None,
+            outgoing: Vec::new(),
             untold: VecDeque::new(),
             started: now,
             journal: Journal::default(),
@@ -343,7 +346,7 @@ impl ZoneState {
     pub(super) fn destroy(&mut self, slot: Slot, now: Now) {
         let Some(channel) = self.take_out(slot) else { return };
         self.trash.channels.add(1, self.held_by_channel(&channel.id), now);
-        self.emit(EventKind::ChannelDestroyed, &channel.id, now);
+        self.emit_destroyed(&channel.id, channel.announced, now);
         self.garbage.channels.push(channel);
     }
 
@@ -367,7 +370,12 @@ impl ZoneState {
         let waits = if self.capabilities.deleted_stay_stored { stored } else { 0 };
         self.forget_stored(stored - waits, now);
         let kept = if self.shared.is_some() { std::mem::take(&mut channel.backlog) } else { Backlog::default() };
-        self.trash.deleted.push(DeletedChannel { id: channel.id.clone(), stored: waits, kept });
+        self.trash.deleted.push(DeletedChannel {
+            id: channel.id.clone(),
+            announced: channel.announced,
+            stored: waits,
+            kept,
+        });
         if subscriptions > 0 && self.events.is_some() {
             self.untold.push_back((channel.id.clone(), subscriptions));
         }

@@ -20,7 +20,7 @@ use super::subscribe::{self, Stream, Wait};
 use super::websocket::{self, Opening, Switching};
 use crate::conf::settings::{Handler, Location, Mode};
 use crate::delivery::Source;
-use crate::hub::ChannelInfo;
+use crate::hub::{ChannelInfo, Outcome};
 use crate::metrics::Refused;
 use crate::model::{ChannelId, Refusal, Stamp};
 use crate::request::head::BadHead;
@@ -29,7 +29,7 @@ use crate::site::exchange::Exchange;
 use crate::site::log_context;
 use crate::site::phases::{self, Routed};
 use crate::site::slow_password::SlowPassword;
-use crate::site::{authorization, error_page};
+use crate::site::{authorization, channels, error_page};
 
 /// Bytes of an unwanted body that are read away to save the connection; a longer one costs it.
 pub(crate) const UNWANTED: u64 = 1024 * 1024;
@@ -74,6 +74,8 @@ pub(crate) enum Patience {
     Durability(Reply, oneshot::Receiver<bool>),
     /// The client was further on another node than this one is: to there, if that is certain.
     Follow(Stamp, bool),
+    /// The client names an event that this node has not: it may not have come here yet. Told when it has, if it was ever there.
+    CatchUp(oneshot::Receiver<Outcome>),
     /// Other nodes are asked what they know of channels.
     Everywhere(Everywhere),
     /// What was handed in has to come back from where the order of the zone is made.
@@ -213,6 +215,14 @@ pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, p
             }
             Patience::Order(handed) => Verdict::Reply(publish::settle(&context.worker, exchange, *handed).await),
             Patience::Follow(there, certain) => follow(context, exchange, there, certain).await,
+            Patience::CatchUp(caught_up) => match caught_up.await {
+                Ok(Ok(_)) => {
+                    let location = exchange.location;
+                    serve(context, exchange, location)
+                }
+                // Another node may have it.
+                _ => Verdict::Drop,
+            },
             Patience::Everywhere(Everywhere { publisher, ids, found }) => {
                 // Nobody knows them whom a process that is ending does not ask any more.
                 let found = found.await.unwrap_or_default();
@@ -298,17 +308,37 @@ fn proceed<'s>(context: &Context, exchange: &mut Exchange<'s>, routed: Routed<'s
                 return Verdict::Body(Job { location, task: Task::Forget });
             }
             if let Handler::Subscriber(mode) = location.handler
-                && mode != Mode::Polling
-                && context.worker.hub().is_led()
+                && let Some(patience) = behind(context, exchange, location, mode)
             {
-                let replay = replay(exchange, location, mode);
-                if let Some(there) = context.worker.hub().behind(&replay) {
-                    return Verdict::Patience(Patience::Follow(there, replay.tag.is_some()));
-                }
+                return Verdict::Patience(patience);
             }
             serve(context, exchange, location)
         }
     }
+}
+
+/// What a subscriber waits for that may have seen more on another node than this one has.
+fn behind(context: &Context, exchange: &Exchange<'_>, location: &Location, mode: Mode) -> Option<Patience> {
+    let hub = context.worker.hub();
+    if !hub.is_led() {
+        return None;
+    }
+    let replay = replay(exchange, location, mode);
+    if mode != Mode::Polling
+        && let Some(there) = hub.behind(&replay)
+    {
+        return Some(Patience::Follow(there, replay.tag.is_some()));
+    }
+    if replay.event_id.is_none() || !hub.misses_event(&channels::ids(exchange, location), &replay) {
+        return None;
+    }
+    let (sender, caught_up) = oneshot::channel();
+    let told = Box::new(move |outcome| {
+        // Nobody may be waiting any more.
+        let _ = sender.send(outcome);
+    });
+    hub.catch_up(told);
+    Some(Patience::CatchUp(caught_up))
 }
 
 fn ask_everywhere<'s>(context: &Context, publisher: Option<bool>, ids: Vec<ChannelId>) -> Verdict<'s> {

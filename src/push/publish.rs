@@ -11,7 +11,7 @@ use super::fields as module;
 use super::statistics;
 use crate::conf::settings::Location;
 use crate::delivery::Worker;
-use crate::hub::{ChannelInfo, Outcome, Told};
+use crate::hub::{ChannelInfo, Outcome};
 use crate::metrics::tick;
 use crate::model::{Capabilities, ChannelId, Draft, EventTags, Refusal};
 use crate::push::fields::{CorsSide, cache_fields};
@@ -80,7 +80,14 @@ pub(crate) struct HandedIn {
     job: Job,
     /// What is published here alone if it cannot be published everywhere.
     local: Option<Draft>,
-    outcome: oneshot::Receiver<Outcome>,
+    stage: Stage,
+}
+
+/// How far it has come.
+enum Stage {
+    HandedIn(oneshot::Receiver<Outcome>),
+    /// Channels that this node has not are to be deleted, with a text: others, who are asked first, may have them.
+    Asking(oneshot::Receiver<Vec<ChannelInfo>>, Option<Box<[u8]>>),
 }
 
 /// Publishes or deletes, or hands that in.
@@ -96,26 +103,50 @@ pub(crate) fn act<'b>(
     if !worker.hub().is_led() || empty {
         return Finished::Reply(finish(worker, exchange, location, admin, &job, body));
     }
-    let (sender, outcome) = oneshot::channel();
-    let told: Told = Box::new(move |outcome| {
-        // Nobody may be waiting any more.
-        let _ = sender.send(outcome);
-    });
+    let hub = worker.hub();
     let mut local = None;
-    if job.delete {
-        let text = deletion_text(exchange, &body).map(Into::into);
-        worker.hub().hand_in_delete(job.ids.clone(), text, told);
+    let stage = if job.delete {
+        let text: Option<Box<[u8]>> = deletion_text(exchange, &body).map(Into::into);
+        if hub.has_others() && hub.find(&job.ids).len() < job.ids.len() {
+            let (sender, found) = oneshot::channel();
+            hub.find_everywhere(job.ids.clone(), Box::new(telling(sender)));
+            Stage::Asking(found, text)
+        } else {
+            Stage::HandedIn(delete(worker, &job, text))
+        }
     } else {
         let draft = draft(exchange, location, body);
         local = exchange.settings.backplane.local_on_failure.then(|| draft.clone());
-        worker.hub().hand_in(job.ids.clone(), draft, told);
+        let (sender, outcome) = oneshot::channel();
+        hub.hand_in(job.ids.clone(), draft, Box::new(telling(sender)));
+        Stage::HandedIn(outcome)
+    };
+    Finished::HandedIn(HandedIn { location: Arc::clone(location), admin, job, local, stage })
+}
+
+fn delete(worker: &Worker, job: &Job, text: Option<Box<[u8]>>) -> oneshot::Receiver<Outcome> {
+    let (sender, outcome) = oneshot::channel();
+    worker.hub().hand_in_delete(job.ids.clone(), text, Box::new(telling(sender)));
+    outcome
+}
+
+fn telling<T: Send>(sender: oneshot::Sender<T>) -> impl FnOnce(T) + Send {
+    move |told| {
+        // Nobody may be waiting any more.
+        let _ = sender.send(told);
     }
-    Finished::HandedIn(HandedIn { location: Arc::clone(location), admin, job, local, outcome })
 }
 
 /// Answers when what was handed in has come back, or will not.
 pub(crate) async fn settle(worker: &Worker, exchange: &Exchange<'_>, handed: HandedIn) -> Reply {
-    let HandedIn { location, admin, job, local, outcome } = handed;
+    let HandedIn { location, admin, job, local, stage } = handed;
+    let (outcome, known) = match stage {
+        Stage::HandedIn(outcome) => (outcome, 0),
+        Stage::Asking(found, text) => {
+            let known = found.await.map_or(0, |found| found.len());
+            (delete(worker, &job, text), known)
+        }
+    };
     let outcome = match (outcome.await.unwrap_or(Err(Refusal::Unanswered)), local) {
         (Err(Refusal::Away | Refusal::Crowded), Some(draft)) => {
             worker.hub().publish(&job.ids, &draft, worker.now()).map(|()| job.ids.len())
@@ -123,7 +154,7 @@ pub(crate) async fn settle(worker: &Worker, exchange: &Exchange<'_>, handed: Han
         (outcome, _) => outcome,
     };
     match outcome {
-        Ok(deleted) if job.delete => deletion(deleted, exchange, &location, admin),
+        Ok(deleted) if job.delete => deletion(deleted.max(known), exchange, &location, admin),
         Ok(_) => published(worker, exchange, &location, admin, &job.ids),
         Err(refusal) => refused(refusal, exchange, &location, admin),
     }

@@ -51,7 +51,7 @@ impl Origin {
             None => {}
         }
         if loaded.settings.backplane.address.is_some() {
-            share(&mut loaded)?;
+            share(&mut loaded);
         }
         let status = &mut loaded.settings.status;
         status.address = self.status.or(status.address);
@@ -104,16 +104,10 @@ impl Origin {
     }
 }
 
-/// What goes with a backplane, and what does not.
-fn share(loaded: &mut Loaded) -> Result<(), ConfError> {
-    if !loaded.settings.zone.events_channel_id.is_empty() {
-        let text = "\"push_stream_events_channel_id\" does not go with a backplane: each node would tell of its own"
-            .to_owned();
-        return Err(ConfError { notes: vec![Note { level: LogLevel::Emerg, text }] });
-    }
+/// What does not go with a backplane.
+fn share(loaded: &mut Loaded) {
     if let Some(dir) = loaded.settings.state.dir.take() {
         let text = format!("messages outlive the process in the backplane, {} is not used", dir.display());
         loaded.notes.push(Note { level: LogLevel::Warn, text });
     }
-    Ok(())
 }

@@ -60,6 +60,8 @@ struct BackplaneStatus {
     epoch: u64,
     /// How often the server had lost entries that this node had applied.
     losses: u64,
+    /// Messages that were not shown, since their place had been passed.
+    passed_over: u64,
     entries_applied: u64,
     /// How often the whole zone was read.
     snapshots: u64,
@@ -82,6 +84,7 @@ impl From<backplane::HealthView> for BackplaneStatus {
             server: view.server,
             epoch: view.epoch,
             losses: view.losses,
+            passed_over: view.passed_over,
             entries_applied: view.applied,
             snapshots: view.snapshots,
             nodes: nodes.collect(),

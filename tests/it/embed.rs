@@ -460,6 +460,8 @@ fn what_cannot_be_is_said() {
     assert!(matches!(push.subscribe("", Start::Now), Err(Error::Refused(_))));
     let wrong = PushStream::from_text("location / { push_stream_subscriber nonsense; }").unwrap_err().to_string();
     assert!(wrong.contains("nonsense") || wrong.contains("invalid"), "{wrong}");
+    let shared = "events {} http { push_stream_shared_memory_size 8m; push_stream_backplane redis://h; server {} }";
+    assert!(matches!(PushStream::from_text(shared), Err(Error::Backplane)));
     assert!(matches!(PushStream::from_file("/nonexistent/nginx.conf"), Err(Error::Configuration(_) | Error::Io(_))));
 }
 

@@ -3,7 +3,6 @@
 //!
 //! `SOAK_SECONDS` makes it longer (`make soak-restarts`: an hour), `SOAK_PERIOD` sets the seconds between two ends.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,13 +10,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{PATIENCE, Prefix, Running, percent_encoded};
+use crate::support::{Follower, LAST, PATIENCE, Prefix, Running, Seen, TEMPLATE, number_from_environment};
 
 const CHANNELS: [&str; 3] = ["a", "b", "c"];
 /// What a kill may cost, on a machine on which the writer may have to wait for its turn.
 const COST: Duration = Duration::from_millis(500);
-/// The text that ends it.
-const LAST: u64 = u64::MAX;
 
 const LOCATIONS: &str = "
     location /pub { push_stream_publisher; push_stream_channels_path $arg_id; push_stream_store_messages on; }
@@ -30,92 +27,6 @@ const LOCATIONS: &str = "
     location ~ ^/websocket/(.*) { push_stream_subscriber websocket; push_stream_channels_path $1; }";
 
 const MODES: [&str; 5] = ["streaming", "polling", "long-polling", "eventsource", "websocket"];
-
-/// What a client has seen, and what was wrong.
-#[derive(Default)]
-struct Seen {
-    numbers: BTreeMap<u64, u32>,
-    last: u64,
-    position: Option<(String, String)>,
-    wrong: Vec<String>,
-    connections: u32,
-}
-
-impl Seen {
-    /// Takes the whole messages out of what was read: `<NUMBER|TIME|TAG>`, whatever frames them.
-    fn take(&mut self, bytes: &mut Vec<u8>) {
-        loop {
-            let Some(from) = bytes.iter().position(|&byte| byte == b'<') else {
-                bytes.clear();
-                return;
-            };
-            let Some(length) = bytes[from..].iter().position(|&byte| byte == b'>') else { return };
-            let text = String::from_utf8_lossy(&bytes[from + 1..from + length]).into_owned();
-            bytes.drain(..=from + length);
-            let Some((number, time, tag)) = parsed(&text) else {
-                self.wrong.push(format!("torn: {text:?}"));
-                continue;
-            };
-            *self.numbers.entry(number).or_default() += 1;
-            if number <= self.last {
-                self.wrong.push(format!("{number} after {}, resumed at {:?}", self.last, self.position));
-            }
-            self.last = number;
-            self.position = Some((time, tag));
-        }
-    }
-}
-
-fn parsed(text: &str) -> Option<(u64, String, String)> {
-    let mut parts = text.split('|');
-    let parts = (parts.next()?.parse().ok()?, parts.next()?.to_owned(), parts.next()?.to_owned());
-    parts.2.parse::<u32>().is_ok().then_some(parts)
-}
-
-/// A client that comes back, from where it was, until it has seen the last message.
-fn follow(address: SocketAddr, mode: &str, channel: &str, until: &AtomicBool) -> Seen {
-    let mut seen = Seen { position: Some(("Thu, 01 Jan 1970 00:00:00 GMT".into(), "0".into())), ..Seen::default() };
-    while seen.last != LAST && !until.load(Ordering::Relaxed) {
-        let Ok(mut stream) = TcpStream::connect(address) else {
-            std::thread::sleep(Duration::from_millis(5));
-            continue;
-        };
-        seen.connections += 1;
-        stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-        let (time, tag) = seen.position.clone().unwrap();
-        let target = format!("/{mode}/{channel}?time={}&tag={tag}", percent_encoded(time.as_bytes()));
-        let request = if mode == "websocket" {
-            format!(
-                "GET {target} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-            )
-        } else {
-            // Without chunks and keep-alive: what comes is head and messages, to the end.
-            format!("GET {target} HTTP/1.0\r\nHost: a\r\n\r\n")
-        };
-        if stream.write_all(request.as_bytes()).is_err() {
-            continue;
-        }
-        let mut bytes = Vec::new();
-        let mut buffer = [0; 16384];
-        while seen.last != LAST && !until.load(Ordering::Relaxed) {
-            match stream.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => {
-                    bytes.extend_from_slice(&buffer[..count]);
-                    seen.take(&mut bytes);
-                }
-                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
-                }
-                Err(_) => break,
-            }
-        }
-        if mode == "polling" {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-    seen
-}
 
 /// Publishes; whether it was acknowledged.
 fn publish(address: SocketAddr, channel: &str, number: u64) -> bool {
@@ -130,10 +41,6 @@ fn publish(address: SocketAddr, channel: &str, number: u64) -> bool {
         Ok(answer)
     };
     send().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
-}
-
-fn seconds(name: &str, otherwise: u64) -> Duration {
-    Duration::from_secs(std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise))
 }
 
 fn start(prefix: &Prefix) -> Running {
@@ -206,8 +113,8 @@ fn end_again_and_again(prefix: &Prefix, server: &mut Option<Running>, total: Dur
 
 #[test]
 fn restarts_under_load_lose_nothing_and_give_nothing_twice() {
-    let total = seconds("SOAK_SECONDS", 6);
-    let period = seconds("SOAK_PERIOD", 1);
+    let total = Duration::from_secs(number_from_environment("SOAK_SECONDS", 6));
+    let period = Duration::from_secs(number_from_environment("SOAK_PERIOD", 1));
     let prefix = Prefix::new("soak");
     prefix.configure(&format!(
         "daemon off; pid logs/nginx.pid; error_log logs/error.log notice; worker_shutdown_timeout 2s;
@@ -216,7 +123,7 @@ fn restarts_under_load_lose_nothing_and_give_nothing_twice() {
             push_stream_shared_memory_size 512m; push_stream_message_ttl 1d; push_stream_state state;
             push_stream_max_messages_stored_per_channel 20000;
             push_stream_last_received_message_time $arg_time; push_stream_last_received_message_tag $arg_tag;
-            push_stream_message_template '<~text~|~time~|~tag~>';
+            push_stream_message_template '{TEMPLATE}';
             server {{ listen 127.0.0.1:@PORT@ backlog=4096; {LOCATIONS} }}
         }}"
     ));
@@ -228,7 +135,9 @@ fn restarts_under_load_lose_nothing_and_give_nothing_twice() {
         for (channel, id) in CHANNELS.into_iter().enumerate() {
             for mode in MODES {
                 let give_up = &give_up;
-                clients.push((mode, channel, scope.spawn(move || follow(address, mode, id, give_up))));
+                let stays = Duration::MAX;
+                let follower = Follower { mode, channels: id, by_event_id: false, stays };
+                clients.push((mode, channel, scope.spawn(move || follower.follow(|| address, give_up))));
             }
         }
         let publisher = scope.spawn(|| publish_until(address, &stop));
@@ -253,10 +162,11 @@ fn restarts_under_load_lose_nothing_and_give_nothing_twice() {
     for (mode, channel, seen) in &clients {
         let shown = &seen.wrong[..seen.wrong.len().min(5)];
         assert!(seen.wrong.is_empty(), "{mode} on {}: {} wrong: {shown:?}", CHANNELS[*channel], seen.wrong.len());
-        assert_eq!(seen.last, LAST, "{mode} on {} has not come to the end", CHANNELS[*channel]);
+        assert!(seen.numbers.is_sorted_by(|one, next| one < next), "{mode} on {}: out of order", CHANNELS[*channel]);
+        assert_eq!(seen.lasts, 1, "{mode} on {} has not come to the end", CHANNELS[*channel]);
         let own = acknowledged.iter().filter(|(at, ..)| at == channel);
         let lost: Vec<u64> = own
-            .filter(|(_, number, at)| !seen.numbers.contains_key(number) && !may_be_lost(*at))
+            .filter(|(_, number, at)| seen.numbers.binary_search(number).is_err() && !may_be_lost(*at))
             .map(|(_, number, _)| *number)
             .collect();
         assert_eq!(lost, [0; 0], "{mode} on {} after {} connections", CHANNELS[*channel], seen.connections);

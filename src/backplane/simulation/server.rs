@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::backplane::lineage::Lineage;
 use crate::backplane::record::{Epoch, deletion_payload, message_payload};
 use crate::backplane::stream::StreamId;
 use crate::model::{Draft, Stamp};
+
+/// How far an epoch begins ahead of the clock.
+pub(super) const AHEAD: u32 = 10;
 
 /// What the server holds; a copy of it is a replica that is behind.
 #[derive(Clone, Default)]
@@ -14,6 +18,7 @@ pub(super) struct Server {
     pub(super) number: u64,
     pub(super) next_id: u64,
     pub(super) epoch: Epoch,
+    pub(super) lineage: Lineage,
     pub(super) log: Vec<(StreamId, Vec<u8>)>,
     pub(super) counts: BTreeMap<&'static str, (u64, u64, u64, Stamp)>,
     pub(super) stored: BTreeMap<&'static str, Vec<Vec<u8>>>,
@@ -23,21 +28,30 @@ impl Server {
     pub(super) fn append(&mut self, text: &str, body: &[u8]) {
         self.number += 1;
         self.next_id += 1;
-        let bytes = [format!("{} {text}\n", self.number).as_bytes(), body].concat();
+        let name = self.lineage.name().unwrap_or_default();
+        let bytes = [format!("{} {name} {text}\n", self.number).as_bytes(), body].concat();
         self.log.push((StreamId(self.next_id, 0), bytes));
     }
 
-    /// Another process goes on with what there is, told by a node what that one has seen.
-    pub(super) fn begin(&mut self, zone: u64, seen: Stamp) {
+    /// Another process goes on with what there is, the nth of all, told by a node what that one has seen.
+    pub(super) fn begin(&mut self, zone: u64, nth: u32, seen: Stamp) {
         if self.epoch.zone.is_empty() {
             self.epoch.zone = zone.to_string().into();
         }
         self.epoch.number += 1;
         self.epoch.skipped += 10_000;
         self.last = self.last.max(seen);
-        self.tick(2_000_000);
-        let (Stamp { time, tag }, Epoch { number, skipped, zone }) = (self.last, self.epoch.clone());
-        self.append(&format!("E {time} {tag} {number} {skipped} {zone}"), b"");
+        self.epoch.before = self.lineage.name().unwrap_or("-").into();
+        self.lineage.push(&nth.to_string(), self.number);
+        // As if each began a millisecond after the other.
+        let far = (nth + 1) * 2_000_000;
+        if *self.epoch.before == *"-" && seen == Stamp::default() {
+            self.tick(far);
+        } else {
+            self.last = Stamp { time: (self.time + AHEAD).max(self.last.time + 1), tag: far };
+        }
+        let (Stamp { time, tag }, Epoch { number, skipped, zone, before }) = (self.last, self.epoch.clone());
+        self.append(&format!("E {time} {tag} {number} {skipped} {zone} {before}"), b"");
     }
 
     pub(super) fn tick(&mut self, far: u32) {
@@ -60,7 +74,7 @@ impl Server {
         let body = [channel.as_bytes(), &message_payload(draft)].concat();
         self.append(&head, &body);
         if stored {
-            self.stored.entry(channel).or_default().push([format!("0 {head}\n").as_bytes(), &body].concat());
+            self.stored.entry(channel).or_default().push([format!("0 - {head}\n").as_bytes(), &body].concat());
         }
         self.last
     }

@@ -22,6 +22,10 @@ impl Order for Kept {
         told(Ok(1));
     }
 
+    fn catch_up(&self, told: Told) {
+        told(Ok(0));
+    }
+
     fn is_full(&self) -> bool {
         false
     }

@@ -16,6 +16,10 @@ pub(super) fn spell(page: &mut Page<'_>, health: &HealthView) -> fmt::Result {
         &("pushstreamd_backplane_losses", "Times the server had lost what this node had applied", None),
         health.losses,
     )?;
+    page.counter(
+        &("pushstreamd_backplane_passed_over", "Messages not shown here, since their place had been passed", None),
+        health.passed_over,
+    )?;
     page.gauge(&("pushstreamd_backplane_nodes", "Nodes that share the channels", None), health.nodes.len() as u64)?;
     page.gauges(
         &("pushstreamd_backplane_node_subscribers", "Subscribers of each node, as it tells the others", None),

@@ -17,6 +17,7 @@ fn full() -> Snapshot {
             server: "redis".to_owned(),
             epoch: 1,
             losses: 0,
+            passed_over: 0,
             applied: 0,
             snapshots: 0,
             nodes: vec![crate::backplane::NodeView { name: "a".to_owned(), subscribers: 3 }],

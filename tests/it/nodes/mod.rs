@@ -1,6 +1,8 @@
 //! Several nodes over a real Redis: what one is told, all know, once and in order.
 
+mod chaos;
 mod failure;
+mod hostile;
 mod node;
 mod redis;
 mod ways;
@@ -91,6 +93,66 @@ fn a_deletion_on_one_node_is_one_on_all() {
     // It begins anew.
     two.publish("d", "y");
     one.await_stored("d", &["1 y"]);
+}
+
+#[test]
+fn a_channel_that_only_another_node_has_is_deleted_there_and_that_is_answered() {
+    let redis = Redis::start();
+    let (one, two) = (Node::start(&redis.url()), Node::start(&redis.url()));
+    within(PATIENCE, "each knows the other", || one.backplane()["nodes"].as_array().unwrap().len() == 2);
+    let mut subscriber = two.subscribe("only-there");
+    let reply = one.ask("DELETE /pub?id=only-there", &[], b"");
+    assert_eq!(reply.status, 200, "{}", reply.head);
+    subscriber.until("Channel deleted");
+    assert_eq!(one.ask("DELETE /pub?id=only-there", &[], b"").status, 404);
+}
+
+#[test]
+fn the_events_channel_tells_of_all_nodes_and_of_each_thing_once() {
+    let redis = Redis::start();
+    let http = "push_stream_events_channel_id events; push_stream_allow_connections_to_events_channel on;";
+    let (one, two) = (Node::with(&redis.url(), http), Node::with(&redis.url(), http));
+    let mut told = [one.subscribe("events"), two.subscribe("events")];
+    two.publish("a", "x");
+    one.await_stored("a", &["1 x"]);
+    drop(one.subscribe("a"));
+    within(PATIENCE, "it has left", || one.ask("GET /pub?id=a", &[], b"").text().contains("\"subscribers\": 0"));
+    assert_eq!(two.ask("DELETE /pub?id=a", &[], b"").status, 200);
+    two.publish("last", "x");
+    for client in &mut told {
+        let text = client.until("\"channel\": \"last\"}");
+        let events: Vec<&str> = text.lines().filter(|line| line.contains("\"a\"")).collect();
+        let kinds = ["channel_created", "client_subscribed", "client_unsubscribed"];
+        assert!(events.len() >= 3, "{text}");
+        for (event, kind) in events.iter().zip(kinds) {
+            assert!(event.contains(kind), "{kind}: {text}");
+        }
+        assert!(events.iter().skip(3).all(|event| event.contains("channel_destroyed")) && events.len() <= 4, "{text}");
+    }
+}
+
+#[test]
+fn who_goes_on_by_an_event_id_is_served_by_a_node_that_has_not_got_it_when_it_has() {
+    let redis = Redis::start();
+    let (one, two) = (Node::start(&redis.url()), Node::start(&redis.url()));
+    within(PATIENCE, "each knows the other", || {
+        [&one, &two].iter().all(|node| node.backplane()["nodes"].as_array().unwrap().len() == 2)
+    });
+    two.process().signal(Signal::SIGSTOP);
+    for n in 0..3000 {
+        assert_eq!(one.ask("POST /pub?id=e", &[&format!("Event-Id: e{n}")], format!("<{n}>").as_bytes()).status, 200);
+    }
+    let mut events = two.connect();
+    events.send_request("GET /events/e", &["Last-Event-ID: e2990"], b"");
+    two.process().signal(Signal::SIGCONT);
+    let text = events.until("<2999>");
+    assert!(text.contains("<2991>") && !text.contains("<2990>"), "{text}");
+    // One that nobody has is served as one that has expired: with what is new.
+    let mut events = two.connect();
+    events.send_request("GET /events/e", &["Last-Event-ID: nowhere"], b"");
+    events.head();
+    one.publish("e", "<new>");
+    assert!(!events.until("<new>").contains("<2999>"));
 }
 
 #[test]

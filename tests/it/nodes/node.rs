@@ -1,6 +1,6 @@
 //! A node of a test: a server with a backplane, and the ways of a client to it.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::support::{Client, PATIENCE, Prefix, Reply, Running, Socket, free_port, percent_encoded, within};
@@ -56,15 +56,19 @@ impl Node {
 
     /// Starts one with arguments, and waits until it listens.
     pub fn begin(args: &[&str], http: &str) -> Self {
-        let prefix = Prefix::new("node");
         let ttl = if http.contains("push_stream_message_ttl") { "" } else { "push_stream_message_ttl 10m;" };
+        Self::serving(args, &format!("push_stream_shared_memory_size 64m; {ttl} {http}"), LOCATIONS)
+    }
+
+    /// Starts one with locations of its own.
+    pub fn serving(args: &[&str], http: &str, locations: &str) -> Self {
+        let prefix = Prefix::new("node");
         prefix.configure(&format!(
             "daemon off; worker_processes 2; pid logs/nginx.pid; error_log logs/error.log info;
             events {{ }}
             http {{
-                push_stream_shared_memory_size 64m;
-                {ttl} {http}
-                server {{ listen 127.0.0.1:@PORT@; client_max_body_size 4m; {LOCATIONS} }}
+                {http}
+                server {{ listen 127.0.0.1:@PORT@; client_max_body_size 4m; {locations} }}
             }}"
         ));
         let status = free_port();
@@ -79,12 +83,27 @@ impl Node {
 
     /// The process ends at once, and another one begins.
     pub fn kill_and_start(&mut self) {
-        let _ = self.process.0.kill();
-        let _ = self.process.0.wait();
-        let words: Vec<&str> = self.args.iter().map(String::as_str).collect();
-        self.process = self.prefix.spawn(&words);
+        self.kill();
+        self.go_on();
         self.await_listening();
         self.await_ready();
+    }
+
+    /// The process ends at once.
+    pub fn kill(&mut self) {
+        let _ = self.process.0.kill();
+        let _ = self.process.0.wait();
+    }
+
+    /// Another process begins, which may find nobody to join.
+    pub fn go_on(&mut self) {
+        let words: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        self.process = self.prefix.spawn(&words);
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.prefix.address()
     }
 
     fn await_listening(&self) {
@@ -115,6 +134,12 @@ impl Node {
             b"",
         );
         serde_json::from_str::<serde_json::Value>(&reply.text()).unwrap()["backplane"].clone()
+    }
+
+    /// What it tells Prometheus.
+    pub fn metrics(&self) -> String {
+        let mut client = Client::open(([127, 0, 0, 1], self.status).into(), PATIENCE);
+        client.ask("GET /metrics", &["Connection: close"], b"").text()
     }
 
     pub fn connect(&self) -> Client {

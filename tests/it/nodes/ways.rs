@@ -102,9 +102,78 @@ fn sentinels_tell_where_the_master_is_and_nodes_follow_it() {
 }
 
 #[test]
+fn valkey_serves_as_redis_does() {
+    let mut valkey = Redis::valkey();
+    let url = valkey.url().replace("redis://", "valkey://");
+    let (one, two) = (Node::start(&url), Node::start(&url));
+    let mut stream = two.subscribe("a/b");
+    one.publish("a", "before");
+    valkey.ask(&["SCRIPT", "FLUSH"]);
+    two.publish("b", "x");
+    within(PATIENCE, "subscribers are counted over both", || {
+        one.ask("GET /pub?id=a", &[], b"").text().contains("\"subscribers\": 1")
+    });
+    valkey.kill();
+    within(PATIENCE, "it is refused", || one.try_publish("a", b"never").status == 503);
+    valkey.go_on();
+    one.publish_when_possible("a", "after");
+    let text = stream.until(" after\n");
+    let texts: Vec<&str> = text.lines().filter_map(|line| Some(line.rsplit_once(' ')?.1)).collect();
+    assert_eq!(texts, ["before", "x", "after"]);
+    let three = Node::start(&url);
+    within(PATIENCE, "who joins has all of it", || three.stored("a").len() == 2 && three.stored("b").len() == 1);
+    assert_eq!((one.backplane()["losses"].as_u64(), two.backplane()["losses"].as_u64()), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_cluster_is_entered_by_any_of_its_nodes_and_each_zone_lives_on_one() {
+    let mut cluster: Vec<Redis> =
+        (0..3).map(|_| Redis::with(&["--cluster-enabled", "yes", "--appendonly", "yes"])).collect();
+    let addresses: Vec<String> = cluster.iter().map(|redis| format!("127.0.0.1:{}", redis.port)).collect();
+    let made = std::process::Command::new("redis-cli")
+        .args(["--cluster", "create"])
+        .args(&addresses)
+        .args(["--cluster-yes"])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+    within(PATIENCE, "the cluster is well", || {
+        cluster.iter().all(|redis| {
+            let info = redis::from_redis_value::<String>(redis.ask(&["CLUSTER", "INFO"])).unwrap();
+            info.contains("cluster_state:ok")
+        })
+    });
+    let keeps = |cluster: &[Redis], key: &str| {
+        cluster.iter().position(|redis| redis.try_ask(&["EXISTS", key]) == Ok(redis::Value::Int(1)))
+    };
+    let mut places = Vec::new();
+    for zone in ["one", "two", "three", "four"] {
+        let http = format!("push_stream_backplane_zone {zone};");
+        let nodes: Vec<Node> = cluster.iter().map(|redis| Node::with(&redis.url(), &http)).collect();
+        let mut stream = nodes[2].subscribe("a");
+        nodes[0].publish("a", zone);
+        nodes[1].publish("b", "x");
+        assert!(stream.until(&format!("{zone}\n")).ends_with(&format!("1 a {zone}\n")));
+        nodes[2].await_stored("b", &["1 x"]);
+        within(PATIENCE, "subscribers are counted over all", || {
+            nodes[0].ask("GET /pub?id=a", &[], b"").text().contains("\"subscribers\": 1")
+        });
+        let at = keeps(&cluster, &format!("{{pushstreamd.{zone}}}:log")).unwrap();
+        assert_eq!(keeps(&cluster, &format!("{{pushstreamd.{zone}}}:m:a")), Some(at), "a zone lives in one place");
+        if zone == "one" {
+            cluster[at].kill();
+            within(PATIENCE, "it is refused", || nodes[(at + 1) % 3].try_publish("a", b"never").status == 503);
+            cluster[at].go_on();
+            nodes[0].publish_when_possible("a", "after");
+            within(PATIENCE, "all have it", || nodes.iter().all(|node| node.stored("a").len() == 2));
+        }
+        places.push(at);
+    }
+    assert!(places.iter().any(|at| *at != places[0]), "zones spread: {places:?}");
+}
+
+#[test]
 fn what_does_not_go_with_a_backplane_is_said() {
-    let tested = test_configuration(&["--backplane", "redis://h"], "push_stream_events_channel_id e;", "");
-    assert!(!tested.status.success() && said(&tested).contains("does not go with a backplane"), "{}", said(&tested));
     let tested = test_configuration(&["--backplane", "redis://h"], "push_stream_state state;", PUBLISHER);
     assert!(tested.status.success() && said(&tested).contains("is not used"), "{}", said(&tested));
     let tested = test_configuration(&["--backplane", "off"], "push_stream_backplane redis://h;", PUBLISHER);

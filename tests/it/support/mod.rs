@@ -11,6 +11,7 @@
 
 mod backend;
 mod configuration;
+mod follower;
 mod prefix;
 mod server;
 mod websocket;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 
 pub use backend::backend;
 pub use configuration::{LOCATIONS, framed};
+pub use follower::{Follower, LAST, Seen, TEMPLATE};
 pub use prefix::{Prefix, Running, binary, nginx, said};
 pub use server::{Server, test_configuration, test_whole};
 pub use websocket::{Frame, Socket, masked};
@@ -59,4 +61,9 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// A number of the environment, or another one.
+pub fn number_from_environment(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }

@@ -67,11 +67,13 @@ pub(crate) struct Setup {
     pub(crate) environment: Vec<(String, String)>,
     /// Whether messages outlive the process.
     pub(crate) state: bool,
+    /// What it shares its channels over.
+    pub(crate) backplane: Option<String>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { workers: 1, message_ttl: 600, environment: Vec::new(), state: false }
+        Self { workers: 1, message_ttl: 600, environment: Vec::new(), state: false, backplane: None }
     }
 }
 
@@ -224,6 +226,9 @@ fn own(binary: &Path, address: SocketAddr, doors: Doors, setup: &Setup, home: &P
     fs::write(home.join("nginx.conf"), text)?;
     let mut command = Command::new(binary);
     command.arg("-p").arg(home).arg("-c").arg("nginx.conf");
+    if let Some(backplane) = &setup.backplane {
+        command.arg("--backplane").arg(backplane);
+    }
     Ok(command)
 }
 

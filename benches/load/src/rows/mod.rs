@@ -6,6 +6,7 @@
 mod crowd;
 mod fanout;
 mod idle;
+mod nodes;
 mod poll;
 mod publish;
 mod store;
@@ -15,6 +16,7 @@ pub(crate) use crowd::{Crowd, million, renewed};
 pub(crate) use idle::join;
 
 use anyhow::Result;
+use nodes::Nodes;
 
 use crate::requests::Transport;
 use crate::servers::{Kind, Server, Setup};
@@ -42,6 +44,8 @@ enum Measure {
     Log(fn(&Server) -> Result<f64>),
     /// On a server whose messages outlive it, and which is restarted.
     Restart(fn(&mut Server) -> Result<f64>),
+    /// On so many nodes that share their channels; none: on a server that is alone.
+    Nodes(usize, fn(&Nodes) -> Result<f64>),
 }
 
 /// What a row aims at.
@@ -67,12 +71,13 @@ impl Row {
         };
         match self.measure {
             Measure::Alone(measure) => measure(&start(false)?).map(Some),
-            Measure::Log(_) | Measure::Restart(_) if !matches!(kind, Kind::Own(_)) => Ok(None),
+            Measure::Log(_) | Measure::Restart(_) | Measure::Nodes(..) if !matches!(kind, Kind::Own(_)) => Ok(None),
             Measure::Log(measure) => {
                 let without = measure(&start(false)?)?;
                 Ok(Some(measure(&start(true)?)? / without))
             }
             Measure::Restart(measure) => measure(&mut start(true)?).map(Some),
+            Measure::Nodes(count, measure) => measure(&Nodes::start(kind, environment, count)?).map(Some),
         }
     }
 }
@@ -98,8 +103,8 @@ const fn kept(
     Row { key, what, unit, goal: Goal::AtMost(goal), has_floor: false, measure: Measure::Alone(measure) }
 }
 
-/// A row of the log, which no other server has.
-const fn logged(key: &'static str, what: &'static str, unit: &'static str, goal: f64, measure: Measure) -> Row {
+/// A row of what no other server has.
+const fn own(key: &'static str, what: &'static str, unit: &'static str, goal: f64, measure: Measure) -> Row {
     Row { key, what, unit, goal: Goal::AtMost(goal), has_floor: false, measure }
 }
 
@@ -148,6 +153,26 @@ pub(crate) const ROWS: &[Row] = &[
     kept("idle-wake", "15,000 idle long-polls, wake-ups a second in all", "", 100.0, idle::wakeups),
     kept("message", "a stored message of 200 B", "B", 320.0, store::message),
     kept("channel", "a channel", "B", 400.0, store::channel),
-    logged("log", "publish with the log on, to one without", "x", 1.3, Measure::Log(publish::run)),
-    logged("restore", "start with 1,000,000 stored messages of 200 B", "s", 3.0, Measure::Restart(publish::restore)),
+    own("log", "publish with the log on, to one without", "x", 1.3, Measure::Log(publish::run)),
+    own("restore", "start with 1,000,000 stored messages of 200 B", "s", 3.0, Measure::Restart(publish::restore)),
+    own(
+        "nodes-publish",
+        "publish over Redis, stored, 8 connections: the node",
+        "µs",
+        30.0,
+        Measure::Nodes(1, nodes::publish),
+    ),
+    own("nodes-redis", "publish over Redis, stored, 8 connections: Redis", "µs", 40.0, Measure::Nodes(1, nodes::redis)),
+    own("nodes-answer", "publish over Redis, until it is answered", "µs", 1000.0, Measure::Nodes(1, nodes::answer)),
+    own("nodes-apply", "an entry that waited for a node which stood still", "µs", 5.0, Measure::Nodes(2, nodes::apply)),
+    own("nodes-alone", "publish to delivery, without Redis", "µs", 1000.0, Measure::Nodes(0, nodes::delivery)),
+    own(
+        "nodes-one",
+        "publish to delivery, over Redis, on the same node",
+        "µs",
+        2000.0,
+        Measure::Nodes(1, nodes::delivery),
+    ),
+    own("nodes-two", "publish to delivery on the other of 2 nodes", "µs", 2000.0, Measure::Nodes(2, nodes::delivery)),
+    own("nodes-three", "publish to delivery on another of 3 nodes", "µs", 2000.0, Measure::Nodes(3, nodes::delivery)),
 ];

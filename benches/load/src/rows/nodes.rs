@@ -1,0 +1,224 @@
+//! Several nodes that share their channels over a Redis: what it costs, and how long it takes.
+//!
+//! `redis-server` is started here; without it these rows fail, as they cannot be measured.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::publish;
+use crate::answer::Answer;
+use crate::proc::Family;
+use crate::requests::{self, Transport};
+use crate::servers::{Kind, Server, Setup, free_addresses};
+use crate::swarm::Swarm;
+
+const PUBLISHES: usize = 20_000;
+const ENTRIES: usize = 50_000;
+const ROUNDS: u32 = 500;
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Nodes, and what they share.
+pub(super) struct Nodes {
+    servers: Vec<Server>,
+    redis: Option<Redis>,
+}
+
+struct Redis {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Nodes {
+    /// So many nodes; none: a server that is alone.
+    pub(super) fn start(kind: &Kind, environment: &[(String, String)], count: usize) -> Result<Self> {
+        let redis = (count > 0).then(Redis::start).transpose()?;
+        let backplane = redis.as_ref().map(|redis| format!("redis://{}", redis.address));
+        let setup = Setup { environment: environment.to_vec(), backplane, ..Setup::default() };
+        let servers: Vec<Server> = (0..count.max(1)).map(|_| Server::start(kind, &setup)).collect::<Result<_>>()?;
+        for server in &servers {
+            let until = Instant::now() + PATIENCE;
+            // Before it has joined it answers nobody.
+            while !server.get("/channels-stats")?.contains("\"subscribers\": 0") {
+                wait(until, "a node does not join")?;
+            }
+            server.family.settle()?;
+        }
+        Ok(Self { servers, redis })
+    }
+
+    fn first(&self) -> Result<&Server> {
+        self.servers.first().context("no node")
+    }
+
+    fn last(&self) -> Result<&Server> {
+        self.servers.last().context("no node")
+    }
+}
+
+/// Microseconds of the node a publish, eight at a time.
+pub(super) fn publish(nodes: &Nodes) -> Result<f64> {
+    published(nodes, |_| nodes.first().map(|server| server.family))
+}
+
+/// Microseconds of Redis a publish, eight at a time.
+pub(super) fn redis(nodes: &Nodes) -> Result<f64> {
+    published(nodes, |redis| Ok(Family(redis.child.id())))
+}
+
+fn published(nodes: &Nodes, whose: impl FnOnce(&Redis) -> Result<Family>) -> Result<f64> {
+    let family = whose(nodes.redis.as_ref().context("no Redis")?)?;
+    let mut swarm = Swarm::new()?;
+    fill(&mut swarm, nodes.first()?, PUBLISHES)?;
+    let before = family.cpu()?;
+    fill(&mut swarm, nodes.first()?, PUBLISHES)?;
+    Ok((family.cpu()? - before) as f64 / PUBLISHES as f64 / 1e3)
+}
+
+fn fill(swarm: &mut Swarm, server: &Server, count: usize) -> Result<()> {
+    let text = requests::message(200);
+    publish::all(swarm, server, count, |n, out| {
+        out.extend_from_slice(&requests::publish("pub", &format!("n{}", n % publish::CHANNELS), &text));
+    })
+}
+
+/// Microseconds until a publish is answered, one at a time.
+pub(super) fn answer(nodes: &Nodes) -> Result<f64> {
+    let mut publisher = Publisher::connect(nodes.first()?)?;
+    publisher.publish()?;
+    let began = Instant::now();
+    for _ in 0..ROUNDS {
+        publisher.publish()?;
+    }
+    Ok(began.elapsed().as_secs_f64() * 1e6 / f64::from(ROUNDS))
+}
+
+/// Microseconds from a publish on the first node until a subscriber of the last one has it.
+pub(super) fn delivery(nodes: &Nodes) -> Result<f64> {
+    let mut subscriber = TcpStream::connect(nodes.last()?.address)?;
+    subscriber.set_read_timeout(Some(PATIENCE))?;
+    subscriber.write_all(&Transport::Streaming.request("latency"))?;
+    let mut bytes = [0; 4096];
+    // Its head.
+    let _ = subscriber.read(&mut bytes)?;
+    sleep(Duration::from_millis(200));
+    let mut publisher = Publisher::connect(nodes.first()?)?;
+    let mut whole = Duration::ZERO;
+    for round in 0..ROUNDS + 20 {
+        let began = Instant::now();
+        publisher.send()?;
+        let mut seen = 0;
+        while seen == 0 {
+            let count = subscriber.read(&mut bytes)?;
+            if count == 0 {
+                bail!("the subscriber was cut off");
+            }
+            seen += requests::count(bytes.get(..count).unwrap_or_default());
+        }
+        // The first ones warm up.
+        whole += if round < 20 { Duration::ZERO } else { began.elapsed() };
+        publisher.answer()?;
+    }
+    Ok(whole.as_secs_f64() * 1e6 / f64::from(ROUNDS))
+}
+
+/// Microseconds an entry that waited for a node which had stood still.
+pub(super) fn apply(nodes: &Nodes) -> Result<f64> {
+    let (first, last) = (nodes.first()?, nodes.last()?);
+    let pid = Pid::from_raw(last.family.0 as i32);
+    kill(pid, Signal::SIGSTOP)?;
+    let filled = fill(&mut Swarm::new()?, first, ENTRIES);
+    kill(pid, Signal::SIGCONT)?;
+    let began = Instant::now();
+    filled?;
+    let wanted = format!("\"published_messages\": {ENTRIES}");
+    while !last.get("/channels-stats")?.contains(&wanted) {
+        if began.elapsed() > PATIENCE {
+            bail!("the node does not follow: {}", last.get("/channels-stats")?);
+        }
+        sleep(Duration::from_millis(1));
+    }
+    Ok(began.elapsed().as_secs_f64() * 1e6 / ENTRIES as f64)
+}
+
+/// One that publishes again and again over one connection.
+struct Publisher {
+    stream: TcpStream,
+    request: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+impl Publisher {
+    fn connect(server: &Server) -> Result<Self> {
+        let stream = TcpStream::connect(server.address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let request = requests::publish("pub", "latency", &requests::message(200));
+        Ok(Self { stream, request, bytes: Vec::new() })
+    }
+
+    fn publish(&mut self) -> Result<()> {
+        self.send()?;
+        self.answer()
+    }
+
+    fn send(&mut self) -> Result<()> {
+        Ok(self.stream.write_all(&self.request)?)
+    }
+
+    fn answer(&mut self) -> Result<()> {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some((answer, used)) = Answer::read(&self.bytes) {
+                if answer.status != 200 {
+                    bail!("a publish was answered by {}", answer.status);
+                }
+                self.bytes.drain(..used);
+                return Ok(());
+            }
+            let count = self.stream.read(&mut buffer)?;
+            if count == 0 {
+                bail!("the publisher was cut off");
+            }
+            self.bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        }
+    }
+}
+
+impl Redis {
+    fn start() -> Result<Self> {
+        let [address] = free_addresses()?;
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--save", "", "--port"]).arg(address.port().to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).current_dir(std::env::temp_dir());
+        let child = command.spawn().context("redis-server is not installed")?;
+        let redis = Self { child, address };
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect(address).is_err() {
+            wait(until, "redis-server does not listen")?;
+        }
+        Ok(redis)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait(until: Instant, what: &'static str) -> Result<()> {
+    if Instant::now() > until {
+        bail!(what);
+    }
+    sleep(Duration::from_millis(10));
+    Ok(())
+}

@@ -34,6 +34,7 @@ use tokio::sync::watch;
 
 use crate::conf::settings::Backplane as Settings;
 use crate::hub::Hub;
+use crate::model::Tick;
 
 #[cfg(test)]
 pub use health::NodeView;
@@ -94,8 +95,9 @@ pub struct Backplane {
 }
 
 impl Backplane {
-    /// Has the order of the hub made by the backplane. `name` is what the node is called in lists.
-    pub fn start(reached: Reached, hub: &Arc<Hub>, name: String) -> Result<Self, BackplaneError> {
+    /// Has the order of the hub made by the backplane. `name` is what the node is called in lists, `clock` tells the moment at which
+    /// something comes.
+    pub fn start(reached: Reached, hub: &Arc<Hub>, name: String, clock: fn() -> Tick) -> Result<Self, BackplaneError> {
         let Reached { linker, keys } = reached;
         let health = Arc::new(Health::new());
         let waiting = Arc::new(Waiting::new(Arc::clone(&health)));
@@ -106,7 +108,7 @@ impl Backplane {
         let shared = (Arc::clone(&waiting), Arc::clone(&health), Arc::clone(hub));
         let writer = Writer::new(linker.clone(), keys.clone(), shared.clone(), (node.clone(), name));
         let census = Census::new(linker.clone(), keys.clone(), waiting.questions(), Arc::clone(hub), node.clone());
-        let tail = Tail::new(linker, keys, shared, node);
+        let tail = Tail::new(linker, keys, shared, node, clock);
         let thread = std::thread::Builder::new().name("backplane".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::join!(writer.run(ended.clone()), census.run(ended.clone()), tail.run(ended));

@@ -20,7 +20,7 @@ use super::stream::{self, StreamId};
 use super::waiting::Waiting;
 use crate::hub::Hub;
 use crate::log::Entry;
-use crate::model::{ALERT, Now};
+use crate::model::{ALERT, Now, Tick};
 
 /// Entries read at once.
 const COUNT: usize = 1000;
@@ -59,6 +59,8 @@ pub(super) struct Tail {
     health: Arc<Health>,
     hub: Arc<Hub>,
     node: String,
+    /// Tells the moment at which entries came.
+    clock: fn() -> Tick,
     position: Option<Position>,
     /// Whether the position is known to lead nowhere.
     astray: bool,
@@ -70,8 +72,9 @@ impl Tail {
         keys: Keys,
         (waiting, health, hub): (Arc<Waiting>, Arc<Health>, Arc<Hub>),
         node: String,
+        clock: fn() -> Tick,
     ) -> Self {
-        Self { linker, keys, waiting, health, hub, node, position: None, astray: false }
+        Self { linker, keys, waiting, health, hub, node, clock, position: None, astray: false }
     }
 
     /// Follows until it is over.
@@ -230,9 +233,9 @@ impl Tail {
                 return Err(failure("the sentinels name another server").into());
             }
         };
-        let count = entries.len();
+        let (count, came) = (entries.len(), (self.clock)());
         for (id, bytes) in entries {
-            self.apply(id, &bytes, position)?;
+            self.apply(id, &bytes, position, came)?;
         }
         self.waiting.has_come_to(position.id);
         if self.health.applied(count as u64, position.id, count < COUNT) {
@@ -241,7 +244,8 @@ impl Tail {
         Ok(())
     }
 
-    fn apply(&self, id: StreamId, bytes: &[u8], position: &mut Position) -> Result<(), Gap> {
+    /// Applies an entry that came at this moment.
+    fn apply(&self, id: StreamId, bytes: &[u8], position: &mut Position, came: Tick) -> Result<(), Gap> {
         let (record, loss) = position.advance(id, bytes)?;
         if let Some(loss) = loss {
             self.tell(loss);
@@ -253,11 +257,14 @@ impl Tail {
         match what {
             What::Change(entry, origin) => {
                 let publishes = matches!(entry, Entry::Publish(_));
-                let found = self.hub.apply(entry, Now::default());
+                let own = *origin.node == *self.node;
+                // Clocks of other nodes are their own: a message of theirs is timed from here on.
+                let at = if own { self.waiting.handed_in_at(origin.number) } else { came };
+                let found = self.hub.apply_timed(entry, Now::default(), at);
                 if publishes && !found {
                     self.passed_over();
                 }
-                if *origin.node == *self.node {
+                if own {
                     self.waiting.came_back(origin.number, found || publishes);
                 }
             }

@@ -15,7 +15,7 @@ use super::health::Health;
 use super::record::{deletion_payload, message_payload};
 use super::stream::StreamId;
 use crate::hub::{Found, Order, Outcome, Terms, Told};
-use crate::model::{ChannelId, Draft, Refusal};
+use crate::model::{ChannelId, Draft, Refusal, Tick};
 
 /// Most operations that wait.
 const MOST: usize = 10_000;
@@ -73,6 +73,8 @@ struct State {
 
 struct Waiter {
     told: Told,
+    /// When it was handed in to this node, if it is a message.
+    at: Tick,
     /// Channels that have not come back.
     left: usize,
     /// Channels that were there to be deleted, or messages.
@@ -115,7 +117,7 @@ impl Waiting {
         Arc::clone(&self.questions)
     }
 
-    fn hand_in(&self, kind: Kind, payload: Vec<u8>, channels: Vec<ChannelId>, told: Told) {
+    fn hand_in(&self, kind: Kind, payload: Vec<u8>, channels: Vec<ChannelId>, at: Tick, told: Told) {
         if self.health.is_away() {
             return told(Err(Refusal::Away));
         }
@@ -138,7 +140,7 @@ impl Waiting {
         let number = state.last;
         let until = Instant::now() + PATIENCE;
         let left = channels.len();
-        state.waiters.insert(number, Waiter { told, left, found: 0, until, bytes, sent: None, tries: 0 });
+        state.waiters.insert(number, Waiter { told, at, left, found: 0, until, bytes, sent: None, tries: 0 });
         state.queue.push_back(Arc::new(Operation { number, kind, payload, channels }));
         drop(state);
         self.bell.notify_one();
@@ -247,6 +249,11 @@ impl Waiting {
         }
     }
 
+    /// When a message was handed in that comes back now.
+    pub(super) fn handed_in_at(&self, number: u64) -> Tick {
+        self.state.lock().waiters.get(&number).map_or_else(Tick::default, |waiter| waiter.at)
+    }
+
     /// One channel of an operation has come back and was applied.
     pub(super) fn came_back(&self, number: u64, found: bool) {
         let mut state = self.state.lock();
@@ -323,11 +330,12 @@ impl Order for Waiting {
     fn publish(&self, ids: Vec<ChannelId>, draft: Draft, terms: Terms, told: Told) {
         let keep = u64::from(terms.ttl) + u64::from(terms.inactivity) + COUNTS;
         let kind = Kind::Publish { ttl: terms.ttl, most: terms.most, keep, stored: draft.store };
-        self.hand_in(kind, message_payload(draft), ids, told);
+        let at = draft.at;
+        self.hand_in(kind, message_payload(draft), ids, at, told);
     }
 
     fn delete(&self, ids: Vec<ChannelId>, text: Option<Box<[u8]>>, told: Told) {
-        self.hand_in(Kind::Delete, deletion_payload(text), ids, told);
+        self.hand_in(Kind::Delete, deletion_payload(text), ids, Tick::default(), told);
     }
 
     fn catch_up(&self, told: Told) {

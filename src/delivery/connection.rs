@@ -67,7 +67,7 @@ const TURNS: usize = 4;
 /// One connection of a worker.
 pub struct Connection {
     stream: Stream,
-    outbox: RefCell<Outbox>,
+    pub(super) outbox: RefCell<Outbox>,
     bell: RefCell<Option<Waker>>,
     pub(super) signs: Cell<u8>,
     pub(super) slot: Cell<u32>,

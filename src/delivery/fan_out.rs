@@ -15,6 +15,7 @@ use super::subscribers::{Manner, Subscriber};
 use super::worker::Worker;
 use crate::hub::{Fanout, Note};
 use crate::metrics::{Cause, tick};
+use crate::model::Tick;
 use crate::render::View;
 
 /// Connections flushed before others get their turn.
@@ -194,9 +195,11 @@ impl Worker {
             connection.untouch();
             match self.flush(connection) {
                 Flush::Done => written += u32::from(!connection.published.get().is_none()),
-                // The task must wait for the socket.
+                // The task must wait for the socket, or somebody else sends what waits.
                 Flush::Pending => {
-                    connection.published.take();
+                    if !connection.stream().is_body() {
+                        connection.published.take();
+                    }
                     connection.wake();
                 }
                 Flush::Broken => connection.give_up(),
@@ -210,6 +213,16 @@ impl Worker {
 }
 
 impl Worker {
+    /// Counts how long the messages of a connection were on their way whose bytes somebody else sends, if the last of them have just
+    /// been taken. `waited`: they had to wait for the client first, and are not counted, as where a socket takes no more.
+    pub fn count_taken(&self, connection: &Connection, waited: bool) {
+        let published =
+            if waited || connection.outbox.borrow().is_empty() { connection.published.take() } else { Tick::default() };
+        if !waited && let Some(passed) = published.until(tick_if(published)) {
+            self.counts.delay.observe(passed);
+        }
+    }
+
     /// Counts how long the messages of these connections were on their way, by one look at the clock.
     fn time(&self, written: &[Rc<Connection>]) {
         let now = tick();
@@ -219,6 +232,11 @@ impl Worker {
             }
         }
     }
+}
+
+/// The time, where there is something to be timed.
+fn tick_if(published: Tick) -> Tick {
+    if published.is_none() { published } else { tick() }
 }
 
 /// The answer of a long-poll. A connection has one at most: a small one costs no more than the connection does.

@@ -31,6 +31,11 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// Whether somebody else fetches what is to be sent.
+    pub(super) fn is_body(&self) -> bool {
+        matches!(self, Self::Body)
+    }
+
     /// Reads what is there. `Ok(0)`: the peer has closed its side.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         traffic::received(self.read_uncounted(buffer))

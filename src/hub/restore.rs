@@ -39,7 +39,12 @@ impl Hub {
 
     /// Applies one entry; whether a message that it publishes is news, or a channel that it deletes was there. After those of a disk, [`Hub::restored`] must follow.
     pub fn apply(&self, entry: Entry, wall: Now) -> bool {
-        self.locked(wall, |state, now| state.apply(entry, now))
+        self.apply_timed(entry, wall, Tick::default())
+    }
+
+    /// The same with a message that was handed in at this moment.
+    pub fn apply_timed(&self, entry: Entry, wall: Now, at: Tick) -> bool {
+        self.locked(wall, |state, now| state.apply(entry, now, at))
     }
 
     /// Ends a restore. `clean` says whether the process before has written everything; if not, stamps and ids go on behind any
@@ -50,9 +55,9 @@ impl Hub {
 }
 
 impl ZoneState {
-    fn apply(&mut self, entry: Entry, now: Now) -> bool {
+    fn apply(&mut self, entry: Entry, now: Now, at: Tick) -> bool {
         match entry {
-            Entry::Publish(published) => return self.apply_publish(published, now),
+            Entry::Publish(published) => return self.apply_publish(published, now, at),
             Entry::Kept(published) => self.apply_kept(&published, now),
             Entry::Gone { channel, seq } => self.apply_gone(&channel, seq),
             Entry::Channel(mark) => self.apply_mark(&mark, now),
@@ -91,7 +96,7 @@ impl ZoneState {
         Some(slot)
     }
 
-    fn apply_publish(&mut self, published: Published, now: Now) -> bool {
+    fn apply_publish(&mut self, published: Published, now: Now, at: Tick) -> bool {
         if published.message.seq <= self.clock.last().seq {
             return false;
         }
@@ -125,7 +130,7 @@ impl ZoneState {
         } else {
             self.pass_by(&message, now);
         }
-        self.tell_subscribers(slot, message, Tick::default());
+        self.tell_subscribers(slot, message, at);
         self.trim(slot, now);
         true
     }

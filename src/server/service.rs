@@ -37,7 +37,7 @@ use crate::conf::ports::Ports;
 use crate::conf::settings::LogLevel;
 use crate::delivery;
 use crate::hub::Hub;
-use crate::metrics::Tally;
+use crate::metrics::{Tally, tick};
 use crate::model::Stamp;
 use crate::site::opened_logs::OpenedLogs;
 use crate::site::vars::hostname;
@@ -121,7 +121,7 @@ impl Server {
             state::restore(log, 0, &shared.hub, &settings.state)?;
         }
         let name = format!("{}:{}", hostname(), std::process::id());
-        let backplane = reached.map(|reached| Backplane::start(reached, &shared.hub, name)).transpose()?;
+        let backplane = reached.map(|reached| Backplane::start(reached, &shared.hub, name, tick)).transpose()?;
         if let Some(backplane) = &backplane {
             // Nobody is refused where that takes no more than a moment.
             backplane.await_joined();

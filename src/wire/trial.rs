@@ -17,7 +17,7 @@ use super::{http1::connection, http2};
 use crate::conf::{self, LoadOptions};
 use crate::delivery::{Connection, Stream, Worker};
 use crate::hub::{Census, Hub};
-use crate::metrics::Tally;
+use crate::metrics::{Tally, tick};
 use crate::model::{Capabilities, Draft, Now};
 use crate::push::context::Context;
 use crate::request::peer::{Peer, PeerAddress};
@@ -104,7 +104,7 @@ impl Trial {
         let ids = [channel.into()];
         let now = self.worker.now();
         self.worker.hub().admit_publish(&ids, now).unwrap();
-        let draft = Draft { text: text.to_vec().into(), event: None, store: true, ..Draft::default() };
+        let draft = Draft { text: text.to_vec().into(), event: None, store: true, at: tick(), ..Draft::default() };
         self.worker.hub().publish(&ids, &draft, now).unwrap();
     }
 

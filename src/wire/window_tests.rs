@@ -21,6 +21,7 @@ const LOCATIONS: &str = "
     location ~ ^/pub/(.*)$ { push_stream_publisher; push_stream_channels_path $1; }
     location = /stats { push_stream_channels_statistics; push_stream_channels_path $arg_id; }
     location ~ ^/sub/(.*)$ { push_stream_subscriber; push_stream_channels_path $1; push_stream_message_template '<~text~>'; }
+    location ~ ^/poll/(.*)$ { push_stream_subscriber long-polling; push_stream_channels_path $1; push_stream_message_template '<~text~>'; }
     location ~ ^/ws/(.*)$ { push_stream_subscriber websocket; push_stream_channels_path $1; push_stream_message_template '<~text~>'; }
 ";
 
@@ -216,5 +217,32 @@ fn a_reader_that_opens_its_window_a_little_at_a_time_gets_everything() {
             answer.body_mut().flow_control().release_capacity(data.len()).unwrap();
         }
         assert_eq!(trial.tally.totals().cut(Cause::SendTimeout), 0);
+    });
+}
+
+#[test]
+fn deliveries_over_http2_are_timed_unless_they_wait_for_the_client() {
+    with_trial(&locations(300_000), async |trial| {
+        let timed = |count: u64| move |trial: &Trial| trial.tally.totals().delay.count() == count;
+        let mut open = client(trial, 65_535).await;
+        let (stream, _) = open.send_request(get("/sub/a"), true).unwrap();
+        let (poll, _) = open.send_request(get("/poll/a"), true).unwrap();
+        let (socket, _sender) = websocket(&mut open, "/ws/a");
+        let (mut stream, mut socket) = (stream.await.unwrap(), socket.await.unwrap());
+        trial.until("all wait", |trial| trial.census().subscribers == 3).await;
+        trial.publish("a", b"one");
+        assert!(stream.body_mut().data().await.unwrap().unwrap().ends_with(b"<one>"));
+        assert!(poll.await.unwrap().body_mut().data().await.unwrap().unwrap().ends_with(b"<one>"));
+        assert!(socket.body_mut().data().await.unwrap().unwrap().ends_with(b"<one>"));
+        trial.until("three are timed", timed(3)).await;
+        let mut shut = client(trial, 0).await;
+        let (waiting, _) = shut.send_request(get("/sub/b"), true).unwrap();
+        let mut waiting = waiting.await.unwrap();
+        trial.publish("b", b"two");
+        trial.until("it waits", |trial| trial.worker.waiting() > 0).await;
+        shut.send_request(get("/sub/a"), true).unwrap().0.await.unwrap();
+        trial.publish("a", b"three");
+        trial.until("who reads is timed", timed(5)).await;
+        waiting.body_mut().flow_control().release_capacity(0).unwrap();
     });
 }

@@ -25,7 +25,7 @@ pub(super) fn spell(page: &mut Page<'_>, totals: &Totals, census: &Census) -> fm
     page.times(
         &(
             "pushstreamd_delivery",
-            "From publish to write, of deliveries that a subscriber's socket took at once",
+            "From publish to write, of deliveries that a subscriber's socket, or stream of HTTP/2, took at once",
             Some(Unit::Seconds),
         ),
         &totals.delay,

@@ -150,7 +150,11 @@ fn poll_piece(
     if waiting == 0 {
         return Poll::Ready(Ok((Bytes::new(), true)));
     }
-    let room = match ready!(poll_room(out, waiting, cx)) {
+    let room = poll_room(out, waiting, cx);
+    if room.is_pending() {
+        body.waits_for_room();
+    }
+    let room = match ready!(room) {
         Some(room) => room.min(PIECE),
         None => return Poll::Ready(Err(Cut::ByPeer)),
     };

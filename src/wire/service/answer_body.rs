@@ -45,11 +45,19 @@ impl AnswerBody {
     pub(crate) fn take(&mut self, most: usize) -> (Bytes, bool) {
         let Self::Outbox { visit, over } = self else { return (Bytes::new(), true) };
         let piece = visit.connection().take(most);
+        visit.context().worker.count_taken(visit.connection(), false);
         let last = *over && visit.connection().waiting() == 0 && !visit.connection().is_broken();
         if last {
             visit.complete();
         }
         (piece, last)
+    }
+
+    /// The client has no room for what waits.
+    pub(crate) fn waits_for_room(&self) {
+        if let Self::Outbox { visit, .. } = self {
+            visit.context().worker.count_taken(visit.connection(), true);
+        }
     }
 
     /// Waits until the worker gives the connection up, for whoever does not ask for a frame meanwhile.
@@ -71,6 +79,7 @@ impl Body for AnswerBody {
         let Self::Outbox { visit, over } = self.get_mut() else { return Poll::Ready(None) };
         loop {
             if let Some(piece) = visit.connection().fetch() {
+                visit.context().worker.count_taken(visit.connection(), false);
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             if *over {

@@ -41,7 +41,7 @@ pub(super) async fn serve<T: AsyncRead + AsyncWrite>(
         None => Ok(()),
     };
     visit.context().worker.unsubscribe(visit.connection());
-    if ended.is_ok() && send(visit.connection(), &mut writer).await.is_ok() && writer.shutdown().await.is_ok() {
+    if ended.is_ok() && send(&visit, &mut writer).await.is_ok() && writer.shutdown().await.is_ok() {
         visit.complete();
     }
 }
@@ -59,7 +59,7 @@ async fn pump<T: AsyncRead + AsyncWrite>(
     loop {
         tokio::select! {
             work = work(connection) => match work {
-                Work::Send if send(connection, writer).await? => return Ok(()),
+                Work::Send if send(visit, writer).await? => return Ok(()),
                 Work::Send => {}
                 Work::Ended => return Ok(()),
                 Work::Broken => return Err(io::ErrorKind::TimedOut.into()),
@@ -100,7 +100,8 @@ async fn work(connection: &Connection) -> Work {
 }
 
 /// Sends what waits; given up with the connection. Whether the subscription has ended meanwhile.
-async fn send<T: AsyncWrite>(connection: &Connection, writer: &mut WriteHalf<T>) -> io::Result<bool> {
+async fn send<T: AsyncWrite>(visit: &Visit, writer: &mut WriteHalf<T>) -> io::Result<bool> {
+    let connection = visit.connection();
     let ended = Cell::new(false);
     let all = async {
         loop {
@@ -111,6 +112,7 @@ async fn send<T: AsyncWrite>(connection: &Connection, writer: &mut WriteHalf<T>)
             }
             let written = writer.write(&piece).await?;
             connection.sent(written);
+            visit.context().worker.count_taken(connection, false);
         }
     };
     let broken = poll_fn(|cx| {

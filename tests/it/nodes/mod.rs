@@ -57,6 +57,24 @@ fn what_is_published_on_one_node_comes_to_the_subscribers_of_all() {
 }
 
 #[test]
+fn deliveries_are_timed_on_every_node_and_the_way_over_the_backplane_is_in_it_where_they_were_published() {
+    let redis = Redis::start();
+    let (one, two) = (Node::start(&redis.url()), Node::start(&redis.url()));
+    let mut streams = [one.subscribe("a"), two.subscribe("a")];
+    for number in 1..=5 {
+        one.publish("a", number.to_string());
+        for stream in &mut streams {
+            stream.until(&format!("{number} a {number}\n"));
+        }
+    }
+    for node in [&one, &two] {
+        within(PATIENCE, "five are timed", || node.metric("pushstreamd_delivery_seconds_count") as u64 == 5);
+    }
+    // There and back through another process.
+    assert!(one.metric("pushstreamd_delivery_seconds_sum") > 0.0);
+}
+
+#[test]
 fn event_ids_binary_messages_and_large_bodies_go_the_same_way() {
     let redis = Redis::start();
     let (one, two) = (Node::start(&redis.url()), Node::start(&redis.url()));

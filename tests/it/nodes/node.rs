@@ -126,6 +126,14 @@ impl Node {
         within(PATIENCE, "the node is ready", || self.readiness().status == 200);
     }
 
+    /// A number of `/metrics`.
+    pub fn metric(&self, name: &str) -> f64 {
+        let mut client = Client::open(([127, 0, 0, 1], self.status).into(), PATIENCE);
+        let page = client.ask("GET /metrics", &["Connection: close"], b"").text();
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in {page}")).trim().parse().unwrap()
+    }
+
     /// `/status`, the part about the backplane.
     pub fn backplane(&self) -> serde_json::Value {
         let reply = Client::open(([127, 0, 0, 1], self.status).into(), PATIENCE).ask(

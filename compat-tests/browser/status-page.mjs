@@ -9,7 +9,7 @@ import { publish, Server } from '../harness/server.mjs';
 const configuration = (port) => `
 worker_processes 2; pid server.pid; error_log error.log notice; daemon off; events { worker_connections 1024; }
 http {
-    access_log off; push_stream_shared_memory_size 64m; push_stream_state state; push_stream_status ${port};
+    access_log off; push_stream_shared_memory_size 64m; push_stream_state state; push_stream_status ${port}; push_stream_status_messages on;
     server {
         listen 127.0.0.1:9080;
         location /pub { push_stream_publisher admin; push_stream_channels_path $arg_id; push_stream_store_messages on; }

@@ -72,6 +72,40 @@ describe('the status page', () => {
     whole(page);
   });
 
+  test('the messages of a channel are shown, newest first, and are text', async () => {
+    for (let i = 0; i < 130; i += 1) await watched.publish('read-me', `line ${i}\n<b>"&`);
+    const page = await open();
+    await page.locator('#prefix').fill('read-me');
+    await page.getByRole('button', { name: 'read-me' }).click();
+    const texts = () => page.locator('#texts pre').allInnerTexts();
+    await eventually('the first page', async () => (await texts()).length === 128);
+    assert.equal((await texts())[0], 'line 129\n<b>"&');
+    await page.locator('#older').click();
+    await eventually('all', async () => (await texts()).length === 130);
+    assert.equal((await texts()).at(-1), 'line 0\n<b>"&');
+    assert.equal(await page.locator('#older').isVisible(), false);
+    assert.equal(await text(page, '#of'), 'read-me');
+    await watched.publish('nothing-kept');
+    whole(page);
+  });
+
+  test('it speaks the language the browser asks for until another is chosen', async () => {
+    const page = await browser.context.newPage();
+    await page.setExtraHTTPHeaders({ 'Accept-Language': 'ru-RU,ru;q=0.9,en;q=0.8' });
+    // Whatever was chosen before, but not what is chosen from now on.
+    await page.addInitScript(() => {
+      if (sessionStorage.getItem('begun')) return;
+      localStorage.removeItem('language');
+      sessionStorage.setItem('begun', 'yes');
+    });
+    await page.goto(watched.page);
+    await page.waitForSelector('#live.good');
+    assert.equal(await text(page, '#t1'), 'Подписчики');
+    await page.locator('#language').click();
+    await page.reload();
+    assert.equal(await text(page, '#t1'), 'Subscribers');
+  });
+
   test('an id that is a script is text', async () => {
     const id = '<img src=x onerror="window.hit=1"><script>window.hit=2';
     await watched.publish(id);
@@ -88,9 +122,11 @@ describe('the status page', () => {
     const page = await open();
     await page.locator('#prefix').fill('page-');
     await page.waitForSelector('#more:not([hidden])');
+    await eventually('the channels asked for', async () => (await page.locator('#rows td:first-child').allInnerTexts()).every((id) => id.startsWith('page-')));
     await page.locator('h1').click();
     const reached = new Set();
-    for (let i = 0; i < 14; i += 1) {
+    // Each channel is a button where texts are shown.
+    for (let i = 0; i < 14 + 50; i += 1) {
       await page.keyboard.press('Tab');
       reached.add(await page.evaluate(() => document.activeElement.id || document.activeElement.textContent));
     }

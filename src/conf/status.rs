@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::compiler::Compiler;
 use super::error::Fault;
 use super::objection::invalid_value;
-use super::scope::Scope;
+use super::scope::{Entry, Scope};
 use super::settings::Status;
 
 /// Compiles the values of `http`.
@@ -18,7 +18,10 @@ pub(super) fn compile(http: &Scope<'_, '_>, compiler: &Compiler) -> Result<Statu
         }
         _ => None,
     };
-    Ok(Status { address, token_file })
+    let certificate = http.entry("push_stream_status_certificate");
+    let certificate =
+        certificate.map(|Entry { node, .. }| (compiler.in_directory(node.arg(0)), compiler.in_directory(node.arg(1))));
+    Ok(Status { address, token_file, certificate, messages: http.flag("push_stream_status_messages") })
 }
 
 /// `ADDRESS:PORT`, or a port of the loopback interface: what tells so much is not for everybody because somebody was brief.
@@ -47,6 +50,15 @@ mod tests {
         assert_eq!(address("push_stream_status 8896;").as_deref(), Some("127.0.0.1:8896"));
         assert_eq!(address("push_stream_status 10.0.0.1:80;").as_deref(), Some("10.0.0.1:80"));
         assert_eq!(address("push_stream_status [::1]:80;").as_deref(), Some("[::1]:80"));
+    }
+
+    #[test]
+    fn a_certificate_lies_beside_the_configuration_and_texts_are_hidden_unless_asked_for() {
+        let usual = loaded("push_stream_status 8896;", false).unwrap();
+        assert_eq!((usual.certificate, usual.messages), (None, false));
+        let asked =
+            loaded("push_stream_status_certificate a.pem /b.key; push_stream_status_messages on;", false).unwrap();
+        assert_eq!((asked.certificate, asked.messages), (Some(("a.pem".into(), "/b.key".into())), true));
     }
 
     #[test]

@@ -159,6 +159,12 @@ impl Backlog {
         self.runs().flat_map(move |run| run.range(run.partition_point(|message| message.seq < seq)..))
     }
 
+    /// The messages before a sequence number, newest first.
+    pub(super) fn backwards(&self, before: u64) -> impl Iterator<Item = &Arc<Message>> {
+        let count = before.checked_sub(1).map_or(0, |until| self.count_until(until));
+        (0..count).rev().filter_map(|place| self.at(place))
+    }
+
     /// The last message up to a sequence number.
     pub(super) fn last_until(&self, until: u64) -> Option<&Arc<Message>> {
         self.at(self.count_until(until).checked_sub(1)?)

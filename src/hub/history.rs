@@ -104,6 +104,20 @@ impl PartialEq for Reading {
 }
 
 impl ZoneState {
+    /// A page of stored messages backwards, and whether there are more.
+    pub(super) fn newest(&self, channel: ChannelKey, before: u64) -> Option<(Vec<Arc<Message>>, bool)> {
+        let channel = self.registry.get(self.registry.find_key(channel)?)?;
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        for message in channel.backlog.backwards(before) {
+            if page.len() == PAGE || bytes >= PAGE_BYTES {
+                return Some((page, true));
+            }
+            bytes += message.text.len();
+            page.push(Arc::clone(message));
+        }
+        Some((page, false))
+    }
+
     /// Reads messages into the page until it is complete; channels that went meanwhile have nothing left to read.
     pub(super) fn read_page(&self, history: &mut History) {
         let (mut messages, mut bytes) = (PAGE.saturating_sub(history.page.len()), PAGE_BYTES);

@@ -40,7 +40,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
 use crate::log::Log;
-use crate::model::{Capabilities, ChannelId, Draft, Now, Refusal, Stamp, Zone};
+use crate::model::{Capabilities, ChannelId, Draft, Message, Now, Refusal, Stamp, Zone};
 
 pub use census::{Census, ChannelInfo};
 pub use fanout::{Fanout, Note};
@@ -279,6 +279,12 @@ impl Hub {
                 return found;
             }
         }
+    }
+
+    /// The newest stored messages of a channel before the one with this sequence number, newest first: a page, and whether there are
+    /// older ones. `None`: there is no such channel.
+    pub fn newest(&self, channel: ChannelKey, before: u64) -> Option<(Vec<Arc<Message>>, bool)> {
+        self.state.lock().newest(channel, before)
     }
 
     /// Does a batch of what the janitor has to do; to be called a few times a second, and again at once while it returns

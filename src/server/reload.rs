@@ -127,7 +127,7 @@ impl Server {
         self.shared.hub.reconfigure(settings.zone.clone(), settings.capabilities, now());
         self.shared.tally.reloads.fetch_add(1, Ordering::Relaxed);
         self.shared.reloads.load(now().secs().into());
-        self.status.show_certificates(tls);
+        self.status.take_certificates(tls);
         for worker in self.workers.iter().rev() {
             let order = Order::Reconfigure {
                 settings: Arc::clone(settings),

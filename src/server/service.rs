@@ -86,7 +86,7 @@ impl Server {
         let mut inherited = Inherited::from_environment();
         let bound = bind(&origin, &settings, workers, &mut inherited, &logs)?;
         let status = desk(&settings, &mut inherited, &logs)?;
-        status.show_certificates(&tls);
+        status.take_certificates(&tls);
         let background = settings.process.daemon || inherited.from_predecessor;
         // A successor opens it when it may begin.
         let log = if inherited.from_predecessor { None } else { state::open(&settings.state)? };
@@ -326,7 +326,7 @@ fn desk(settings: &Settings, inherited: &mut Inherited, logs: &ErrorLogs) -> any
         );
         logs.announce(LogLevel::Warn, &text);
     }
-    Desk::bind(address, guard, inherited).map_err(|error| not_bound(address, &error))
+    Desk::bind(address, guard, settings.status.messages, inherited).map_err(|error| not_bound(address, &error))
 }
 
 fn not_bound(address: SocketAddr, error: &io::Error) -> anyhow::Error {

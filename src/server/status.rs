@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use rustls::ServerConfig;
 use tokio::task::JoinHandle;
 
 use super::inherited::Inherited;
@@ -26,18 +27,26 @@ pub(super) struct Desk {
     serving: Option<JoinHandle<io::Result<()>>>,
     leaving: Arc<AtomicBool>,
     certificates: Arc<ArcSwap<Vec<(String, i64)>>>,
+    tls: Arc<ArcSwapOption<ServerConfig>>,
     guard: Guard,
+    messages: bool,
 }
 
 impl Desk {
-    /// Binds the listener, so that a port in use is told at start; that of a predecessor is taken over.
-    pub(super) fn bind(address: SocketAddr, guard: Guard, inherited: &mut Inherited) -> io::Result<Self> {
+    /// Binds the listener, so that a port in use is told at start; that of a predecessor is taken over. `messages`: their texts
+    /// are shown.
+    pub(super) fn bind(
+        address: SocketAddr,
+        guard: Guard,
+        messages: bool,
+        inherited: &mut Inherited,
+    ) -> io::Result<Self> {
         let place = ListenAddress::Ip(address);
         let bound = match inherited.take(&place) {
             Some(sockets) => Bound { address: place, sockets },
             None => Bound { address: place, sockets: vec![listen::bind_alone(address, BACKLOG)?] },
         };
-        Ok(Self { bound: Some(bound), guard, ..Self::default() })
+        Ok(Self { bound: Some(bound), guard, messages, ..Self::default() })
     }
 
     /// Its socket, for a successor.
@@ -54,17 +63,23 @@ impl Desk {
             certificates: Arc::clone(&self.certificates),
             leaving: Arc::clone(&self.leaving),
             backplane,
+            messages: self.messages,
         };
+        let tls = self.tls.load().is_some().then(|| Arc::clone(&self.tls));
         self.leaving.store(false, Ordering::Relaxed);
         let copies = self.bound.iter().flat_map(|bound| &bound.sockets).filter_map(|socket| socket.try_clone().ok());
         if let Some(socket) = copies.into_iter().next() {
-            self.serving = Some(tokio::spawn(status::serve(socket.into(), sources, self.guard.clone())));
+            self.serving = Some(tokio::spawn(status::serve(socket.into(), tls, sources, self.guard.clone())));
         }
     }
 
-    /// Tells of these certificates from now on.
-    pub(super) fn show_certificates(&self, tls: &TlsSite) {
+    /// Tells of these certificates from now on, and shows its own to whoever comes.
+    pub(super) fn take_certificates(&self, tls: &TlsSite) {
         self.certificates.store(Arc::new(tls.expiries()));
+        // With TLS or without is settled at the start.
+        if let Some(own) = tls.of_status() {
+            self.tls.store(Some(own));
+        }
     }
 
     /// Says that the server is about to end.

@@ -4,6 +4,7 @@
 //! sockets. Invariant: what is built here works; files that do not are told before anything is served.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -35,6 +36,8 @@ pub(super) struct TlsSite {
     notes: Vec<String>,
     /// When each certificate ends, by its file.
     expiries: BTreeMap<String, i64>,
+    /// That of the operators' listener.
+    status: Option<Arc<ServerConfig>>,
 }
 
 struct ListenerTls {
@@ -59,6 +62,9 @@ impl TlsSite {
         for listener in &settings.listeners {
             let tls = if listener.ssl { Some(site.listener(listener)?) } else { None };
             site.listeners.push(tls);
+        }
+        if let Some(pair) = &settings.status.certificate {
+            site.status = Some(ServerTls::build(&usual(pair.clone()), false, &mut site)?.config);
         }
         site.notes.sort();
         site.notes.dedup();
@@ -86,6 +92,11 @@ impl TlsSite {
     /// When each certificate ends, seconds since the epoch, by its file.
     pub(super) fn expiries(&self) -> Vec<(String, i64)> {
         self.expiries.iter().map(|(file, end)| (file.clone(), *end)).collect()
+    }
+
+    /// TLS of the operators' listener, if it has any.
+    pub(super) fn of_status(&self) -> Option<Arc<ServerConfig>> {
+        self.status.clone()
     }
 
     /// TLS for a client of listener number `index` that asks for this name.
@@ -153,6 +164,20 @@ impl ServerTls {
             issuer_unknown: verdict.as_ref().is_some_and(|verdict| verdict.issuer_unknown),
             verify: verdict.map_or_else(|| "NONE".to_owned(), |verdict| verdict.text),
         }
+    }
+}
+
+/// What nginx makes of a certificate if nothing else is said.
+fn usual(certificate: (PathBuf, PathBuf)) -> Tls {
+    Tls {
+        certificates: vec![certificate],
+        rejects: false,
+        protocols: vec![TlsVersion::V12, TlsVersion::V13],
+        ciphers: None,
+        client_certificate: None,
+        verify_client: VerifyClient::Off,
+        session_tickets: true,
+        session_timeout: 300_000,
     }
 }
 

@@ -1,18 +1,23 @@
 //! What operators are told: a page for people, metrics for Prometheus, JSON, and health for balancers.
 //!
 //! `/` is the page, fed by `/live`; `/healthz` (`/health`) answers 200 while the process lives, `/readyz` until it is about to
-//! end; `/metrics` is for Prometheus, `/status` and `/channels?prefix=P&after=K&limit=N` are JSON. It binds no socket: whoever has
-//! one hands it in, with a [`Guard`] that fits its address. Reads only: nothing a client sends here changes anything.
+//! end; `/metrics` is for Prometheus, `/status`, `/channels?prefix=P&after=K&limit=N` and, where that is allowed,
+//! `/messages?place=K&before=N` are JSON. It binds no socket: whoever has one hands it in, with a [`Guard`] that fits its address. Reads
+//! only: nothing a client sends here changes anything.
 
 mod guard;
 mod json;
 mod live;
+mod messages;
 mod page;
 mod sources;
+mod tls;
 
 pub use guard::Guard;
 pub use sources::Sources;
+pub use tls::Certificate;
 
+use std::fmt::Debug;
 use std::io;
 
 use axum::Router;
@@ -21,14 +26,32 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any_service, get};
+use axum::serve::Listener;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::live::Live;
+use self::tls::TlsListener;
 use crate::metrics::Format;
 
-/// Answers on a socket for ever.
-pub async fn serve(listener: std::net::TcpListener, sources: Sources, guard: Guard) -> io::Result<()> {
+/// Answers on a socket for ever, with TLS where there is a certificate.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    certificate: Option<Certificate>,
+    sources: Sources,
+    guard: Guard,
+) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    match certificate {
+        Some(certificate) => answer(TlsListener::new(listener, certificate)?, sources, guard).await,
+        None => answer(listener, sources, guard).await,
+    }
+}
+
+async fn answer<L>(listener: L, sources: Sources, guard: Guard) -> io::Result<()>
+where
+    L: Listener,
+    L::Addr: Debug,
+{
     match Live::new(sources.clone()) {
         Ok(live) => {
             let router = router(sources, guard, live.router());
@@ -52,6 +75,7 @@ fn router(sources: Sources, guard: Guard, live: Router) -> Router {
         .route("/metrics", get(metrics))
         .route("/status", get(json::status))
         .route("/channels", get(json::channels))
+        .route("/messages", get(messages::messages))
         .with_state(sources.clone())
         .route("/live", any_service(live))
         .layer(from_fn_with_state(guard, guard::guard));

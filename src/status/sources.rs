@@ -27,6 +27,8 @@ pub struct Sources {
     pub leaving: Arc<AtomicBool>,
     /// The backplane, if nodes share the channels.
     pub backplane: Option<Arc<Health>>,
+    /// Whether the texts of messages are shown.
+    pub messages: bool,
 }
 
 impl Sources {

@@ -1,6 +1,15 @@
 //! The operators' listener: health, counters and channels as JSON.
 
-use crate::support::{Server, exchange, free_port};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use nix::sys::signal::Signal;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+use serde_json::Value;
+
+use crate::support::{PROMPTLY, Prefix, Server, eventually, exchange, free_port, said};
+use crate::tls_server::{self_signed, trusting};
 
 const CONF: &str = "
     daemon off; error_log @DIR@/error.log info; pid @DIR@/server.pid;
@@ -141,4 +150,109 @@ fn channels_are_listed_page_after_page() {
         seen.extend(page.iter().map(|channel| channel["channel"].as_str().unwrap().to_owned()));
     }
     assert_eq!(seen, ["c0", "c1", "c2", "c3", "c4", "c5", "c6"]);
+}
+
+#[test]
+fn the_page_is_in_the_language_that_the_browser_asks_for() {
+    let port = free_port();
+    let server = Server::configured(CONF, &["--status", &format!("127.0.0.1:{port}")]);
+    server.eventually("the operators' listener", || exchange(port, "GET", "/readyz", "").is_ok());
+    let begins = |fields: &str| {
+        let page = exchange(port, "GET", &format!("/ HTTP/1.1\r\n{fields}X: "), "").unwrap();
+        page.split_once("<html lang=\"").unwrap().1[..2].to_owned()
+    };
+    assert_eq!(begins(""), "en");
+    assert_eq!(begins("Accept-Language: ru-RU,ru;q=0.9,en;q=0.8\r\n"), "ru");
+    assert_eq!(begins("Accept-Language: de,en;q=0.5\r\n"), "en");
+}
+
+#[test]
+fn texts_of_messages_are_shown_where_the_operator_allows_it_and_to_whom_he_does() {
+    let port = free_port();
+    let place = || {
+        let channels: Value = serde_json::from_str(&ask(port, "/channels?prefix=a").1).unwrap();
+        channels[0]["place"].as_u64().unwrap()
+    };
+    let address = format!("127.0.0.1:{port}");
+    {
+        let server = Server::configured(CONF, &["--status", &address]);
+        server.publish("/pub?id=a", "not for you");
+        let (status, body) = ask(port, &format!("/messages?place={}", place()));
+        assert_eq!(status, "HTTP/1.1 403 Forbidden");
+        assert!(!body.contains("not for you"), "{body}");
+    }
+    let conf = CONF.replace("access_log off;", "access_log off; push_stream_status_messages on;");
+    let server = Server::configured(&conf, &["--status", &address]);
+    for number in 0..200 {
+        server.publish("/pub?id=a", format!("\"text\" {number}"));
+    }
+    server.ask("POST /pub?id=a", &["Event-Id: e1", "Event-Type: t1"], &[b'x'; 10_000]);
+    server.ask("POST /pub?id=a", &[], b"\xff<b>");
+    let page = |more: &str| -> Value {
+        serde_json::from_str(&ask(port, &format!("/messages?place={}{more}", place())).1).unwrap()
+    };
+    let first = page("");
+    let messages = first["messages"].as_array().unwrap();
+    assert_eq!((messages.len(), &first["more"]), (128, &Value::Bool(true)));
+    assert_eq!(
+        (&messages[0]["text"], &messages[0]["bytes"], &messages[0]["id"]),
+        (&"\u{fffd}<b>".into(), &4.into(), &202.into())
+    );
+    assert_eq!(
+        (&messages[1]["event_id"], &messages[1]["event_type"], &messages[1]["bytes"]),
+        (&"e1".into(), &"t1".into(), &10_000.into())
+    );
+    assert_eq!(messages[1]["text"].as_str().unwrap().len(), 4096);
+    assert_eq!(messages[2]["text"], "\"text\" 199");
+    let second = page(&format!("&before={}", messages[127]["place"]));
+    let rest = second["messages"].as_array().unwrap();
+    assert_eq!(
+        (rest.len(), &second["more"], &rest[0]["id"], &rest[73]["text"]),
+        (74, &false.into(), &74.into(), &"\"text\" 0".into())
+    );
+    assert_eq!(ask(port, "/messages?place=999999").0, "HTTP/1.1 404 Not Found");
+    assert_eq!(ask(port, "/messages").0, "HTTP/1.1 400 Bad Request");
+    drop(server);
+    // Where others reach it nobody but whoever has the token.
+    let server = Server::configured(&conf, &["--status", &format!("0.0.0.0:{port}")]);
+    server.eventually("the operators' listener", || exchange(port, "GET", "/readyz", "").is_ok());
+    assert_eq!(ask(port, "/messages?place=1").0, "HTTP/1.1 403 Forbidden");
+}
+
+#[test]
+fn with_a_certificate_the_listener_speaks_tls_and_a_reload_reads_it_anew() {
+    let (prefix, port) = (Prefix::new("status-tls"), free_port());
+    let status = format!("push_stream_status {port}; push_stream_status_certificate s.crt s.key;");
+    prefix.write_conf("", &status);
+    let tested = prefix.run(&["-t"]);
+    assert!(!tested.status.success() && said(&tested).contains("cannot load certificate"), "{}", said(&tested));
+    let first = self_signed(&prefix.dir, "s");
+    let running = prefix.start(&[]);
+    let ask = |target: &str| {
+        let session = ClientConnection::new(trusting(b"http/1.1"), ServerName::try_from("s.example").unwrap()).unwrap();
+        let tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        tcp.set_read_timeout(Some(PROMPTLY)).unwrap();
+        let mut client = StreamOwned::new(session, tcp);
+        client.write_all(format!("GET {target} HTTP/1.1\r\nHost: s\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // Some end without close_notify.
+        let _ = client.read_to_end(&mut answer);
+        let certificate = client.conn.peer_certificates().unwrap()[0].to_vec();
+        (String::from_utf8(answer).unwrap(), certificate)
+    };
+    // Clients that do not go on with their handshake are nobody's business but their own.
+    let idle: Vec<_> = (0..20).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    let (answer, certificate) = ask("/metrics");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("s.crt"), "{answer}");
+    assert_eq!(certificate, first);
+    assert!(exchange(port, "GET", "/readyz", "").map_or(true, |answer| !answer.contains("ready")), "not without TLS");
+    let second = self_signed(&prefix.dir, "s");
+    running.signal(Signal::SIGHUP);
+    eventually("the new certificate is shown", || ask("/healthz").1 == second);
+    // One that cannot be read changes nothing.
+    prefix.write("s.crt", "none");
+    running.signal(Signal::SIGHUP);
+    prefix.error_log_has("test failed, the old configuration stays");
+    assert_eq!(ask("/healthz").1, second);
+    drop(idle);
 }

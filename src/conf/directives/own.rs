@@ -1,6 +1,7 @@
-//! Rows of our own that bound what connections may hold, and say how log lines are spelled; nothing of the module compares with them.
+//! Rows of our own: what connections may hold, how log lines are spelled, what operators are told. Nothing of the module compares with
+//! them.
 
-use super::row::Kind::{Number, Offset, Text};
+use super::row::Kind::{Flag, Number, Offset, Text, Words};
 use super::row::{Directive, HTTP, OURS, row, take};
 
 /// Bounds, `http` only.
@@ -57,6 +58,46 @@ pub(super) const LOG_LINES: &[Directive] = &[
         Text,
         "short",
         "Channel ids in lines of the error log: `short`, their first 8 characters, or `full`. Not known with `--strict`, which has them full.",
+    )
+    .known(OURS),
+];
+
+/// The operators' listener, `http` only.
+pub(super) const STATUS: &[Directive] = &[
+    row(
+        "push_stream_status",
+        HTTP,
+        take(1),
+        Text,
+        "off",
+        "Address and port (or a port of the loopback interface) of the operators' listener: a page, `/metrics`, `/healthz`, `/readyz`, JSON.",
+    )
+    .known(OURS),
+    row(
+        "push_stream_status_token_file",
+        HTTP,
+        take(1),
+        Text,
+        "off",
+        "File (below the prefix) with the token that the operators' listener asks for; without one only health is told on other addresses than the loopback's.",
+    )
+    .known(OURS),
+    row(
+        "push_stream_status_certificate",
+        HTTP,
+        take(2),
+        Words,
+        "(none)",
+        "Certificate and key (PEM, beside the configuration file) of the operators' listener, which speaks TLS with them. Read anew by a reload.",
+    )
+    .known(OURS),
+    row(
+        "push_stream_status_messages",
+        HTTP,
+        take(1),
+        Flag,
+        "off",
+        "The operators' listener shows the texts of stored messages too, to whoever may see channels there.",
     )
     .known(OURS),
 ];

@@ -14,6 +14,7 @@ pub fn markdown() -> String {
     section(&mut page, "Push stream: nodes", backplane::BACKPLANE, true);
     section(&mut page, "Push stream: what connections may hold", own::BOUNDS, true);
     section(&mut page, "Push stream: log lines", own::LOG_LINES, true);
+    section(&mut page, "Push stream: the operators' listener", own::STATUS, true);
     section(&mut page, "Push stream: locations", push::LOCATIONS, true);
     section(&mut page, "Push stream: names of old versions", push::OLD, true);
     page.push_str(

@@ -128,24 +128,6 @@ pub(super) const ZONE: &[Directive] = &[
     )
     .known(OURS),
     row(
-        "push_stream_status",
-        HTTP,
-        take(1),
-        Text,
-        "off",
-        "Address and port (or a port of the loopback interface) of the operators' listener: a page, `/metrics`, `/healthz`, `/readyz`, JSON.",
-    )
-    .known(OURS),
-    row(
-        "push_stream_status_token_file",
-        HTTP,
-        take(1),
-        Text,
-        "off",
-        "File (below the prefix) with the token that the operators' listener asks for; without one only health is told on other addresses than the loopback's.",
-    )
-    .known(OURS),
-    row(
         "push_stream_unknown_channel_grace",
         HTTP,
         take(1),

@@ -16,7 +16,7 @@ pub(super) enum Name {
     Regex(Regex),
 }
 
-/// Reads a word; the name as it is shown, and what it stands for.
+/// Reads a word; the name as it is shown (in lower case, as nginx shows it), and what it stands for.
 pub(super) fn read(node: &Node, word: &[u8], compiler: &mut Compiler) -> Result<(Box<str>, Name), Fault> {
     let text = shown(word);
     if let Some(pattern) = word.strip_prefix(b"~") {
@@ -27,18 +27,19 @@ pub(super) fn read(node: &Node, word: &[u8], compiler: &mut Compiler) -> Result<
         return Ok((text.into(), Name::Regex(regex)));
     }
     if text == "$hostname" {
-        let own: Box<str> = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().into();
-        return Ok((own.clone(), Name::Exact(own.to_ascii_lowercase().into())));
+        let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let own: Box<str> = own.trim().to_ascii_lowercase().into();
+        return Ok((own.clone(), Name::Exact(own)));
     }
     if word.contains(&b'/') {
         compiler.warn(format_args!("server name \"{text}\" has suspicious symbols"), &node.place);
     }
     let lower = text.to_ascii_lowercase();
     if let Some(mask) = host_mask(lower.as_bytes()) {
-        return Ok((text.strip_prefix('.').unwrap_or(&text).into(), Name::Mask(mask, lower.into())));
+        return Ok((lower.strip_prefix('.').unwrap_or(&lower).into(), Name::Mask(mask, lower.into())));
     }
     if lower.contains('*') {
         return Err(Fault::emerg(format_args!("invalid server name or wildcard \"{text}\""), &node.place));
     }
-    Ok((text.into(), Name::Exact(lower.into())))
+    Ok((lower.clone().into(), Name::Exact(lower.into())))
 }

@@ -133,6 +133,9 @@ impl Worker {
 
     /// Tells that a subscriber has gone, if that has not been told.
     pub(super) fn tell_parting(&self, connection: &Connection, cause: Cause) {
+        if self.callers.borrow().is_empty() {
+            return;
+        }
         let Some(known) = self.callers.borrow_mut().remove(&connection.slot.get()) else { return };
         let (known, clock) = (Some(&known), self.clock());
         if cause == Cause::Answered {

@@ -2,6 +2,7 @@
 //!
 //! Needs nginx in one of the usual places; without it there is nothing to compare with, and the tests say so.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use crate::support::{Client, PATIENCE, Prefix, Running, eventually, nginx};
@@ -184,7 +185,7 @@ fn syslog_messages(http: &str, server: &str, count: usize) -> Option<Vec<Vec<Str
 /// Numbers of whatever length as one digit.
 fn squeezed(text: &str) -> String {
     let mut out = String::new();
-    for c in text.chars().filter(|c| *c != '*') {
+    for c in text.chars() {
         if !(c == '9' && out.ends_with('9')) {
             out.push(c);
         }
@@ -207,9 +208,43 @@ fn error_log_lines_reach_syslog_with_their_own_severity() {
     let Some(heard) = syslog_messages(target, "", 1) else { return };
     for messages in &heard {
         let (head, line) = messages[0].split_once(" x: ").unwrap();
-        assert!(head.starts_with("<11>") && line.starts_with("9/9/9 9:9:9 [error] 9#9: "), "{}", messages[0]);
+        assert!(head.starts_with("<11>") && line.starts_with("9/9/9 9:9:9 [error] 9#9: *9 "), "{}", messages[0]);
         assert!(line.contains("access forbidden by rule"), "{line}");
     }
-    let head = |messages: &[String]| messages[0].split_once(" x: ").unwrap().0.to_owned();
-    assert_eq!(head(&heard[0]), head(&heard[1]));
+    // What bans clients reads the whole line.
+    assert_eq!(heard[0], heard[1]);
+}
+
+#[test]
+fn logs_that_requests_name_are_those_of_nginx() {
+    let server = "access_log logs/$arg_site-$status.log form; root @DIR@/$arg_root; location / { return 204; } location /gone { return 404; }";
+    let Some(both) = Both::start("log_format form '$request $status';", server) else { return };
+    // The workers of one of them are nobody.
+    std::fs::set_permissions(both.own.path("logs"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let written = |prefix: &Prefix| {
+        for target in [
+            "/?site=a&root=logs",
+            "/gone?site=a&root=logs",
+            "/?site=a&root=logs&again",
+            "/?site=b&root=none",
+            "/?site=none/c&root=logs",
+            "/?root=logs",
+            "/?site=%2e%2e/d&root=logs",
+        ] {
+            Client::open(prefix.address(), PATIENCE).get(target, "Connection: close\r\n");
+        }
+        let mut written = std::collections::BTreeMap::new();
+        for entry in std::fs::read_dir(prefix.path("logs")).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if !["error.log", "nginx.pid"].contains(&&*name) {
+                let text = prefix.read(&format!("logs/{name}"));
+                written.insert(name, text);
+            }
+        }
+        written
+    };
+    let (own, other) = (written(&both.own), written(&both.other));
+    assert_eq!(own, other);
+    assert_eq!(own.keys().map(String::as_str).collect::<Vec<_>>(), ["-204.log", "a-204.log", "a-404.log"]);
+    assert_eq!(own["a-204.log"].lines().count(), 2);
 }

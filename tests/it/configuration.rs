@@ -209,7 +209,7 @@ fn sockets_gather_their_servers_by_name() {
     let listener = &settings.listeners[0];
     assert_eq!(listener.address, ListenAddress::Ip("0.0.0.0:8080".parse().unwrap()));
     assert_eq!(listener.backlog, Some(64));
-    assert_eq!(&*listener.names.default.name, "Second.Example");
+    assert_eq!(&*listener.names.default.name, "second.example");
     assert!(listener.names.exact.contains_key("second.example") && listener.names.exact.contains_key("first.example"));
     assert_eq!((listener.names.masks.len(), listener.names.regexes.len()), (3, 1));
     assert_eq!(settings.listeners[2].address, ListenAddress::Unix("/run/p.sock".into()));

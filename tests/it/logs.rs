@@ -158,6 +158,11 @@ fn channel_ids_are_shortened_unless_asked_for_and_no_line_holds_a_message() {
         socket.send(0x81, BODY.as_bytes());
         assert_eq!(socket.frame().payload, BODY.as_bytes());
         drop(socket);
+        let mut poll = server.connect();
+        poll.send(request("GET", &format!("/poll?id=new{SECRET}"), ""));
+        server.eventually("it waits", || server.count("subscribers") > 0);
+        server.publish(&format!("/pub?id=new{SECRET}"), BODY);
+        assert!(poll.reply().text().contains(BODY));
         assert_eq!(server.get(&format!("/known?id=un{SECRET}")).status, 403);
         assert_eq!(server.get(&format!("/shut?id={SECRET}")).status, 403);
         assert_eq!(server.ask(&format!("POST /pub?id=%33{}", &SECRET[1..]), &[], BODY.as_bytes()).status, 200);
@@ -169,6 +174,7 @@ fn channel_ids_are_shortened_unless_asked_for_and_no_line_holds_a_message() {
         assert_eq!(errors.contains(SECRET), whole, "{args:?} {http}\n{errors}");
         assert_eq!(errors.contains(SHOWN), !whole, "{args:?} {http}\n{errors}");
         assert!(errors.contains("access forbidden by rule") && errors.contains("not_authorized"), "{errors}");
+        assert_eq!(errors.matches("long-poll answered").count(), 1, "{errors}");
         assert!(server.file("access.log").contains(SECRET), "those are nginx's lines");
         for name in ["error.log", "access.log", "stderr"] {
             assert!(!server.file(name).contains(&BODY[2..]), "{name}");

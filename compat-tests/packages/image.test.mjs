@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { root, scratch } from '../harness/configs.mjs';
+import { installCertificate, root, scratch } from '../harness/configs.mjs';
 import { accepts, eventually, Program, run } from '../harness/programs.mjs';
 import { request } from '../harness/server.mjs';
 import { built, dist } from './machine.mjs';
@@ -24,7 +24,8 @@ before(async () => {
   for (const name of ['rootfs', 'volume']) fs.mkdirSync(path.join(bundle, name), { recursive: true });
   for (const layer of manifest.Layers) await run('tar', ['-xpf', path.join(dir, layer), '-C', path.join(bundle, 'rootfs')]);
   // As a new volume: with the owner of the directory it covers.
-  fs.chownSync(path.join(bundle, 'volume'), USER, USER);
+  const { uid, gid } = fs.statSync(path.join(bundle, 'rootfs/var/lib/pushstreamd'));
+  fs.chownSync(path.join(bundle, 'volume'), uid, gid);
 });
 
 /** Runs the image's program, with `args` in the place of the image's own. */
@@ -115,7 +116,8 @@ test("nginx of compose's Bitrix file passes messages on", async () => {
   const text = fs.readFileSync(path.join(root, 'packaging/compose/nginx.conf'), 'utf8');
   fs.writeFileSync(path.join(dir, 'nginx.conf'), `daemon off; pid ${dir}/nginx.pid; error_log stderr;\n${text
     .replace('include mime.types;', `access_log off; client_body_temp_path ${dir}/b; proxy_temp_path ${dir}/p;`)
-    .replaceAll('http://push:', 'http://127.0.0.1:')}`);
+    .replaceAll('/etc/nginx/tls/', `${dir}/`).replaceAll('http://push:', 'http://127.0.0.1:')}`);
+  await installCertificate(dir);
   const program = container('behind');
   await program.ready([8893, 8895]);
   const nginx = new Program('nginx', 'nginx', ['-c', path.join(dir, 'nginx.conf'), '-p', dir, '-e', 'stderr']);

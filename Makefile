@@ -79,7 +79,7 @@ dist: build ## deb, rpm, static archive, container image, compose files, SHA256S
 	packaging/musl
 	WITHOUT_SBOM=$(WITHOUT_SBOM) packaging/dist
 
-test-packages: dist ## install the deb in a Debian that is booted, upgrade it under traffic, remove it; run the image (as root)
+test-packages: dist ## install deb and rpm in a Debian that is booted, upgrade them under traffic, remove them; run the image, also by Docker (as root)
 	packaging/test
 
 audit: ## licences, sources and duplicates of all crates (ADVISORIES=1: known holes too, from the network)

@@ -24,6 +24,8 @@ export class Machine {
     fs.rmSync(machine.dir, { recursive: true, force: true });
     fs.mkdirSync(path.dirname(machine.dir), { recursive: true });
     await run('cp', ['-a', '--reflink=auto', path.join(packages, 'base'), machine.dir]);
+    // debootstrap leaves it to the installer.
+    machine.write('etc/hosts', '127.0.0.1 localhost\n');
     // The machine's own nginx is started by those who want it.
     fs.rmSync(machine.path('etc/systemd/system/multi-user.target.wants/nginx.service'), { force: true });
     machine.program = new Program('systemd-nspawn', 'systemd-nspawn', ['--quiet', '--register=no', '--keep-unit',

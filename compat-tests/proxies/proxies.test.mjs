@@ -197,3 +197,24 @@ describe('through nginx with TLS and HTTP/2', () => {
     ws.close();
   });
 });
+
+test('a site with TLS, as docs/QUICKSTART.md installs it, passes long-polls and websockets on', async () => {
+  const server = await Server.start({ config: 'default.conf' });
+  // It is a file among others of a site's nginx.
+  const proxy = await Proxy.nginx('proxies/site.conf', server, (text) => `events {} http { access_log off; ${text
+    .replace('/etc/ssl/certs/push.pem', 'fullchain.pem').replace('/etc/ssl/private/push.key', 'privkey.pem')} }`);
+  const host = `127.0.0.1:${proxy.ports[443]}`;
+  const pub = () => publish(server.url(8895, '/bitrix/pub/?CHANNEL_ID=site'), '"here"');
+  await pub();
+  const socket = new WebSocket(`wss://${host}/bitrix/subws/?CHANNEL_ID=site`, { rejectUnauthorized: false });
+  const heard = [];
+  socket.on('message', (data) => heard.push(String(data)));
+  const polled = run('curl', ['-sSk', `https://${host}/bitrix/sub/?CHANNEL_ID=site`]);
+  await server.subscribers(2);
+  await pub();
+  assert.match(await polled, /"text":"here"/);
+  await eventually('the websocket has it', () => heard.some((text) => text.includes('"text":"here"')), AT_ONCE);
+  socket.terminate();
+  await proxy.stop();
+  await server.stop();
+});

@@ -7,11 +7,11 @@ import { example, installCertificate, moved, scratch } from '../harness/configs.
 import { Program, run } from '../harness/programs.mjs';
 
 export class Proxy {
-  static async #placed(name, server, file) {
+  static async #placed(name, server, file, edit = (text) => text) {
     const proxy = new Proxy();
     proxy.dir = scratch();
     await installCertificate(proxy.dir);
-    const placed = await moved(example(name), server.ports);
+    const placed = await moved(edit(example(name)), server.ports);
     proxy.ports = placed.ports;
     proxy.file = path.join(proxy.dir, file);
     fs.writeFileSync(proxy.file, placed.text);
@@ -28,9 +28,9 @@ export class Proxy {
     return this.start();
   }
 
-  /** Debian's nginx; the file is tested by `nginx -t` first. */
-  static async nginx(name, server) {
-    const proxy = await Proxy.#placed(name, server, 'nginx.conf');
+  /** Debian's nginx; the file is tested by `nginx -t` first. `edit` may change its text. */
+  static async nginx(name, server, edit) {
+    const proxy = await Proxy.#placed(name, server, 'nginx.conf', edit);
     const args = ['-c', proxy.file, '-p', `${proxy.dir}/`, '-e', 'stderr',
       '-g', 'daemon off;'];
     await run('nginx', [...args, '-t']);

@@ -211,8 +211,8 @@ fn a_websocket_publish_is_on_the_disk_when_the_ping_behind_it_is_answered() {
         while *frames.last().unwrap() != pong() {
             frames.push(socket.frame());
         }
-        // Its own messages have come before: delivery does not wait for the disk.
-        assert_eq!(frames.len(), 3, "{frames:?}");
+        // Its own messages come by another way, which does not wait for the disk: before the answer, or just behind it.
+        assert!(frames.len() <= 3, "{frames:?}");
         end(server, Signal::SIGKILL);
         let server = start(&prefix);
         assert_eq!(stored(&prefix, "a").len(), 2 * round);

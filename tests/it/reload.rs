@@ -6,9 +6,10 @@
 use std::io::Read as _;
 use std::net::TcpStream;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{PATIENCE, Prefix, eventually, exchange, free_port};
+use crate::support::{Client, PATIENCE, Prefix, eventually, exchange, free_port, request};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
@@ -210,4 +211,63 @@ fn strict_says_farewell_on_reload() {
     let rest = subscriber.end();
     assert!(rest.ends_with("0\r\n\r\n"), "{rest:?}");
     prefix.publish("a", "served on");
+}
+
+/// Publishes numbered texts one after the other on connections that are kept: those that were answered, and those that were not.
+fn publish_on(prefix: &Prefix, name: usize, over: &AtomicBool) -> (Vec<String>, Vec<String>) {
+    let (mut answered, mut unanswered) = (Vec::new(), Vec::new());
+    let mut client = Client::open(prefix.address(), PATIENCE);
+    for number in 0.. {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        let text = format!("{name}.{number}");
+        let head = request("POST", "/pub?id=a", &format!("Content-Length: {}\r\n", text.len()));
+        client.try_send(&[head.as_bytes(), text.as_bytes()].concat());
+        let reply = client.try_reply();
+        if reply.as_ref().is_none_or(|reply| reply.field("connection") == Some("close")) {
+            client = Client::open(prefix.address(), PATIENCE);
+        }
+        match reply {
+            Some(reply) => {
+                assert_eq!(reply.status, 200, "{}", reply.head);
+                answered.push(text);
+            }
+            None => unanswered.push(text),
+        }
+    }
+    (answered, unanswered)
+}
+
+#[test]
+fn a_publisher_is_answered_or_has_published_nothing_whenever_a_reload_closes_its_connection() {
+    let prefix = Prefix::new("publishers");
+    prefix.write_conf("worker_processes 2;", "");
+    let running = prefix.start(&[]);
+    let mut observer = prefix.subscribe("a");
+    let over = AtomicBool::new(false);
+    let published: Vec<_> = std::thread::scope(|scope| {
+        let (prefix, over) = (&prefix, &over);
+        let publishers: Vec<_> = (0..4).map(|name| scope.spawn(move || publish_on(prefix, name, over))).collect();
+        for reload in 1..=20 {
+            running.signal(Signal::SIGHUP);
+            eventually("it is reloaded", || reloads(prefix) >= reload);
+        }
+        over.store(true, Ordering::Relaxed);
+        publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect()
+    });
+    prefix.publish("a", "end");
+    let seen = observer.until("end\n");
+    let seen: Vec<&str> =
+        seen.split(|c: char| !c.is_ascii_digit() && c != '.').filter(|text| text.contains('.')).collect();
+    for (name, (answered, unanswered)) in published.iter().enumerate() {
+        let of = format!("{name}.");
+        let own: Vec<&str> = seen.iter().copied().filter(|text| text.starts_with(&of)).collect();
+        assert!(!answered.is_empty(), "{name} could not publish");
+        assert_eq!(own, *answered, "once, in order, and nothing of {unanswered:?}");
+    }
+}
+
+fn reloads(prefix: &Prefix) -> usize {
+    prefix.read("logs/error.log").matches("reconfigured").count()
 }

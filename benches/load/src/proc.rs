@@ -25,6 +25,21 @@ impl Family {
         Ok(sum)
     }
 
+    /// Nanoseconds on a cpu, and of waiting for one while there was something to do, of each thread of this name.
+    pub(crate) fn turns(self, name: &str) -> Result<Vec<(u64, u64)>> {
+        let mut turns = Vec::new();
+        for pid in self.members() {
+            for task in fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("no process {pid}"))? {
+                let task = task?.path();
+                let read = |file: &str| fs::read_to_string(task.join(file)).unwrap_or_default();
+                if read("comm").starts_with(name) {
+                    turns.push(turn(&read("schedstat")));
+                }
+            }
+        }
+        Ok(turns)
+    }
+
     /// Bytes of memory (PSS).
     pub(crate) fn memory(self) -> Result<u64> {
         let mut sum = 0;
@@ -77,6 +92,16 @@ impl Family {
         }
         all
     }
+}
+
+/// Nanoseconds for which this thread has waited for a cpu while it had something to do.
+pub(crate) fn waited() -> u64 {
+    turn(&fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default()).1
+}
+
+fn turn(schedstat: &str) -> (u64, u64) {
+    let mut numbers = schedstat.split_whitespace().map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// A file of each thread of a process.

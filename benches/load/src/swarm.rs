@@ -56,9 +56,14 @@ impl Swarm {
 
     /// Makes a connection with a TLS session, the handshake of which is on its way.
     pub(crate) fn connect_tls(&mut self, server: SocketAddr) -> Result<usize> {
+        self.connect_within(server, tls::session()?)
+    }
+
+    /// The same with a session of one's own.
+    pub(crate) fn connect_within(&mut self, server: SocketAddr, session: ClientConnection) -> Result<usize> {
         let number = self.connect(server)?;
         let client = self.clients.get_mut(number).and_then(Option::as_mut).context("no such connection")?;
-        client.tls = Some(Box::new(tls::session()?));
+        client.tls = Some(Box::new(session));
         client.flush()?;
         Ok(number)
     }

@@ -25,8 +25,18 @@ const NAME: &str = "load.example";
 /// The client's side of a new session, never resumed.
 pub(crate) fn session() -> Result<ClientConnection, Error> {
     let config = CONFIG.as_ref().map_err(Clone::clone)?;
-    let name = ServerName::try_from(NAME).map_err(|_| Error::General("a name".to_owned()))?;
-    ClientConnection::new(Arc::clone(config), name)
+    ClientConnection::new(Arc::clone(config), name()?)
+}
+
+/// The same for HTTP/2.
+pub(crate) fn http2_session() -> Result<ClientConnection, Error> {
+    let mut config = CONFIG.as_ref().map_err(Clone::clone)?.as_ref().clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    ClientConnection::new(Arc::new(config), name()?)
+}
+
+fn name() -> Result<ServerName<'static>, Error> {
+    ServerName::try_from(NAME).map_err(|_| Error::General("a name".to_owned()))
 }
 
 static CONFIG: LazyLock<Result<Arc<ClientConfig>, Error>> = LazyLock::new(|| {

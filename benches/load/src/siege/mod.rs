@@ -35,6 +35,8 @@ pub(crate) struct Siege {
     pub(crate) seed: u64,
 }
 
+/// How nice attackers are to everybody else who wants a processor.
+const PATIENT: i32 = 15;
 /// How long the last messages, and the server to let go of the attackers, may take.
 const REST: Duration = Duration::from_secs(30);
 /// Growth between two times that is none.
@@ -53,6 +55,25 @@ struct Memory {
     after: u64,
 }
 
+/// What workers of the server do with a second, nanoseconds: most on a cpu, most waiting for one, by one of them.
+#[derive(Default)]
+struct Turns {
+    before: Vec<(u64, u64)>,
+    most: (u64, u64),
+}
+
+impl Turns {
+    fn look(&mut self, town: &Town) -> Result<()> {
+        let now = town.family.turns("worker-")?;
+        for ((cpu, waited), (cpu_before, waited_before)) in now.iter().zip(&self.before) {
+            self.most.0 = self.most.0.max(cpu - cpu_before);
+            self.most.1 = self.most.1.max(waited - waited_before);
+        }
+        self.before = now;
+        Ok(())
+    }
+}
+
 /// Besieges a fresh server.
 pub(crate) fn run(binary: &Path, siege: &Siege) -> Result<Outcome> {
     let mut town = Town::start(binary)?;
@@ -60,6 +81,7 @@ pub(crate) fn run(binary: &Path, siege: &Siege) -> Result<Outcome> {
     town.family.settle()?;
     let mut memory = Memory { before: town.family.memory()?, samples: Vec::new(), after: 0 };
     let files = town.family.descriptors();
+    let mut turns = Turns::default();
     let mut citizens = Citizens::settle(&town, siege.clients, siege.rate)?;
     let field = Field::new(&town);
     let assaults: Vec<_> = assault::ALL
@@ -72,6 +94,9 @@ pub(crate) fn run(binary: &Path, siege: &Siege) -> Result<Outcome> {
         for (number, assault) in assaults.iter().enumerate() {
             let (field, seed) = (&field, siege.seed.wrapping_add(number as u64));
             scope.spawn(move || {
+                // Attackers have machines of their own. Where there is one for all, a thread that is kept from its processor
+                // by them would be taken for one that the server has kept waiting.
+                let _ = rustix::process::setpriority_process(None, PATIENT);
                 let mut dice = Dice::new(seed);
                 while !field.is_over() {
                     (assault.wave)(field, &mut dice);
@@ -82,7 +107,7 @@ pub(crate) fn run(binary: &Path, siege: &Siege) -> Result<Outcome> {
             });
         }
         // Whatever happens, the attackers are told to go.
-        let lived = live(&town, &mut citizens, siege, &mut memory);
+        let lived = live(&town, &mut citizens, siege, &mut memory, &mut turns);
         field.end();
         lived
     })?;
@@ -91,7 +116,7 @@ pub(crate) fn run(binary: &Path, siege: &Siege) -> Result<Outcome> {
     memory.after = town.family.memory()?;
     let status = town.status()?;
     let panics = town.panics()?;
-    let mut outcome = judge(siege, &assaults, &harm, &memory, (files, left), (&status, panics));
+    let mut outcome = judge(siege, &assaults, (&harm, &turns), &memory, (files, left), (&status, panics));
     if !town.end() {
         outcome.harm.push("the server does not end".to_owned());
     }
@@ -99,7 +124,7 @@ pub(crate) fn run(binary: &Path, siege: &Siege) -> Result<Outcome> {
 }
 
 /// Lives through the siege.
-fn live(town: &Town, citizens: &mut Citizens, siege: &Siege, memory: &mut Memory) -> Result<()> {
+fn live(town: &Town, citizens: &mut Citizens, siege: &Siege, memory: &mut Memory, turns: &mut Turns) -> Result<()> {
     let began = Instant::now();
     let mut sampled = 0;
     while began.elapsed() < Duration::from_secs(siege.seconds) {
@@ -107,6 +132,7 @@ fn live(town: &Town, citizens: &mut Citizens, siege: &Siege, memory: &mut Memory
         if began.elapsed().as_secs() > sampled {
             sampled = began.elapsed().as_secs();
             memory.samples.push(town.family.memory().context("the server is gone")?);
+            turns.look(town)?;
         }
     }
     Ok(())
@@ -126,7 +152,7 @@ fn rest(town: &Town, files: usize) -> Result<usize> {
 fn judge(
     siege: &Siege,
     assaults: &[&assault::Assault],
-    harm: &Harm,
+    (harm, turns): (&Harm, &Turns),
     memory: &Memory,
     (files, left): (usize, usize),
     (status, panics): (&str, usize),
@@ -155,11 +181,18 @@ fn judge(
         let _ = writeln!(text, "| {what} | {figure} |");
     };
     row("seconds", siege.seconds.to_string());
-    row("well-behaved clients, of five modes", siege.clients.to_string());
+    row("well-behaved clients, of all modes, over plain HTTP, TLS and HTTP/2", siege.clients.to_string());
     row("messages published / received", format!("{} / {}", harm.published, harm.received));
     row("lost / repeated or out of order", format!("{} / {}", harm.lost, harm.repeated));
     row("well-behaved clients cut off or refused", harm.cut.to_string());
-    row("delay of a message: half / all but one in 1,000 / longest", harm.delays());
+    for (way, delays) in harm.delays() {
+        row(&format!("delay of a message, {way}: half / all but one in 1,000 / longest"), delays);
+    }
+    row("time to the answer of a publish, the same", harm.answers());
+    let millis =
+        |(one, other): (u64, u64), unit: f64| format!("{:.0} ms / {:.0} ms", one as f64 / unit, other as f64 / unit);
+    row("longest time the siege looked at no connection / of it waiting for a cpu", millis(harm.pause, 1e3));
+    row("within a second one worker was on a cpu / waited for one, at most", millis(turns.most, 1e6));
     row("memory before / at most / after", [memory.before, peak, memory.after].map(mib).join(" / "));
     row("memory in the second and the last fifth", [early, late].map(mib).join(" / "));
     row("descriptors before / after", format!("{files} / {left}"));

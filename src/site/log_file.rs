@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::opened_logs::{OpenedLogs, open};
+use super::opened_logs::OpenedLogs;
 
 /// How long after a failure a file is opened again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -81,7 +81,7 @@ impl LogFile {
             Some(Due::At(at)) if Instant::now() >= at => false,
             None | Some(Due::At(_)) => return,
         };
-        match opened.get(path).map_or_else(|| open(path).map(Arc::new), Ok) {
+        match opened.get(path) {
             Ok(file) => {
                 if !first {
                     tracing::warn!("\"{}\" is open at last", path.display());

@@ -1,7 +1,8 @@
 //! Access logs as the main thread has opened them, for the workers to write to.
 //!
 //! nginx's master opens them, so that they may be what its workers could not open: files below a directory of root's, the pipe
-//! that a container has as its standard output. Whoever finds a file missing here tries to open it by itself.
+//! that a container has as its standard output. Whoever finds a file missing here opens it by itself; one that could not be opened
+//! here is tried again here.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -12,9 +13,9 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-/// Log files by path; those that could not be opened are not open.
+/// Log files by path, or the system's word of why one could not be opened.
 #[derive(Default)]
-pub(crate) struct OpenedLogs(Mutex<HashMap<PathBuf, Option<Arc<File>>>>);
+pub(crate) struct OpenedLogs(Mutex<HashMap<PathBuf, Result<Arc<File>, i32>>>);
 
 impl OpenedLogs {
     /// Opens these (anew), and lets go of all others.
@@ -29,12 +30,13 @@ impl OpenedLogs {
 
     /// Tries those again that could not be opened.
     pub(crate) fn retry(&self) {
-        self.0.lock().iter_mut().filter(|(_, file)| file.is_none()).for_each(|(path, file)| *file = opened(path));
+        self.0.lock().iter_mut().filter(|(_, file)| file.is_err()).for_each(|(path, file)| *file = opened(path));
     }
 
-    /// One of them.
-    pub(crate) fn get(&self, path: &Path) -> Option<Arc<File>> {
-        self.0.lock().get(path)?.clone()
+    /// One of them, or what is opened now that is none of them.
+    pub(crate) fn get(&self, path: &Path) -> io::Result<Arc<File>> {
+        let opened = self.0.lock().get(path).cloned();
+        opened.map_or_else(|| open(path).map(Arc::new), |opened| opened.map_err(io::Error::from_raw_os_error))
     }
 }
 
@@ -44,6 +46,6 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Who writes to it tells that it cannot be opened.
-fn opened(path: &Path) -> Option<Arc<File>> {
-    open(path).ok().map(Arc::new)
+fn opened(path: &Path) -> Result<Arc<File>, i32> {
+    open(path).map(Arc::new).map_err(|error| error.raw_os_error().unwrap_or_default())
 }

@@ -105,7 +105,7 @@ impl Paths {
         let mut directive = directive.clone();
         if let Some(word) = directive.words.get_mut(1) {
             let path = String::from_utf8_lossy(word).into_owned();
-            let special = path == "stderr" || path.contains([':', '$']);
+            let special = path == "stderr" || path.contains(':') || path.starts_with('$');
             if !special && !path.starts_with("/dev/") && !path.starts_with("/proc/") {
                 let path = self.prefix.join(path);
                 // Images of containers link their logs to the streams of the process.

@@ -51,13 +51,14 @@ fn a_server_for_push_alone_moves_with_its_port() {
 
 #[test]
 fn for_the_unit_everything_lies_in_its_directories_and_nothing_says_who_it_is() {
-    let servers = "server { listen 8893; access_log /var/log/nginx/push.log;\n\
+    let servers = "server { listen 8893; access_log /var/log/nginx/push.log; access_log logs/$host.log;\n\
                    location /sub { push_stream_subscriber; push_stream_channels_path $arg_id; } }";
     let (_, own) = migrate_to(servers, true);
     for line in [
         "pid /run/pushstreamd/pushstreamd.pid;",
         "error_log /var/log/pushstreamd/pushstreamd.log warn;",
         "access_log /var/log/pushstreamd/pushstreamd-push.log;",
+        "access_log /var/log/pushstreamd/pushstreamd-$host.log;",
         "push_stream_state /var/lib/pushstreamd;",
     ] {
         assert!(own.contains(line), "{line}\n{own}");

@@ -227,6 +227,28 @@ fn a_node_that_joins_has_what_is_stored_and_counts_on() {
 }
 
 #[test]
+fn a_successor_has_joined_before_it_serves_and_nobody_misses_anything() {
+    let redis = Redis::start();
+    let (one, two) = (Node::start(&redis.url()), Node::start(&redis.url()));
+    let mut stream = two.subscribe("a");
+    one.publish("a", "before");
+    let (seen, position) = one.poll("a", &None);
+    assert_eq!(seen, ["1 before"]);
+    let _successor = one.succeed();
+    for text in ["m2", "m3"] {
+        one.publish("a", text);
+    }
+    // Old and new are two nodes of one zone.
+    within(PATIENCE, "three nodes", || two.backplane()["nodes"].as_array().unwrap().len() == 3);
+    one.process().signal(Signal::SIGQUIT);
+    one.publish("a", "last");
+    assert_eq!(one.poll("a", &position).0, ["2 m2", "3 m3", "4 last"]);
+    let text = stream.until("4 a last\n");
+    assert_eq!(text.matches(" a ").count(), 4, "{text}");
+    within(PATIENCE, "the old one is gone", || two.backplane()["nodes"].as_array().unwrap().len() == 2);
+}
+
+#[test]
 fn a_node_that_has_not_joined_says_so_and_serves_nobody() {
     let mut redis = Redis::start();
     redis.kill();

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::restart::{Stranger, succeed};
 use crate::support::{Client, PATIENCE, Prefix, Reply, Running, Socket, free_port, percent_encoded, within};
 
 const LOCATIONS: &str = "
@@ -99,6 +100,11 @@ impl Node {
     pub fn go_on(&mut self) {
         let words: Vec<&str> = self.args.iter().map(String::as_str).collect();
         self.process = self.prefix.spawn(&words);
+    }
+
+    /// USR2; returns once a successor serves beside it.
+    pub fn succeed(&self) -> Stranger {
+        succeed(&self.prefix, &self.process)
     }
 
     /// Where it listens.

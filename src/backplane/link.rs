@@ -111,7 +111,6 @@ impl Linker {
         let mut connection = self.connect(addr).await?;
         let mut info = redis::pipe();
         info.cmd("TIME").cmd("INFO").arg("server").cmd("INFO").arg("replication").cmd("INFO").arg("memory");
-        let at = Instant::now();
         let (time, told, replication, memory): ((u64, u64), String, String, String) =
             within(info.query_async(&mut connection)).await?;
         let value = |text: &str, name: &str| {
@@ -121,6 +120,8 @@ impl Linker {
             return Err(failure("it is a replica"));
         }
         let run = value(&told, "run_id").ok_or_else(|| failure("it does not tell its run id"))?;
+        // The time was told before now: a deadline made of it comes too early rather than too late.
+        let at = Instant::now();
         let clock = (time.0.saturating_mul(1000).saturating_add(time.1 / 1000), at);
         let bounded = value(&memory, "maxmemory").is_some_and(|bytes| bytes != "0");
         let evicts = value(&memory, "maxmemory_policy").filter(|policy| bounded && policy != "noeviction");

@@ -75,13 +75,12 @@ fn sentinels_tell_where_the_master_is_and_nodes_follow_it() {
             master.port
         ),
     );
-    let sentinel = std::process::Command::new(super::redis::program())
-        .arg(place.path("sentinel.conf"))
-        .arg("--sentinel")
-        .stdout(fs::File::create(place.path("stderr")).unwrap())
-        .spawn()
-        .unwrap();
-    let _sentinel = Running(sentinel);
+    let watch = || {
+        let mut command = std::process::Command::new(super::redis::program());
+        command.arg(place.path("sentinel.conf")).arg("--sentinel");
+        Running(command.stdout(fs::File::create(place.path("stderr")).unwrap()).spawn().unwrap())
+    };
+    let sentinel = watch();
     let url = format!("redis+sentinel://127.0.0.1:{port}/push");
     let (one, two) = (Node::start(&url), Node::start(&url));
     one.publish("a", "before");
@@ -99,6 +98,13 @@ fn sentinels_tell_where_the_master_is_and_nodes_follow_it() {
     within(PATIENCE, "both have both", || two.stored("a").len() == 2 && one.stored("a").len() == 2);
     assert!(two.stored("a")[1].ends_with(" after"));
     assert_eq!(one.backplane()["server"], format!("127.0.0.1:{}", replica.port));
+    // A master for which nobody vouches any more may have been replaced.
+    drop(sentinel);
+    within(PATIENCE, "it is refused", || one.try_publish("b", b"x").status == 503);
+    assert_eq!(two.stored("a").len(), 2, "polls are answered");
+    let _sentinel = watch();
+    one.publish_when_possible("a", "again");
+    within(PATIENCE, "both have it", || two.stored("a").len() == 3 && one.stored("a").len() == 3);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use self::disaster::{Random, strike};
 use self::stage::Stage;
+use crate::nodes::node::Node;
 use crate::support::{Follower, LAST, Seen, number_from_environment};
 
 const CHANNELS: [&str; 2] = ["a", "b"];
@@ -153,13 +154,16 @@ struct Reckoning<'a> {
     /// What Redis has in the end, channel by channel.
     kept: Vec<u64>,
     has: HashSet<u64>,
+    /// What may have been among the entries that nodes told to be lost, whether or not a later failover has brought it back.
+    told_lost: HashSet<u64>,
 }
 
 impl<'a> Reckoning<'a> {
     fn new(stage: &Stage, attempts: &'a [Attempt]) -> Self {
         let kept: Vec<u64> = CHANNELS.iter().flat_map(|channel| numbers_in(stage, channel)).collect();
         let has = kept.iter().copied().collect();
-        Self { attempts: attempts.iter().map(|attempt| (attempt.number, attempt)).collect(), kept, has }
+        let told_lost = told_lost(stage, attempts);
+        Self { attempts: attempts.iter().map(|attempt| (attempt.number, attempt)).collect(), kept, has, told_lost }
     }
 
     fn has(&self, number: u64) -> bool {
@@ -177,8 +181,10 @@ impl<'a> Reckoning<'a> {
         let count = |wanted: fn(&Outcome) -> bool| self.attempts.values().filter(|it| wanted(&it.outcome)).count();
         let acknowledged = count(|outcome| matches!(outcome, Outcome::Acknowledged { .. }));
         println!(
-            "{acknowledged} acknowledged of which Redis lost {}, {} refused, {} uncertain; {} connections of {} clients",
+            "{acknowledged} acknowledged of which Redis lost {} (at most {} were told), {} refused, {} uncertain; {} connections of {} \
+             clients",
             self.lost().count(),
+            self.told_lost.len(),
             count(|outcome| *outcome == Outcome::Refused),
             count(|outcome| *outcome == Outcome::Uncertain),
             clients.iter().map(|client| client.seen.connections).sum::<u32>(),
@@ -260,6 +266,7 @@ impl<'a> Reckoning<'a> {
             matches!(attempt.outcome, Outcome::Acknowledged { .. })
                 && follower.channels.split('/').any(|channel| channel == CHANNELS[attempt.channel])
                 && self.has(attempt.number)
+                && !self.told_lost.contains(&attempt.number)
         });
         let excused = self.excused(seen);
         let mut missing: Vec<u64> = wanted
@@ -278,6 +285,32 @@ fn first_of(mut faults: Vec<String>) -> Vec<String> {
     faults.truncate(5);
     faults.extend((more > 0).then(|| format!("{more} more")));
     faults
+}
+
+/// The messages that may be meant where a node says that so many of the last entries are lost: so many that each node acknowledged last until
+/// then. (Sentinel may make a server the master again whose entries were lost before; who has gone on without them is not shown them then.)
+fn told_lost(stage: &Stage, attempts: &[Attempt]) -> HashSet<u64> {
+    let mut acknowledged: [Vec<(SystemTime, u64)>; 3] = Default::default();
+    for attempt in attempts {
+        if let Outcome::Acknowledged { node, at } = attempt.outcome {
+            acknowledged[node].push((at, attempt.number));
+        }
+    }
+    for of_node in &mut acknowledged {
+        of_node.sort_unstable();
+    }
+    let mut told = HashSet::new();
+    for log in stage.nodes.iter().map(Node::log) {
+        for line in log.lines().filter(|line| line.contains("the backplane has lost")) {
+            let count = line.split(' ').find_map(|word| word.parse::<usize>().ok()).unwrap_or(usize::MAX);
+            let until = moment_of(line).unwrap() + Duration::from_secs(1);
+            for of_node in &acknowledged {
+                let last = of_node.partition_point(|(at, _)| *at <= until);
+                told.extend(of_node[last.saturating_sub(count)..last].iter().map(|(_, number)| *number));
+            }
+        }
+    }
+    told
 }
 
 /// The numbers that are stored in a channel.

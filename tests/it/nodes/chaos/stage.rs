@@ -71,7 +71,7 @@ impl Stage {
             "sentinel.conf",
             &format!(
                 "port {sentinel}\nbind 127.0.0.1\ndir {}\nsentinel monitor push 127.0.0.1 {} 1\n\
-                 sentinel down-after-milliseconds push 700\nsentinel failover-timeout push 1500\n",
+                 sentinel down-after-milliseconds push 1200\nsentinel failover-timeout push 4000\n",
                 place.dir.display(),
                 names[0]
             ),

@@ -29,6 +29,8 @@ pub(crate) mod opened_logs;
 mod password;
 mod password_hash;
 pub mod phases;
+#[cfg(test)]
+pub(crate) mod phases_tests;
 mod referer;
 mod rewrite;
 mod secure_link;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: on an address that others reach nothing but health is told without a token.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -24,9 +25,16 @@ pub enum Guard {
     Closed,
 }
 
+/// Where texts of messages are told.
+pub(super) const MESSAGES: &str = "/messages";
+
 /// Passes on whoever may look.
 pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     match guard {
+        Guard::Open if request.uri().path() == MESSAGES && !is_asked_by_address(request.headers()) => {
+            (StatusCode::FORBIDDEN, "without a token texts are shown to who asks by the address itself\n")
+                .into_response()
+        }
         Guard::Open => next.run(request).await,
         Guard::Token(token) if is_given(request.headers(), &token) => next.run(request).await,
         Guard::Token(_) => {
@@ -39,6 +47,18 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
             (StatusCode::FORBIDDEN, why).into_response()
         }
     }
+}
+
+/// Whether the server is called by an address or `localhost`. A page from elsewhere, whose name has been made to mean this machine,
+/// calls it by that name: what a browser on the machine may read is not for that page.
+fn is_asked_by_address(fields: &HeaderMap) -> bool {
+    let asked = fields.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = match asked.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => asked,
+    };
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    address.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
 }
 
 /// Whether the token comes with a request: as a bearer's, or as the password of anybody.
@@ -60,6 +80,22 @@ fn is_given(fields: &HeaderMap, token: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_anybody_can_point_here_is_no_address() {
+        let asked = |host: &str| {
+            let mut fields = HeaderMap::new();
+            fields.insert(header::HOST, host.parse().unwrap());
+            is_asked_by_address(&fields)
+        };
+        for host in ["127.0.0.1:8896", "127.0.0.1", "localhost", "LocalHost:1", "[::1]:8896", "[::1]"] {
+            assert!(asked(host), "{host}");
+        }
+        for host in ["evil.example:8896", "127.0.0.1.evil.example", "localhost.evil.example", "", "t", "[evil]"] {
+            assert!(!asked(host), "{host}");
+        }
+        assert!(!is_asked_by_address(&HeaderMap::new()));
+    }
 
     #[test]
     fn a_token_is_a_bearers_or_anybodys_password() {

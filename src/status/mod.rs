@@ -75,7 +75,7 @@ fn router(sources: Sources, guard: Guard, live: Router) -> Router {
         .route("/metrics", get(metrics))
         .route("/status", get(json::status))
         .route("/channels", get(json::channels))
-        .route("/messages", get(messages::messages))
+        .route(guard::MESSAGES, get(messages::messages))
         .with_state(sources.clone())
         .route("/live", any_service(live))
         .layer(from_fn_with_state(guard, guard::guard));

@@ -183,6 +183,18 @@ fn texts_of_messages_are_shown_where_the_operator_allows_it_and_to_whom_he_does(
     }
     let conf = CONF.replace("access_log off;", "access_log off; push_stream_status_messages on;");
     let server = Server::configured(&conf, &["--status", &address]);
+    // `exchange` calls it by a name, as a page from elsewhere would.
+    let by_name = |target: &str| ask(port, target).0;
+    let ask = |_: u16, target: &str| {
+        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        client.set_read_timeout(Some(PROMPTLY)).unwrap();
+        let asked = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+        client.write_all(asked.as_bytes()).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.lines().next().unwrap().to_owned(), body.to_owned())
+    };
     for number in 0..200 {
         server.publish("/pub?id=a", format!("\"text\" {number}"));
     }
@@ -210,6 +222,7 @@ fn texts_of_messages_are_shown_where_the_operator_allows_it_and_to_whom_he_does(
         (rest.len(), &second["more"], &rest[0]["id"], &rest[73]["text"]),
         (74, &false.into(), &74.into(), &"\"text\" 0".into())
     );
+    assert_eq!(by_name(&format!("/messages?place={}", place())), "HTTP/1.1 403 Forbidden");
     assert_eq!(ask(port, "/messages?place=999999").0, "HTTP/1.1 404 Not Found");
     assert_eq!(ask(port, "/messages").0, "HTTP/1.1 400 Bad Request");
     drop(server);

@@ -31,7 +31,8 @@ async function newer() {
   const dir = scratch();
   const [machineName] = (await run('uname', ['-m'])).trim().split('\n');
   await run('cargo', ['generate-rpm', '--target', `${machineName}-unknown-linux-musl`, '--set-metadata', 'release = "2"', '--output', `${dir}/`],
-    { cwd: root, env: { PATH: `${path.join(root, 'target/tools/bin')}:${process.env.PATH}` } });
+    // It asks cargo, which waits while somebody builds.
+    { cwd: root, timeout: 240000, env: { PATH: `${path.join(root, 'target/tools/bin')}:${process.env.PATH}` } });
   const [name] = fs.readdirSync(dir);
   return machine.take(path.join(dir, name));
 }

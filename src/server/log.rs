@@ -102,12 +102,14 @@ impl ErrorLogs {
         }
     }
 
+    /// Whether there are files that could not be opened anew.
+    pub(super) fn lack_some(&self) -> bool {
+        self.0.load().open.iter().any(|open| open.stale)
+    }
+
     /// Tries the files again that could not be opened anew.
     pub(super) fn retry(&self) {
-        if !self.0.load().open.iter().any(|open| open.stale) {
-            return;
-        }
-        if self.renew(|open| open.stale).is_empty() {
+        if self.lack_some() && self.renew(|open| open.stale).is_empty() {
             tracing::info!(target: NOTICE, "the error log is reopened at last");
         }
     }

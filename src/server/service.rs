@@ -182,10 +182,7 @@ impl Server {
                 _ = sweep.tick() => {
                     while self.shared.hub.sweep(now()) {}
                     self.relieve();
-                    let taken = privileges::take_up();
-                    self.logs.retry();
-                    self.shared.opened.retry();
-                    drop(taken);
+                    self.retry_logs();
                     if self.lost_a_worker() {
                         return End::Broken;
                     }
@@ -249,6 +246,15 @@ impl Server {
             tracing::error!(target: ALERT, "worker {index} has ended, the server ends too");
         }
         lost.is_some()
+    }
+
+    /// Tries log files again that could not be opened. Privileges stay put away while there are none.
+    fn retry_logs(&self) {
+        if self.logs.lack_some() || self.shared.opened.lack_some() {
+            let _taken = privileges::take_up();
+            self.logs.retry();
+            self.shared.opened.retry();
+        }
     }
 
     /// USR1: files anew, after rotation.

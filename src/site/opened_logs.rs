@@ -28,6 +28,11 @@ impl OpenedLogs {
         self.0.lock().iter_mut().for_each(|(path, file)| *file = opened(path));
     }
 
+    /// Whether some could not be opened.
+    pub(crate) fn lack_some(&self) -> bool {
+        self.0.lock().values().any(Result::is_err)
+    }
+
     /// Tries those again that could not be opened.
     pub(crate) fn retry(&self) {
         self.0.lock().iter_mut().filter(|(_, file)| file.is_err()).for_each(|(path, file)| *file = opened(path));

@@ -56,8 +56,8 @@ fn threads(process: i32) -> Vec<(i32, Thread)> {
 /// Those that files need: DAC_OVERRIDE, FOWNER.
 const FILES: u64 = 1 << 1 | 1 << 3;
 
-/// Nobody's privileges, but for what the main thread has put away and what the log's has for its files. A worker renounces what it was born with before it serves,
-/// under a name that its thread takes just before: both are waited for.
+/// Nobody's privileges, but for what the main thread has put away and what the log's has for its files. A worker renounces what it
+/// was born with before it serves, under a name that its thread takes just before: both are waited for.
 fn assert_put_away(process: i32, user: u32) {
     eventually("two workers serve, and can take up nothing", || {
         let threads = threads(process);

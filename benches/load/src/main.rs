@@ -50,6 +50,9 @@ enum Command {
     Million(MillionOptions),
     /// Attack a server at every door while well-behaved clients are checked.
     Siege(SiegeOptions),
+    /// Attack until standard input ends: what a siege starts.
+    #[command(hide = true)]
+    Attack(siege::Orders),
     /// Serve as the floor.
     Floor { address: SocketAddr },
 }
@@ -148,6 +151,7 @@ fn main() -> Result<()> {
         Command::Churn(options) => churn(&options),
         Command::Million(options) => million(&options),
         Command::Siege(options) => siege(options),
+        Command::Attack(orders) => siege::attack(&orders),
         Command::Floor { address } => floor::serve(address),
     }
 }

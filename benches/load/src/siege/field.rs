@@ -26,8 +26,8 @@ pub(super) struct Field {
 }
 
 impl Field {
-    pub(super) fn new(town: &Town) -> Self {
-        Self { plain: town.plain, tls: town.tls, http2: town.http2, over: AtomicBool::new(false) }
+    pub(super) fn new(plain: SocketAddr, tls: SocketAddr, http2: SocketAddr) -> Self {
+        Self { plain, tls, http2, over: AtomicBool::new(false) }
     }
 
     pub(super) fn end(&self) {

@@ -5,6 +5,7 @@
 //! that nobody well-behaved is harmed, and that memory and descriptors are afterwards what they were.
 
 mod assault;
+mod camp;
 mod citizens;
 mod doors;
 mod field;
@@ -17,9 +18,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+use camp::Camp;
 use citizens::{Citizens, Harm};
-use field::{Dice, Field};
 use town::Town;
+
+pub(crate) use camp::{Orders, attack};
 
 /// How to besiege.
 #[derive(Clone, Debug)]
@@ -35,8 +38,6 @@ pub(crate) struct Siege {
     pub(crate) seed: u64,
 }
 
-/// How nice attackers are to everybody else who wants a processor.
-const PATIENT: i32 = 15;
 /// How long the last messages, and the server to let go of the attackers, may take.
 const REST: Duration = Duration::from_secs(30);
 /// Growth between two times that is none.
@@ -83,40 +84,15 @@ pub(crate) fn run(binary: &Path, siege: &Siege) -> Result<Outcome> {
     let files = town.family.descriptors();
     let mut turns = Turns::default();
     let mut citizens = Citizens::settle(&town, siege.clients, siege.rate)?;
-    let field = Field::new(&town);
-    let assaults: Vec<_> = assault::ALL
-        .iter()
-        .chain(&doors::ALL)
-        .filter(|assault| siege.only.is_empty() || siege.only.iter().any(|start| assault.name.starts_with(&**start)))
-        .collect();
-
-    thread::scope(|scope| -> Result<()> {
-        for (number, assault) in assaults.iter().enumerate() {
-            let (field, seed) = (&field, siege.seed.wrapping_add(number as u64));
-            scope.spawn(move || {
-                // Attackers have machines of their own. Where there is one for all, a thread that is kept from its processor
-                // by them would be taken for one that the server has kept waiting.
-                let _ = rustix::process::setpriority_process(None, PATIENT);
-                let mut dice = Dice::new(seed);
-                while !field.is_over() {
-                    (assault.wave)(field, &mut dice);
-                    assault.waves.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    // A machine that can do nothing else is no test of the server.
-                    field.pause(Duration::from_millis(50));
-                }
-            });
-        }
-        // Whatever happens, the attackers are told to go.
-        let lived = live(&town, &mut citizens, siege, &mut memory, &mut turns);
-        field.end();
-        lived
-    })?;
+    let camp = Camp::pitch(&town, &siege.only, siege.seed)?;
+    live(&town, &mut citizens, siege, &mut memory, &mut turns)?;
+    let waves = camp.end()?;
     let harm = citizens.finish(REST)?;
     let left = rest(&town, files)?;
     memory.after = town.family.memory()?;
     let status = town.status()?;
     let panics = town.panics()?;
-    let mut outcome = judge(siege, &assaults, (&harm, &turns), &memory, (files, left), (&status, panics));
+    let mut outcome = judge(siege, &waves, (&harm, &turns), &memory, (files, left), (&status, panics));
     if !town.end() {
         outcome.harm.push("the server does not end".to_owned());
     }
@@ -151,7 +127,7 @@ fn rest(town: &Town, files: usize) -> Result<usize> {
 
 fn judge(
     siege: &Siege,
-    assaults: &[&assault::Assault],
+    waves: &[(String, u64)],
     (harm, turns): (&Harm, &Turns),
     memory: &Memory,
     (files, left): (usize, usize),
@@ -196,9 +172,8 @@ fn judge(
     row("memory before / at most / after", [memory.before, peak, memory.after].map(mib).join(" / "));
     row("memory in the second and the last fifth", [early, late].map(mib).join(" / "));
     row("descriptors before / after", format!("{files} / {left}"));
-    for assault in assaults {
-        let waves = assault.waves.load(std::sync::atomic::Ordering::Relaxed);
-        row(&format!("waves: {}", assault.name), waves.to_string());
+    for (assault, waves) in waves {
+        row(&format!("waves: {assault}"), waves.to_string());
     }
     let _ = writeln!(text, "\nThe server then says: `{}`", status.trim());
     let _ = writeln!(text, "\nSeed {}; {}", siege.seed, crate::table::origin(1).replace("; medians of 1", ""));

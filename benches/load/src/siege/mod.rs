@@ -86,8 +86,8 @@ pub(crate) fn run(binary: &Path, siege: &Siege) -> Result<Outcome> {
     let mut citizens = Citizens::settle(&town, siege.clients, siege.rate)?;
     let camp = Camp::pitch(&town, &siege.only, siege.seed)?;
     live(&town, &mut citizens, siege, &mut memory, &mut turns)?;
-    let waves = camp.end()?;
     let harm = citizens.finish(REST)?;
+    let waves = camp.end()?;
     let left = rest(&town, files)?;
     memory.after = town.family.memory()?;
     let status = town.status()?;

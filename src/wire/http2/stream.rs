@@ -38,25 +38,36 @@ enum Cut {
 pub(super) fn serve(
     visit: Visit,
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    respond: SendResponse<Bytes>,
     held: Rc<Cell<usize>>,
 ) -> impl Future<Output = ()> {
-    let of_tunnel = Rc::clone(&held);
-    // On the heap, so that a stream that goes on for hours does not carry what answering it took.
-    let answering = Box::pin(async move {
-        let answered = answer(visit, request, &mut respond, of_tunnel).await;
-        answered.unwrap_or_else(|cut| {
-            if let Cut::ByUs(reason) = cut {
-                respond.send_reset(reason);
-            }
-            None
-        })
-    });
+    let asked = Box::new(Asked { visit, request, respond });
     async move {
+        let answering = Box::pin(asked.answer(Rc::clone(&held)));
         let Some((mut body, mut out)) = answering.await else { return };
         if let Err(Cut::ByUs(reason)) = send(&mut body, &mut out, &held).await {
             out.send_reset(reason);
         }
+    }
+}
+
+/// A stream whose turn has not come. On the heap, as what answering it takes is from then on: a stream that goes on for hours
+/// carries neither.
+struct Asked {
+    visit: Visit,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+}
+
+impl Asked {
+    async fn answer(mut self, held: Rc<Cell<usize>>) -> Option<(AnswerBody, SendStream<Bytes>)> {
+        let answered = answer(self.visit, self.request, &mut self.respond, held).await;
+        answered.unwrap_or_else(|cut| {
+            if let Cut::ByUs(reason) = cut {
+                self.respond.send_reset(reason);
+            }
+            None
+        })
     }
 }
 

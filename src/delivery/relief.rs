@@ -79,25 +79,29 @@ impl Worker {
         // many.
         let streams = self.connections.borrow().len() * self.hub().workers();
         let share = most / self.connections_everywhere().max(streams).max(1);
-        // What tasks that were told have not let go of yet.
-        let mut leaving = 0;
+        let (mut own, mut going) = (0, 0);
         let mut holders = Vec::new();
         for (_, connection) in self.connections.borrow().iter() {
             let held = connection.held();
+            own += held;
             if connection.is_broken() {
-                leaving += held;
+                // Its task has been told, and has not let go of it yet.
+                going += held;
             } else if held > share {
                 holders.push((held, Rc::clone(connection)));
             }
         }
+        // Other workers do the same at the same time: each keeps its part of what is enough.
+        let all = ledger::held().max(own).max(1);
+        let keeps = (own as u128 * enough as u128 / all as u128) as usize;
         holders.sort_unstable_by_key(|(held, _)| Reverse(*held));
         for (held, connection) in holders {
-            if ledger::held().saturating_sub(leaving) <= enough {
+            if own - going <= keeps {
                 return;
             }
             self.cut(&connection, Cut::Memory { held, most });
             connection.give_up();
-            leaving += connection.held();
+            going += held;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A Redis of a test's own: Debian's redis-server, or a valkey-server, on a free port, which can be killed, stopped and started again.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -62,7 +63,10 @@ impl Redis {
 
     fn of(program: PathBuf, args: &[&str]) -> Self {
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let mut redis = Self { port: free_port(), program, args, process: None, dir: Prefix::new("redis") };
+        // One of a cluster speaks to the others 10,000 ports further up.
+        let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port + 10_000)).is_ok();
+        let port = std::iter::repeat_with(free_port).find(is_free).unwrap();
+        let mut redis = Self { port, program, args, process: None, dir: Prefix::new("redis") };
         redis.go_on();
         redis
     }

@@ -79,29 +79,29 @@ impl Worker {
         // many.
         let streams = self.connections.borrow().len() * self.hub().workers();
         let share = most / self.connections_everywhere().max(streams).max(1);
-        let (mut own, mut going) = (0, 0);
+        // What tasks that were told have not let go of yet.
+        let mut leaving = 0;
         let mut holders = Vec::new();
         for (_, connection) in self.connections.borrow().iter() {
             let held = connection.held();
-            own += held;
             if connection.is_broken() {
-                // Its task has been told, and has not let go of it yet.
-                going += held;
+                leaving += held;
             } else if held > share {
                 holders.push((held, Rc::clone(connection)));
             }
         }
-        // Other workers do the same at the same time: each keeps its part of what is enough.
-        let all = ledger::held().max(own).max(1);
-        let keeps = (own as u128 * enough as u128 / all as u128) as usize;
         holders.sort_unstable_by_key(|(held, _)| Reverse(*held));
+        // Other workers may be at it too, and what they let go is not seen before it is gone: each lets go of its part of what is
+        // too much, and comes back while that was not enough.
+        let stays = ledger::held().saturating_sub(leaving);
+        let goal = stays - stays.saturating_sub(enough).div_ceil(self.hub().workers().max(1));
         for (held, connection) in holders {
-            if own - going <= keeps {
+            if ledger::held().saturating_sub(leaving) <= goal {
                 return;
             }
             self.cut(&connection, Cut::Memory { held, most });
             connection.give_up();
-            going += held;
+            leaving += connection.held();
         }
     }
 }
@@ -160,6 +160,25 @@ mod tests {
         worker.relieve();
         assert_eq!(ledger::held(), 10_000);
         assert!(connections.iter().all(|connection| !connection.is_broken()));
+    }
+
+    #[test]
+    fn of_those_who_share_a_message_no_more_go_than_what_is_their_own_asks_for() {
+        let worker = worker();
+        let message = hold(vec![0; 10_000]);
+        let connections: Vec<_> = (0..20).map(|_| enter(&worker)).collect();
+        for (at, connection) in connections.iter().enumerate() {
+            connection.push(message.clone());
+            if at < 10 {
+                connection.push(hold(vec![0; 1000]));
+            }
+        }
+        // With 128 bytes for each place in a queue.
+        assert_eq!(ledger::held(), 21_280);
+        worker.set_bounds(15_000, AddressBounds::default());
+        worker.relieve();
+        assert_eq!(ledger::held(), 21_280 - 8 * 1128);
+        assert_eq!(worker.tally().totals().cut(Cause::Memory), 8);
     }
 
     #[test]

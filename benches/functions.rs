@@ -55,15 +55,7 @@ fn parse_the_head_of_a_publish(bencher: Bencher<'_, '_>) {
     let head =
         b"POST /bitrix/pub/?CHANNEL_ID=0a1b2c3d4e5f60718293a4b5c6d7e8f9 HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\
         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 200\r\n\r\n";
-    let limits = HeadLimits {
-        line: 8192,
-        field: 8192,
-        total: 32768,
-        underscores: false,
-        ignore_invalid: true,
-        spaces_in_target: true,
-    };
-    bencher.bench_local(|| parse(black_box(head), &limits).unwrap().map(|(_, length)| length));
+    bencher.bench_local(|| parse(black_box(head), &HeadLimits::DEFAULT).unwrap().map(|(_, length)| length));
 }
 
 #[divan::bench]

@@ -51,15 +51,7 @@ fn id(n: usize) -> ChannelId {
 fn subscribe(hub: &Hub, path: &str, worker: usize, kind: AskKind) -> pushstreamd::internals::hub::Answer {
     let replay = Replay::default();
     let path = parse_channel_path(path.as_bytes());
-    let ask = Ask {
-        worker,
-        path: &path,
-        replay: &replay,
-        kind,
-        authorized_only: false,
-        wildcard_limit: None,
-        events_allowed: false,
-    };
+    let ask = Ask::unrestricted(worker, &path, &replay, kind);
     hub.subscribe(&ask, START).unwrap()
 }
 

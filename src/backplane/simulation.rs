@@ -248,15 +248,7 @@ impl World {
         }
         client.at = node;
         let path: Vec<Requested> = client.path.iter().map(|id| Requested { id: (*id).into(), backtrack: 0 }).collect();
-        let ask = Ask {
-            worker: 0,
-            path: &path,
-            replay: &client.replay,
-            kind: client.kind,
-            authorized_only: false,
-            wildcard_limit: None,
-            events_allowed: false,
-        };
+        let ask = Ask::unrestricted(0, &path, &client.replay, client.kind);
         let mut answer = hub.subscribe(&ask, Now::default()).unwrap();
         let missed: Vec<_> = hub.pages(&mut answer.history).flatten().collect();
         let last = missed.last().map(|missed| missed.message.stamp);

@@ -250,15 +250,8 @@ pub(super) mod tests {
     fn keys(count: usize) -> Vec<ChannelKey> {
         let hub = Hub::new(zone(), Capabilities::default(), 1, Now(0), None);
         let path = (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join("/");
-        let ask = Ask {
-            worker: 0,
-            path: &parse_channel_path(path.as_bytes()),
-            replay: &Replay::default(),
-            kind: AskKind::Stream,
-            authorized_only: false,
-            wildcard_limit: None,
-            events_allowed: false,
-        };
+        let (path, replay) = (parse_channel_path(path.as_bytes()), Replay::default());
+        let ask = Ask::unrestricted(0, &path, &replay, AskKind::Stream);
         hub.subscribe(&ask, Now(0)).unwrap().subscription.unwrap().keys.to_vec()
     }
 

@@ -74,15 +74,8 @@ impl Subscriptions {
     /// Subscribes to a path of channels.
     pub(super) fn subscribe(self: &Arc<Self>, channels: &str, start: Start) -> Result<Subscription, Error> {
         let path = parse_channel_path(channels.as_bytes());
-        let ask = Ask {
-            worker: self.worker,
-            path: &path,
-            replay: &start.into_replay(),
-            kind: AskKind::Stream,
-            authorized_only: false,
-            wildcard_limit: None,
-            events_allowed: true,
-        };
+        let replay = start.into_replay();
+        let ask = Ask { events_allowed: true, ..Ask::unrestricted(self.worker, &path, &replay, AskKind::Stream) };
         // Held until the subscriber is in it: a note that comes meanwhile waits.
         let mut table = self.table.lock();
         let answer = self.hub.subscribe(&ask, now())?;

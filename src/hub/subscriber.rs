@@ -35,6 +35,13 @@ pub struct Ask<'a> {
     pub events_allowed: bool,
 }
 
+impl<'a> Ask<'a> {
+    /// What no location restricts: any channel may be made, and the events channel is closed.
+    pub fn unrestricted(worker: usize, path: &'a [Requested], replay: &'a Replay, kind: AskKind) -> Self {
+        Self { worker, path, replay, kind, authorized_only: false, wildcard_limit: None, events_allowed: false }
+    }
+}
+
 /// When a subscribe request registers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AskKind {

@@ -77,6 +77,16 @@ pub struct HeadLimits {
 }
 
 impl HeadLimits {
+    /// What a server has whose configuration says nothing of them: for tests and benches, which have no configuration.
+    pub const DEFAULT: Self = Self {
+        line: 8192,
+        field: 8192,
+        total: 4 * 8192,
+        underscores: false,
+        ignore_invalid: true,
+        spaces_in_target: true,
+    };
+
     /// The limits of a server.
     pub fn of(server: &Server, capabilities: &Capabilities) -> Self {
         let (count, size) = server.large_client_header_buffers;

@@ -236,17 +236,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: HeadLimits = HeadLimits {
-        line: 8192,
-        field: 8192,
-        total: 32768,
-        underscores: false,
-        ignore_invalid: true,
-        spaces_in_target: true,
-    };
-
     fn read(text: &str) -> Result<Option<(RequestHead, usize)>, BadHead> {
-        parse(text.as_bytes(), &LIMITS)
+        parse(text.as_bytes(), &HeadLimits::DEFAULT)
     }
 
     fn refused(text: &str) -> BadHead {
@@ -294,7 +285,7 @@ mod tests {
         let text = "GET /ws?time=Sun, 22 Nov 2026 18:43:51 GMT&tag=1 HTTP/1.0\r\n\r\n";
         let (head, _) = read(text).unwrap().unwrap();
         assert_eq!(head.target(), b"/ws?time=Sun, 22 Nov 2026 18:43:51 GMT&tag=1");
-        let strict = HeadLimits { spaces_in_target: false, ..LIMITS };
+        let strict = HeadLimits { spaces_in_target: false, ..HeadLimits::DEFAULT };
         assert_eq!(parse(text.as_bytes(), &strict).unwrap_err(), BadHead::BadRequest);
     }
 
@@ -337,7 +328,7 @@ mod tests {
     fn odd_names_are_left_out() {
         let (head, _) = read("GET / HTTP/1.0\r\na_b: 1\r\nc!: 2\r\nd: 3\r\n\r\n").unwrap().unwrap();
         assert_eq!(head.headers().collect::<Vec<_>>(), [(&b"d"[..], &b"3"[..])]);
-        let lenient = HeadLimits { underscores: true, ..LIMITS };
+        let lenient = HeadLimits { underscores: true, ..HeadLimits::DEFAULT };
         let (head, _) = parse(b"GET / HTTP/1.0\r\na_b: 1\r\n\r\n", &lenient).unwrap().unwrap();
         assert_eq!(head.header("a_b"), Some(&b"1"[..]));
     }
@@ -346,7 +337,7 @@ mod tests {
     fn bodies_are_framed_in_one_way_only() {
         let framed = |fields: &str| {
             let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-            parse(text.as_bytes(), &LIMITS).and_then(|read| body_length(&read.unwrap().0))
+            parse(text.as_bytes(), &HeadLimits::DEFAULT).and_then(|read| body_length(&read.unwrap().0))
         };
         assert_eq!(framed(""), Ok(BodyLength::None));
         assert_eq!(framed("Content-Length: 12\r\n"), Ok(BodyLength::Exact(12)));
@@ -375,11 +366,11 @@ mod tests {
         ) {
             let begin: &[u8] = if known { b"GET / HTTP/1.1\r\nHost: a\r\n" } else { b"" };
             let text = [begin, &bytes, b"\r\n\r\n"].concat();
-            let read = told(parse(&text, &LIMITS));
+            let read = told(parse(&text, &HeadLimits::DEFAULT));
             if let Ok(Some((_, _, used))) = read {
                 prop_assert!(text[..used].ends_with(b"\n"));
-                prop_assert_eq!(told(parse(&text[..used], &LIMITS)), read.clone(), "without what follows");
-                prop_assert_eq!(told(parse(&text[..used - 1], &LIMITS)), Ok(None), "without its end");
+                prop_assert_eq!(told(parse(&text[..used], &HeadLimits::DEFAULT)), read.clone(), "without what follows");
+                prop_assert_eq!(told(parse(&text[..used - 1], &HeadLimits::DEFAULT)), Ok(None), "without its end");
             }
         }
 
@@ -389,9 +380,9 @@ mod tests {
             line in "(GET|POST|G!T) /[a-z? ]{0,10}( HTTP/[012].[019])?\r?\n",
         ) {
             let text = format!("{line}Host: a\r\n{}\r\n", fields.concat());
-            let whole = told(parse(text.as_bytes(), &LIMITS));
+            let whole = told(parse(text.as_bytes(), &HeadLimits::DEFAULT));
             for end in 0..=text.len() {
-                match told(parse(&text.as_bytes()[..end], &LIMITS)) {
+                match told(parse(&text.as_bytes()[..end], &HeadLimits::DEFAULT)) {
                     Ok(None) => {}
                     early => { prop_assert_eq!(early, whole); break; }
                 }

@@ -272,15 +272,7 @@ pub(crate) fn request(line: &str, headers: &[&str]) -> String {
 }
 
 pub(crate) fn head(bytes: &str) -> RequestHead {
-    let limits = HeadLimits {
-        line: 8192,
-        field: 8192,
-        total: 32768,
-        underscores: false,
-        ignore_invalid: true,
-        spaces_in_target: true,
-    };
-    parse(bytes.as_bytes(), &limits).unwrap().unwrap().0
+    parse(bytes.as_bytes(), &HeadLimits::DEFAULT).unwrap().unwrap().0
 }
 
 /// The exchange of a request that has come by the first listener.

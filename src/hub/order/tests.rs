@@ -62,15 +62,7 @@ fn published(channel: &str, stamp: Stamp, id: i64, stored: bool) -> Entry {
 fn subscribe(hub: &Hub, path: &str, kind: AskKind) -> Result<(Vec<i64>, bool), Refusal> {
     let path = parse_channel_path(path.as_bytes());
     let replay = Replay { time: Some(0), tag: None, event_id: None };
-    let ask = Ask {
-        worker: 0,
-        path: &path,
-        replay: &replay,
-        kind,
-        authorized_only: false,
-        wildcard_limit: None,
-        events_allowed: false,
-    };
+    let ask = Ask::unrestricted(0, &path, &replay, kind);
     let mut answer = hub.subscribe(&ask, NOW)?;
     let seen = hub.pages(&mut answer.history).flatten().map(|missed| missed.message.id).collect();
     Ok((seen, answer.subscription.is_some()))

@@ -137,15 +137,7 @@ impl World {
             Kind::LongPoller => AskKind::LongPoll,
             Kind::Stream => AskKind::Stream,
         };
-        let ask = Ask {
-            worker: client.worker,
-            path: &path,
-            replay: &client.replay,
-            kind,
-            authorized_only: false,
-            wildcard_limit: None,
-            events_allowed: false,
-        };
+        let ask = Ask::unrestricted(client.worker, &path, &client.replay, kind);
         let answer = self.hub.subscribe(&ask, Now(self.wall)).unwrap();
         let nothing = answer.history.is_empty();
         assert_eq!(answer.subscription.is_some(), kind == AskKind::Stream || kind == AskKind::LongPoll && nothing);

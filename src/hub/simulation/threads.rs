@@ -21,15 +21,7 @@ fn follow(hub: &Hub, worker: usize, kind: AskKind, published: &AtomicBool, total
     let (mut seen, mut notes) = (Vec::new(), Vec::new());
     while (seen.len() as u64) < total {
         let over = published.load(Ordering::Acquire);
-        let ask = Ask {
-            worker,
-            path: &path,
-            replay: &replay,
-            kind,
-            authorized_only: false,
-            wildcard_limit: None,
-            events_allowed: false,
-        };
+        let ask = Ask::unrestricted(worker, &path, &replay, kind);
         let mut answer = hub.subscribe(&ask, now()).unwrap();
         (replay.time, replay.tag) = (Some(answer.resume.time), answer.resume.tag);
         let before = seen.len();

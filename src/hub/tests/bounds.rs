@@ -88,15 +88,7 @@ fn the_events_of_a_deletion_are_told_a_batch_at_a_time() {
     let hub = Hub::new(settings, Capabilities::default(), 1, at(0), FLOOR);
     let path = parse_channel_path("a/".repeat(1_000).as_bytes());
     let replay = Replay::default();
-    let ask = Ask {
-        worker: 0,
-        path: &path,
-        replay: &replay,
-        kind: AskKind::Stream,
-        authorized_only: false,
-        wildcard_limit: None,
-        events_allowed: false,
-    };
+    let ask = Ask::unrestricted(0, &path, &replay, AskKind::Stream);
     hub.subscribe(&ask, at(0)).unwrap();
     let before = stored(&hub, "EV");
     assert_eq!(hub.state.lock().delete(&ids("a"), None, at(0)), 1);
@@ -111,15 +103,7 @@ fn a_publisher_waits_for_workers_that_have_many_notes_or_big_ones() {
         let hub = Hub::new(Zone { memory: 1 << 30, ..zone() }, Capabilities::default(), 1, at(0), FLOOR);
         let path = parse_channel_path(b"a");
         let replay = Replay::default();
-        let ask = Ask {
-            worker: 0,
-            path: &path,
-            replay: &replay,
-            kind: AskKind::Stream,
-            authorized_only: false,
-            wildcard_limit: None,
-            events_allowed: false,
-        };
+        let ask = Ask::unrestricted(0, &path, &replay, AskKind::Stream);
         hub.subscribe(&ask, at(0)).unwrap();
         let draft = draft(&"x".repeat(length));
         assert!(!hub.is_congested());
@@ -141,15 +125,7 @@ fn history_comes_in_pages_in_one_order_over_all_channels() {
         }
         let path = parse_channel_path(b"c/a/b/d");
         let replay = Replay { time: Some(0), ..Replay::default() };
-        let ask = Ask {
-            worker: 0,
-            path: &path,
-            replay: &replay,
-            kind: AskKind::Poll,
-            authorized_only: false,
-            wildcard_limit: None,
-            events_allowed: false,
-        };
+        let ask = Ask::unrestricted(0, &path, &replay, AskKind::Poll);
         let mut history = hub.subscribe(&ask, at(0)).unwrap().history;
         let pages: Vec<Vec<Missed>> = hub.pages(&mut history).collect();
         assert!(pages.len() > 5 && history.is_empty());
@@ -168,15 +144,7 @@ fn what_is_dropped_before_a_slow_reader_gets_there_is_left_out() {
     }
     let path = parse_channel_path(b"a/b");
     let replay = Replay { time: Some(0), ..Replay::default() };
-    let ask = Ask {
-        worker: 0,
-        path: &path,
-        replay: &replay,
-        kind: AskKind::Poll,
-        authorized_only: false,
-        wildcard_limit: None,
-        events_allowed: false,
-    };
+    let ask = Ask::unrestricted(0, &path, &replay, AskKind::Poll);
     let mut history = hub.subscribe(&ask, at(0)).unwrap().history;
     let first = hub.history_page(&mut history).len();
     hub.delete(&ids("a"), None, at(0));

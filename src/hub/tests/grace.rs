@@ -15,15 +15,7 @@ fn settings() -> Zone {
 fn ask(hub: &Hub, id: &str, second: u64) -> Result<(), Refusal> {
     let path = parse_channel_path(id.as_bytes());
     let replay = Replay::default();
-    let ask = Ask {
-        worker: 0,
-        path: &path,
-        replay: &replay,
-        kind: AskKind::LongPoll,
-        authorized_only: true,
-        wildcard_limit: None,
-        events_allowed: false,
-    };
+    let ask = Ask { authorized_only: true, ..Ask::unrestricted(0, &path, &replay, AskKind::LongPoll) };
     hub.subscribe(&ask, Now((START + second) * 1000)).map(drop)
 }
 

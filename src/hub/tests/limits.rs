@@ -195,15 +195,8 @@ fn a_worker_is_woken_when_its_first_note_comes() {
         );
     }
     let path = parse_channel_path(b"a");
-    let ask = Ask {
-        worker: 1,
-        path: &path,
-        replay: &Replay::default(),
-        kind: AskKind::Stream,
-        authorized_only: false,
-        wildcard_limit: None,
-        events_allowed: false,
-    };
+    let replay = Replay::default();
+    let ask = Ask::unrestricted(1, &path, &replay, AskKind::Stream);
     hub.subscribe(&ask, Now(START * 1000)).unwrap();
     let woken = || [calls[0].load(Ordering::Relaxed), calls[1].load(Ordering::Relaxed)];
     publish_bytes(&hub, "a", 1).unwrap();

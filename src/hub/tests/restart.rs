@@ -297,15 +297,7 @@ fn messages_that_were_kept_late_stand_where_they_belong() {
     assert_eq!(texts, (0..60).map(|n| format!("{n:03}")).collect::<Vec<_>>());
     let replay = Replay { event_id: Some((*b"030").into()), ..Replay::default() };
     let path = parse_channel_path(b"a");
-    let ask = Ask {
-        worker: 0,
-        path: &path,
-        replay: &replay,
-        kind: AskKind::Poll,
-        authorized_only: false,
-        wildcard_limit: None,
-        events_allowed: false,
-    };
+    let ask = Ask::unrestricted(0, &path, &replay, AskKind::Poll);
     let mut history = world.hub.subscribe(&ask, Now(world.now)).unwrap().history;
     let missed: Vec<_> = world.hub.pages(&mut history).flatten().map(|missed| missed.message.id).collect();
     assert_eq!(missed, (32..=60).collect::<Vec<_>>());

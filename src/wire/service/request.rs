@@ -52,15 +52,6 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: HeadLimits = HeadLimits {
-        line: 8192,
-        field: 8192,
-        total: 32768,
-        underscores: false,
-        ignore_invalid: true,
-        spaces_in_target: true,
-    };
-
     fn parts(request: Request<()>) -> Parts {
         request.into_parts().0
     }
@@ -76,7 +67,7 @@ mod tests {
             .version(hyper::Version::HTTP_2)
             .header("host", "other")
             .header("accept", "*/*");
-        let head = head(&parts(request.body(()).unwrap()), &LIMITS).unwrap();
+        let head = head(&parts(request.body(()).unwrap()), &HeadLimits::DEFAULT).unwrap();
         assert_eq!(head.line(), b"GET /sub?x=1 HTTP/2.0");
         assert_eq!(head.target(), b"/sub?x=1");
         assert_eq!(head.host(), Some(&b"a.example:8894"[..]));
@@ -88,7 +79,7 @@ mod tests {
         let request = Request::connect("https://a.example/ws")
             .version(hyper::Version::HTTP_2)
             .extension(Protocol::from_static("websocket"));
-        let head = head(&parts(request.body(()).unwrap()), &LIMITS).unwrap();
+        let head = head(&parts(request.body(()).unwrap()), &HeadLimits::DEFAULT).unwrap();
         assert_eq!(head.line(), b"GET /ws HTTP/2.0");
         assert_eq!(head.header("upgrade"), Some(&b"websocket"[..]));
         let request = Request::connect("a.example:443").body(()).unwrap();
@@ -100,11 +91,11 @@ mod tests {
         let long = "x".repeat(9000);
         let with = |name: &str, value: &str| {
             let request = Request::get("https://a/").version(hyper::Version::HTTP_2).header(name, value);
-            head(&parts(request.body(()).unwrap()), &LIMITS)
+            head(&parts(request.body(()).unwrap()), &HeadLimits::DEFAULT)
         };
         assert_eq!(with("a", &long).err(), Some(BadHead::HeaderTooLarge));
         assert_eq!(with("a_b", "1").unwrap().header("a_b"), None);
         let request = Request::get(format!("https://a/{long}")).version(hyper::Version::HTTP_2);
-        assert_eq!(head(&parts(request.body(()).unwrap()), &LIMITS).err(), Some(BadHead::UriTooLarge));
+        assert_eq!(head(&parts(request.body(()).unwrap()), &HeadLimits::DEFAULT).err(), Some(BadHead::UriTooLarge));
     }
 }

@@ -49,10 +49,8 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("cli", &["conf", "model"]),
 ];
 
-/// The longest a file may be, and the few that are longer, each with its reason and its own bound.
+/// The longest a file may be.
 const LINES: usize = 450;
-const LONGER: [(&str, usize, &str); 1] =
-    [("conf/settings.rs", 800, "the contract between the configuration and everything else, read as one page")];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -195,19 +193,9 @@ fn every_file_says_first_what_it_is() {
 
 #[test]
 fn no_file_holds_a_second_idea() {
-    for (file, text) in sources() {
+    for (file, text) in sources().into_iter().chain(files("tests", ".rs")) {
         let lines = text.lines().count();
-        let longer = LONGER.iter().find(|(name, ..)| file == format!("src/{name}"));
-        let most = if file.ends_with("tests.rs") || file.contains("/tests/") {
-            800
-        } else {
-            longer.map_or(LINES, |(_, most, _)| *most)
-        };
-        assert!(lines <= most, "{file} has {lines} lines, more than {most}: find its second idea");
-    }
-    for (name, _, reason) in LONGER {
-        let text = fs::read_to_string(root().join("src").join(name)).unwrap_or_else(|_| panic!("{name} is no file"));
-        assert!(text.lines().count() > LINES, "{name} need not be listed any more ({reason})");
+        assert!(lines <= LINES, "{file} has {lines} lines, more than {LINES}: find its second idea");
     }
 }
 

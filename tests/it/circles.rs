@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::architecture::{code, sources, untested};
 
 /// The circles a reader would call natural.
-const NATURAL: [(&[&str], &str); 8] = [
+const NATURAL: [(&[&str], &str); 9] = [
     (&["conf/location", "conf/rewrite"], "an `if` is a step of a location and holds the values of one"),
+    (&["conf/settings/location", "conf/settings/rewrite"], "the same, as it is compiled"),
     (
         &["hub/events", "hub/journal", "hub/restore", "hub/sweep", "hub/zone"],
         "acts upon the state of the zone, a file each",

@@ -28,7 +28,7 @@ mod wire;
 #[doc = include_str!("../docs/EMBEDDING.md")]
 struct Guide;
 
-pub use embed::{Channel, Error, Message, Options, PushStream, Start, Statistics, Subscription};
+pub use embed::{Channel, End, Error, Message, Options, PushStream, Start, Statistics, Subscription};
 
 /// What the program itself, its benches, its fuzz targets and its tests from outside need of the house: no promise to anybody
 /// else, and no more than they use, so that the compiler finds what nobody uses.

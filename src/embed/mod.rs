@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 pub use failure::Error;
 pub use message::{Channel, Message, Start, Statistics};
 pub use options::Options;
-pub use subscription::Subscription;
+pub use subscription::{End, Subscription};
 
 use self::pool::Pool;
 use self::router::Site;

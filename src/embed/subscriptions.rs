@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{Sender, channel};
 use super::failure::Error;
 use super::message::{Message, Start};
 use super::now;
-use super::subscription::{Live, Subscription};
+use super::subscription::{End, Shared, Subscription};
 use crate::hub::{Ask, AskKind, ChannelKey, Fanout, Hub, Note};
 use crate::model::parse_channel_path;
 
@@ -45,8 +45,7 @@ struct Subscriber {
     /// Messages up to this one are its history's business.
     seq: u64,
     messages: Sender<Message>,
-    /// Bytes of text that wait.
-    waiting: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
 }
 
 impl Subscriber {
@@ -54,11 +53,11 @@ impl Subscriber {
     fn hand_over(&self, message: &Message) -> bool {
         let size = message.text.len();
         // Only the reader makes it less.
-        let waiting = self.waiting.load(Ordering::Relaxed);
+        let waiting = self.shared.waiting.load(Ordering::Relaxed);
         if waiting > 0 && waiting + size > WAITING_BYTES {
             return false;
         }
-        self.waiting.fetch_add(size, Ordering::Relaxed);
+        self.shared.waiting.fetch_add(size, Ordering::Relaxed);
         self.messages.try_send(message.clone()).is_ok()
     }
 }
@@ -80,7 +79,7 @@ impl Subscriptions {
         let mut table = self.table.lock();
         let answer = self.hub.subscribe(&ask, now())?;
         let (messages, live) = channel(WAITING);
-        let waiting = Arc::default();
+        let shared = Arc::<Shared>::default();
         let number = table.next;
         table.next += 1;
         if let Some(registration) = answer.subscription {
@@ -88,11 +87,11 @@ impl Subscriptions {
             for key in &keys {
                 table.channels.entry(*key).or_default().push(number);
             }
-            let waiting = Arc::clone(&waiting);
-            table.subscribers.insert(number, Subscriber { keys, seq: registration.seq, messages, waiting });
+            let shared = Arc::clone(&shared);
+            table.subscribers.insert(number, Subscriber { keys, seq: registration.seq, messages, shared });
         }
         drop(table);
-        Ok(Subscription::new(Arc::clone(self), number, answer.history, Live { messages: live, waiting }))
+        Ok(Subscription::new(Arc::clone(self), number, answer.history, live, shared))
     }
 
     pub(super) fn hub(&self) -> &Hub {
@@ -110,19 +109,19 @@ impl Subscriptions {
         let mut notes = Vec::new();
         loop {
             self.bell.notified().await;
-            let mut slow = Vec::new();
+            let mut over = Vec::new();
             {
                 let mut table = self.table.lock();
                 self.hub.take_notes(self.worker, &mut notes, now());
                 for note in notes.drain(..) {
                     match note {
-                        Note::Message(fanout) => table.hand_out(&fanout, &mut slow),
-                        Note::Deleted(fanout) => table.forget(fanout.channel, &mut slow),
+                        Note::Message(fanout) => table.hand_out(&fanout, &mut over),
+                        Note::Deleted(fanout) => table.forget(fanout.channel, &mut over),
                     }
                 }
             }
             // Their streams end: nothing is left that could send to them.
-            for number in slow {
+            for number in over {
                 self.leave(number);
             }
         }
@@ -130,15 +129,18 @@ impl Subscriptions {
 }
 
 impl Table {
-    /// Hands a message to the subscribers of its channel; those who have no room for it are `slow`.
-    fn hand_out(&mut self, fanout: &Fanout, slow: &mut Vec<u64>) {
+    /// Hands a message to the subscribers of its channel; those who have no room for it are over.
+    fn hand_out(&mut self, fanout: &Fanout, over: &mut Vec<u64>) {
         let Some(listeners) = self.channels.get(&fanout.channel) else { return };
         let message = Message::of(fanout.id.as_bytes(), &fanout.message);
         for number in listeners {
             let Some(subscriber) = self.subscribers.get(number) else { continue };
-            if fanout.message.seq > subscriber.seq && !subscriber.hand_over(&message) {
+            // Behind a message that found no room there may be some for the next: that would be a gap.
+            let goes_on = subscriber.shared.end.get().is_none();
+            if goes_on && fanout.message.seq > subscriber.seq && !subscriber.hand_over(&message) {
                 tracing::warn!("push stream module: subscriber does not read, disconnected");
-                slow.push(*number);
+                let _ = subscriber.shared.end.set(End::TooSlow);
+                over.push(*number);
             }
         }
     }
@@ -149,6 +151,8 @@ impl Table {
             let Some(subscriber) = self.subscribers.get_mut(&number) else { continue };
             subscriber.keys.retain(|own| *own != key);
             if subscriber.keys.is_empty() {
+                // Whoever was too slow before has ended by that.
+                let _ = subscriber.shared.end.set(End::Deleted);
                 over.push(number);
             }
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::HeaderName;
-use pushstreamd::{Error, PushStream, Start};
+use pushstreamd::{End, Error, PushStream, Start};
 use tokio::runtime::Runtime;
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -257,6 +257,7 @@ fn a_subscription_without_http_replays_and_goes_on_in_order() {
         }
         assert!(push.delete("a").unwrap() && push.delete("b").unwrap() && !push.delete("b").unwrap());
         assert_eq!(next().await, None);
+        assert_eq!(subscription.end(), Some(End::Deleted));
         let mut rest = push.subscribe("a", Start::AfterEvent("e598".into())).unwrap();
         push.publish("a", "later").unwrap();
         let later = tokio::time::timeout(PATIENCE, rest.next()).await.unwrap().unwrap();
@@ -277,11 +278,13 @@ fn a_subscriber_that_does_not_read_is_let_go_and_can_go_on() {
     runtime.block_on(async {
         let mut seen = 0;
         let mut last = Start::Now;
+        assert_eq!(slow.end(), None, "there is something left to be read");
         while let Some(message) = slow.next().await {
             assert_eq!(message.text, seen.to_string());
             last = Start::After { time: message.time, tag: message.tag };
             seen += 1;
         }
+        assert_eq!(slow.end(), Some(End::TooSlow));
         let mut again = push.subscribe("a", last).unwrap();
         while seen < 5000 {
             let message = tokio::time::timeout(PATIENCE, again.next()).await.unwrap().unwrap();
@@ -376,6 +379,27 @@ fn a_subscriber_that_does_not_read_is_let_go_for_bytes_too() {
     drop(slow);
 }
 
+#[test]
+fn a_subscriber_without_room_for_a_message_is_given_none_behind_it() {
+    let push = PushStream::from_text(SERVER).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let large = "x".repeat(8 * 1024 * 1024);
+    for _ in 0..20 {
+        let mut slow = push.subscribe("a", Start::Now).unwrap();
+        for text in ["first", &large, "last"] {
+            push.publish("a", text).unwrap();
+        }
+        runtime.block_on(async {
+            let mut next = async || tokio::time::timeout(PATIENCE, slow.next()).await.unwrap();
+            assert_eq!(next().await.unwrap().text, "first");
+            // It may have been read before the second came, or not.
+            match next().await {
+                Some(message) => assert_eq!(message.text.len(), large.len()),
+                None => assert_eq!(slow.end(), Some(End::TooSlow)),
+            }
+        });
+    }
+}
 #[test]
 fn what_cannot_be_is_said() {
     let push = PushStream::from_text(SERVER).unwrap();

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
@@ -20,16 +21,34 @@ use crate::conf::settings::ListenAddress;
 
 /// What was found.
 pub(crate) struct Examined {
-    /// The configuration.
-    pub file: PathBuf,
-    /// What is wrong with its limits, and what to do.
-    pub limits: Vec<String>,
-    /// The sockets of the server, and who holds those that are not free.
-    pub sockets: Vec<(String, Option<String>)>,
+    /// The configuration; none where the embedded layout is served.
+    pub file: Option<PathBuf>,
+    /// Where the running server tells its process, and that process if there is one.
+    pub server: (PathBuf, Option<u32>),
+    /// How many files may be open: in the running server, else in one that is started here.
+    pub files: Option<u64>,
+    /// How many may come to be needed.
+    pub files_wanted: u64,
+    /// The most connections that a socket asks the kernel to keep until they are accepted.
+    pub backlog: i32,
+    /// The sockets of the server.
+    pub sockets: Vec<(String, Standing)>,
     /// The certificate files it serves with, and the last second of the first certificate in each.
     pub certificates: Vec<(PathBuf, Option<i64>)>,
     /// Where messages outlive the process.
     pub state: Option<PathBuf>,
+}
+
+/// Whether a socket can be had.
+pub(crate) enum Standing {
+    /// Yes.
+    Free,
+    /// Held by: `nginx (pid 12)`.
+    Held(String),
+    /// Held by somebody who cannot be told.
+    Taken,
+    /// No, for another reason.
+    Refused(io::Error),
 }
 
 /// Looks at the configuration that the command line names, or says why it cannot be used.
@@ -42,14 +61,21 @@ pub(crate) fn examine(cli: &Cli) -> Result<Examined, String> {
     let ports = Ports::of(settings, origin.take_over);
     let servers = ports.own().filter(|listener| listener.ssl).flat_map(|listener| listener.names.all());
     let files = servers.filter_map(|server| server.tls.as_ref()).flat_map(|tls| &tls.certificates);
-    let mut certificates: Vec<PathBuf> = files.map(|(certificate, _)| certificate.clone()).collect();
+    let of_status = settings.status.address.and(settings.status.certificate.as_ref());
+    let mut certificates: Vec<PathBuf> = files.chain(of_status).map(|(certificate, _)| certificate.clone()).collect();
     certificates.sort();
     certificates.dedup();
+    let pid = process::running(&settings.process.pid);
+    let status = settings.status.address.map(ListenAddress::Ip);
+    let addresses = ports.own().map(|listener| &listener.address).chain(&status);
     Ok(Examined {
         certificates: certificates.into_iter().map(|file| (file.clone(), end_of(&file))).collect(),
-        file: origin.options.file.clone(),
-        limits: process::limit_warnings(&settings.process, worker_count(settings)),
-        sockets: ports.own().map(|listener| (listen::shown(&listener.address), busy(&listener.address))).collect(),
+        file: origin.options.text.is_none().then(|| origin.options.file.clone()),
+        files: pid.map_or_else(|| process::files_of_start(&settings.process), process::files_of),
+        files_wanted: process::files_wanted(&settings.process, worker_count(settings)),
+        server: (settings.process.pid.clone(), pid),
+        backlog: ports.own().map(listen::backlog).max().unwrap_or_default(),
+        sockets: addresses.map(|address| (listen::shown(address), standing(address))).collect(),
         state: settings.state.dir.clone(),
     })
 }
@@ -58,15 +84,16 @@ fn end_of(certificate: &Path) -> Option<i64> {
     expiry(&CertificateDer::from_pem_file(certificate).ok()?)
 }
 
-/// Who holds an address, if it is not free; some other reason why it cannot be had.
-fn busy(address: &ListenAddress) -> Option<String> {
+fn standing(address: &ListenAddress) -> Standing {
     if let Some(holder) = holder::of(address) {
-        return Some(format!("held by {holder}"));
+        return Standing::Held(holder);
     }
-    let ListenAddress::Ip(address) = address else { return None };
-    match TcpListener::bind(address) {
-        Ok(_) => None,
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Some("in use".to_owned()),
-        Err(error) => Some(error.to_string()),
+    match address {
+        ListenAddress::Unix(path) => UnixStream::connect(path).map_or(Standing::Free, |_| Standing::Taken),
+        ListenAddress::Ip(address) => match TcpListener::bind(address) {
+            Ok(_) => Standing::Free,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Standing::Taken,
+            Err(error) => Standing::Refused(error),
+        },
     }
 }

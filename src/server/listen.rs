@@ -130,6 +130,11 @@ pub(super) fn shown(address: &ListenAddress) -> String {
     }
 }
 
+/// The most connections of a listener that wait to be accepted, as it asks the kernel for.
+pub(super) fn backlog(listener: &Listener) -> i32 {
+    listener.backlog.unwrap_or(BACKLOG)
+}
+
 /// What a `listen` says of its sockets.
 struct Options {
     backlog: Option<i32>,

@@ -39,7 +39,7 @@ mod tls;
 mod worker_thread;
 
 pub use command::run;
-pub(crate) use examination::{Examined, examine};
+pub(crate) use examination::{Examined, Standing, examine};
 pub(crate) use expiry::expiry;
 
 use std::time::{SystemTime, UNIX_EPOCH};

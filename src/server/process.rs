@@ -166,19 +166,42 @@ pub(super) struct FileLimit {
     pub error: io::Error,
 }
 
+/// The process that a pid file names, if it is there and one of ours.
+pub(super) fn running(pid_file: &Path) -> Option<u32> {
+    let pid = read_pid(pid_file).ok()?.as_raw();
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    name.trim().eq(env!("CARGO_PKG_NAME")).then_some(pid)?.try_into().ok()
+}
+
+/// How many files a running process may open.
+pub(super) fn files_of(pid: u32) -> Option<u64> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let mut words = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace();
+    let soft = words.next()?;
+    if soft == "unlimited" { Some(u64::MAX) } else { soft.parse().ok() }
+}
+
+/// How many a server started here could open.
+pub(super) fn files_of_start(process: &Process) -> Option<u64> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    Some(process.worker_rlimit_nofile.map_or(hard, |own| own.min(hard.max(own))))
+}
+
+/// How many it may come to need.
+pub(super) fn files_wanted(process: &Process, workers: usize) -> u64 {
+    (process.worker_connections.saturating_mul(workers) as u64).saturating_add(SPARE_FILES)
+}
+
 /// What the person who starts the server should know about its limits.
 pub(super) fn limit_warnings(process: &Process, workers: usize) -> Vec<String> {
     let mut warnings = Vec::new();
-    let connections = process.worker_connections.saturating_mul(workers) as u64;
-    let wanted = connections.saturating_add(SPARE_FILES);
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let files = process.worker_rlimit_nofile.map_or(hard, |own| own.min(hard.max(own)));
-        if files < wanted {
-            warnings.push(format!(
-                "{connections} connections (worker_connections x worker_processes) exceed the limit of {files} open files; \
-                 raise worker_rlimit_nofile, LimitNOFILE= of the systemd unit, or ulimit -n to {wanted}"
-            ));
-        }
+    let wanted = files_wanted(process, workers);
+    let connections = wanted.saturating_sub(SPARE_FILES);
+    if let Some(files) = files_of_start(process).filter(|files| *files < wanted) {
+        warnings.push(format!(
+            "{connections} connections (worker_connections x worker_processes) exceed the limit of {files} open files; \
+             raise worker_rlimit_nofile, LimitNOFILE= of the systemd unit, or ulimit -n to {wanted}"
+        ));
     }
     let somaxconn = fs::read_to_string("/proc/sys/net/core/somaxconn").ok().and_then(|text| text.trim().parse().ok());
     if connections > 1024

@@ -1,7 +1,9 @@
 //! `pushstreamd bench`: subscribers, a steady stream of messages, and how long each was on its way.
 //!
-//! A message carries the moment it was sent in; the way ends when a subscriber of this process has it whole. The clients' own
-//! work on this machine is in the figures: where they are the slower part, they are not the server's.
+//! A message carries the moment it was due, whenever it could be sent: a server that makes publishers wait delays all that were
+//! to be sent meanwhile, as it would those of publishers who do not know of one another. The way ends when a subscriber of this
+//! process has it whole. The clients' own work on this machine is in the figures: where they are the slower part, they are not
+//! the server's.
 
 mod outcome;
 
@@ -51,6 +53,8 @@ struct Tally {
     /// Messages published, by channel.
     published: Vec<u64>,
     failed: u64,
+    /// How long after it was due a message was sent at most.
+    late: Duration,
 }
 
 pub(super) async fn run(wanted: &Bench) -> Result<u8, ToolError> {
@@ -59,8 +63,16 @@ pub(super) async fn run(wanted: &Bench) -> Result<u8, ToolError> {
     let target = Target::new(wanted.mode, wanted.url.as_deref(), "", &wanted.reach)?;
     let channels = wanted.channels.clamp(1, wanted.subscribers.max(1));
     let ways = Histogram::new_with_bounds(1, LONGEST, 3).map_err(|error| ToolError::Asked(error.to_string()))?;
-    let tally =
-        Tally { connected: 0, lost: 0, trouble: None, delivered: 0, ways, published: vec![0; channels], failed: 0 };
+    let tally = Tally {
+        connected: 0,
+        lost: 0,
+        trouble: None,
+        delivered: 0,
+        ways,
+        published: vec![0; channels],
+        failed: 0,
+        late: Duration::ZERO,
+    };
     let run = Arc::new(Run { name, began: Instant::now(), tally: Mutex::new(tally) });
     raise_file_limit(wanted.subscribers)?;
     // Where channels have to be there, they are.
@@ -92,17 +104,17 @@ impl Run {
         format!("seconds: {published} published, {} delivered, p99 {p99:.1} ms", tally.delivered)
     }
 
-    /// A JSON string, so that any template can have it.
-    fn message(&self, size: usize) -> String {
-        let mut text = format!("\"{}@{}@", self.name, self.began.elapsed().as_micros());
+    /// A JSON string, so that any template can have it. `due`: since the beginning of the run.
+    fn message(&self, size: usize, due: Duration) -> String {
+        let mut text = format!("\"{}@{}@", self.name, due.as_micros());
         let padding = size.saturating_sub(text.len() + 1);
         text.extend(std::iter::repeat_n('x', padding));
         text.push('"');
         text
     }
 
-    /// When a message of this run was sent, microseconds since its beginning.
-    fn sent(&self, text: &str) -> Option<u64> {
+    /// When a message of this run was due, microseconds since its beginning.
+    fn due(&self, text: &str) -> Option<u64> {
         // The channel's name may stand before it.
         let (_, rest) = text.split_once(&format!("{}@", self.name))?;
         rest.split('@').next()?.parse().ok()
@@ -117,8 +129,8 @@ impl Run {
                 tally.trouble.get_or_insert_with(|| error.to_string());
             }
             Event::Message(message, _) => {
-                let Some(sent) = self.sent(&message.text) else { return };
-                let way = (self.began.elapsed().as_micros() as u64).saturating_sub(sent).clamp(1, LONGEST);
+                let Some(due) = self.due(&message.text) else { return };
+                let way = (self.began.elapsed().as_micros() as u64).saturating_sub(due).clamp(1, LONGEST);
                 let mut tally = self.tally.lock();
                 tally.delivered += 1;
                 tally.ways.saturating_record(way);
@@ -187,21 +199,23 @@ async fn publish(run: &Arc<Run>, wanted: &Bench, channels: usize) -> Result<(), 
     let publishers = wanted.rate.div_ceil(100).clamp(1, PUBLISHERS);
     let bar = progress("seconds", wanted.seconds);
     let messages = u64::from(wanted.rate) * wanted.seconds;
+    let first = run.began.elapsed();
     let work = async |index: u32| -> Result<(), ToolError> {
         let mut publisher = Publisher::new(&wanted.publish_url, &wanted.reach)?;
-        let began = Instant::now();
         let mut number = u64::from(index);
         while number < messages {
-            let due = Duration::from_secs_f64(number as f64 / f64::from(wanted.rate));
-            tokio::time::sleep(due.saturating_sub(began.elapsed())).await;
-            let second = began.elapsed().as_secs();
+            let due = first + Duration::from_secs_f64(number as f64 / f64::from(wanted.rate));
+            tokio::time::sleep(due.saturating_sub(run.began.elapsed())).await;
+            let late = run.began.elapsed().saturating_sub(due);
+            let second = run.began.elapsed().saturating_sub(first).as_secs();
             if index == 0 && bar.position() != second {
                 bar.set_position(second);
                 bar.set_message(run.standing());
             }
             let channel = number as usize % channels;
-            let sent = publisher.publish(&run.channel(channel), run.message(wanted.size).into()).await;
+            let sent = publisher.publish(&run.channel(channel), run.message(wanted.size, due).into()).await;
             let mut tally = run.tally.lock();
+            tally.late = tally.late.max(late);
             match (sent, tally.published.get_mut(channel)) {
                 (Ok(_), Some(published)) => *published += 1,
                 (Ok(_), None) => {}

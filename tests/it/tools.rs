@@ -1,5 +1,7 @@
 //! The tools of the one binary, against a server of the same: `pub`, `tail`, `bench`, `doctor`.
 
+mod bench;
+mod doctor;
 mod front;
 mod secure;
 
@@ -225,133 +227,6 @@ fn a_channel_that_is_not_there_yet_is_waited_for_and_said_once() {
         assert!(tail.child.wait().unwrap().success());
         let said = std::fs::read_to_string(&tail.log).unwrap();
         assert_eq!(said.matches("403 ").count(), 1, "{said}");
-    }
-}
-
-#[test]
-fn a_bench_counts_what_it_has_sent_and_shows_how_long_it_took() {
-    let prefix = prefix();
-    let _server = serve(&prefix);
-    let publish = url(&prefix, "/pub?id={}");
-    for (mode, path) in MODES.into_iter().filter(|(mode, _)| *mode != "polling") {
-        let url = url(&prefix, path);
-        let words = [
-            "bench",
-            "--mode",
-            mode,
-            "--subscribers",
-            "7",
-            "--channels",
-            "3",
-            "--rate",
-            "40",
-            "--seconds",
-            "1",
-            "--size",
-            "100",
-        ];
-        let run = |more: &[&str]| {
-            tool(&[&words[..], &["--url", &url, "--publish-url", &publish], more].concat()).output().unwrap()
-        };
-        let output = run(&["--json"]);
-        assert!(output.status.success(), "{mode}: {}", said(&output));
-        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-        // 14 messages go to a channel of three subscribers, 13 each to two of two.
-        assert_eq!(
-            (&told["published"], &told["delivered"], &told["lost"]),
-            (&40.into(), &94.into(), &0.into()),
-            "{mode}: {told}"
-        );
-        let latency = |at: &str| told["latency_ms"][at].as_f64().unwrap();
-        assert!(
-            0.0 < latency("p50") && latency("p50") <= latency("p99.9") && latency("p99.9") <= latency("max"),
-            "{told}"
-        );
-        if mode == "websocket" {
-            let output = run(&[]);
-            let text = String::from_utf8(output.stdout).unwrap();
-            assert!(
-                text.contains("delivered  94")
-                    && text.contains("p99.9 ")
-                    && text.contains(" ms ")
-                    && text.contains('#'),
-                "{text}"
-            );
-        }
-    }
-}
-
-#[test]
-fn a_bench_without_a_server_says_so() {
-    let nobody = format!("http://127.0.0.1:{}/x?id={{}}", free_port());
-    let output = tool(&["bench", "--url", &nobody, "--publish-url", &nobody, "--seconds", "1"]).output().unwrap();
-    assert!(!output.status.success() && said(&output).contains("refused"), "{}", said(&output));
-}
-
-/// What doctor finds: grade and text by what it looked at.
-fn doctor(prefix: &Prefix, words: &[&str]) -> (Option<i32>, Vec<Value>) {
-    let dir = prefix.dir.to_string_lossy().into_owned();
-    let output = tool(&[&["doctor", "--json", "-p", &dir, "-c", "nginx.conf"], words].concat()).output().unwrap();
-    let found = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
-    (output.status.code(), found)
-}
-
-fn finding<'v>(found: &'v [Value], of: &str) -> &'v Value {
-    found.iter().find(|finding| finding["of"] == of).unwrap_or_else(|| panic!("nothing of {of}: {found:?}"))
-}
-
-#[test]
-fn a_doctor_finds_what_is_wrong_and_says_what_to_do() {
-    let prefix = prefix();
-    let (_, found) = doctor(&prefix, &[]);
-    assert_eq!(finding(&found, "configuration")["grade"], "fine");
-    assert_eq!(finding(&found, "socket")["found"], format!("{} is free", prefix.address()));
-    assert_eq!(finding(&found, "log")["grade"], "fine");
-    for of in ["open files", "net.core.somaxconn", "local ports", "clock"] {
-        finding(&found, of);
-    }
-    // A port that is taken, a directory that is none, a configuration that is none.
-    let holder = std::net::TcpListener::bind(prefix.address()).unwrap();
-    std::fs::write(prefix.path("state"), "no directory").unwrap();
-    let (code, found) = doctor(&prefix, &[]);
-    assert_eq!(code, Some(1));
-    let socket = finding(&found, "socket");
-    assert!(
-        socket["grade"] == "bad"
-            && socket["found"].as_str().unwrap().contains(&format!("(pid {})", std::process::id()))
-    );
-    assert!(socket["advice"].as_str().unwrap().contains("migrate"));
-    assert_eq!(finding(&found, "log")["grade"], "bad");
-    drop(holder);
-    prefix.write("nginx.conf", "events {} http { nonsense_on; server { push_stream_publisher nonsense; } }");
-    let (code, found) = doctor(&prefix, &[]);
-    assert_eq!((code, finding(&found, "configuration")["grade"].as_str()), (Some(1), Some("bad")));
-}
-
-#[test]
-fn a_doctor_tells_how_long_a_certificate_lasts() {
-    let prefix = prefix();
-    let listen =
-        format!("listen 127.0.0.1:{} ssl; ssl_certificate cert.pem; ssl_certificate_key key.pem;", prefix.port);
-    prefix.write(
-        "nginx.conf",
-        &format!("events {{}} http {{ push_stream_shared_memory_size 1m; server {{ {listen} {LOCATIONS} }} }}"),
-    );
-    std::fs::create_dir_all(prefix.path("conf")).unwrap();
-    for (days, grade, words) in [(400, "fine", "days"), (3, "bad", "ends in 2 days"), (-2, "bad", "ended at")] {
-        let mut params = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
-        let end = jiff::Timestamp::now().as_second() + days * 86_400;
-        let end = jiff::Timestamp::from_second(end).unwrap().to_zoned(jiff::tz::TimeZone::UTC);
-        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        // The beginning of that day.
-        params.not_after = rcgen::date_time_ymd(end.year().into(), end.month() as u8, end.day() as u8);
-        let key = rcgen::KeyPair::generate().unwrap();
-        prefix.write("cert.pem", &params.self_signed(&key).unwrap().pem());
-        prefix.write("key.pem", &key.serialize_pem());
-        let (_, found) = doctor(&prefix, &[]);
-        let certificate = finding(&found, "certificate");
-        let said = certificate["found"].as_str().unwrap();
-        assert!(certificate["grade"] == grade && said.contains(words), "{certificate}");
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Outcome {
     published: u64,
     /// Publishes that were refused or broke off.
     pub(super) failed: u64,
+    /// How long after it was due a message was sent at most: how far the publishers were kept waiting.
+    sent_late_ms: f64,
     delivered: u64,
     /// Messages that did not come to a subscriber they should have come to.
     pub(super) lost: u64,
@@ -57,6 +59,7 @@ impl Outcome {
             seconds,
             published: tally.published.iter().sum(),
             failed: tally.failed,
+            sent_late_ms: tally.late.as_secs_f64() * 1000.0,
             delivered: tally.delivered,
             lost: expected.saturating_sub(tally.delivered),
             delivered_per_second: tally.delivered as f64 / seconds.max(0.001),
@@ -85,7 +88,8 @@ impl Outcome {
             out,
             "{subscribers} subscribers ({mode}) on {channels} channels, {message_bytes} bytes a message, {seconds:.1} s"
         )?;
-        writeln!(out, "published  {}, {} failed", self.published, self.failed)?;
+        let Self { published, failed, sent_late_ms, .. } = self;
+        writeln!(out, "published  {published}, {failed} failed; sent at most {sent_late_ms:.2} ms after it was due")?;
         writeln!(
             out,
             "delivered  {}, {:.0} a second; {} lost; connections lost {} times",

@@ -27,7 +27,7 @@ fn judge(bound: Option<Duration>) -> Finding {
         Some(_) => Finding::bad(
             "clock",
             "the kernel knows of nothing that sets it",
-            "messages are found again by their time: timedatectl set-ntp true, or run chrony; for a container, on its host",
+            "messages are found again by their time: apt install systemd-timesyncd (or chrony), then timedatectl set-ntp true; for a container, on its host",
         ),
         None => Finding::note(
             "clock",

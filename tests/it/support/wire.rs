@@ -238,12 +238,13 @@ pub fn request(method: &str, target: &str, fields: &str) -> String {
     format!("{method} {target} HTTP/1.1\r\nHost: t\r\n{fields}\r\n")
 }
 
-/// One request on a connection of its own: the whole answer as it came, or why there is none.
+/// One request on a connection of its own: the whole answer as it came, or why there is none. The server is called `localhost`.
 pub fn exchange(port: u16, method: &str, target: &str, body: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let fields = format!("Connection: close\r\nContent-Length: {}\r\n", body.len());
-    stream.write_all((request(method, target, &fields) + body).as_bytes())?;
+    let asked = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n{body}");
+    stream.write_all(asked.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)

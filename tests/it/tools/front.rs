@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::{LOCATIONS, MODES, doctor, finding, prefix, serve, url};
+use super::doctor::{doctor, finding};
+use super::{LOCATIONS, MODES, prefix, serve, url};
 use crate::support::{Prefix, Running, eventually, free_port, nginx};
 
 /// Grade, what was found, and what to do.

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{LOCATIONS, MODES, Tail, doctor, finding, serve, tool};
+use super::doctor::{doctor, finding};
+use super::{LOCATIONS, MODES, Tail, serve, tool};
 use crate::support::{Prefix, Running, said};
 
 /// A server whose certificate has signed itself as `openssl req -x509` does: as an authority.

@@ -122,6 +122,14 @@ pub struct Cli {
     #[arg(long, value_name = "FILE")]
     pub status_token_file: Option<PathBuf>,
 
+    /// Certificate chain (PEM) with which the status address speaks TLS; before `push_stream_status_certificate`
+    #[arg(long, value_name = "FILE", requires = "status_certificate_key")]
+    pub status_certificate: Option<PathBuf>,
+
+    /// Key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "status_certificate")]
+    pub status_certificate_key: Option<PathBuf>,
+
     /// Print the embedded default configuration and exit
     #[arg(long)]
     pub print_default_config: bool,
@@ -155,6 +163,10 @@ pub enum Command {
         /// Where its `--status` listens
         #[arg(value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8896")]
         address: std::net::SocketAddr,
+
+        /// It speaks TLS and shows the first certificate of this file (PEM); not needed on the loopback interface
+        #[arg(long, value_name = "FILE")]
+        certificate: Option<PathBuf>,
     },
 }
 
@@ -237,6 +249,13 @@ pub fn complaint(error: &clap::Error) -> Option<String> {
     let word = context(ContextKind::InvalidValue).unwrap_or_default();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => None,
+        ErrorKind::MissingRequiredArgument => {
+            let missing = match error.get(ContextKind::InvalidArg) {
+                Some(ContextValue::Strings(missing)) => missing.join(", "),
+                _ => String::new(),
+            };
+            Some(format!("{missing} is missing"))
+        }
         ErrorKind::InvalidValue | ErrorKind::WrongNumberOfValues if word.is_empty() => {
             let (flag, value) = wanting(argument);
             Some(format!("option \"{flag}\" requires {value}"))
@@ -328,6 +347,8 @@ mod tests {
         assert_eq!(complained("-p"), "option \"-p\" requires directory name");
         assert_eq!(complained("-s"), "option \"-s\" requires parameter");
         assert_eq!(complained("--compat 9"), "invalid value \"9\" of option \"--compat\"");
+        assert_eq!(complained("--ssl-certificate a"), "--ssl-certificate-key <FILE> is missing");
+        assert_eq!(complained("pub"), "<CHANNELS> is missing");
         let told = complained("--backplane redis://u:secret@h");
         assert!(told.contains("password_file") && !told.contains("secret"), "{told}");
     }

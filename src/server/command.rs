@@ -52,7 +52,7 @@ pub fn run(cli: &Cli) -> u8 {
     match &cli.command {
         Some(Command::Completions { shell }) => print_completions(*shell),
         Some(Command::Man { dir }) => return print_manual(dir.as_deref()),
-        Some(Command::Health { address }) => return health::ask(*address),
+        Some(Command::Health { address, certificate }) => return health::ask(*address, certificate.as_deref()),
         Some(Command::Migrate(wanted)) => return migrate(cli, wanted, &origin),
         // Those have a room of their own.
         Some(Command::Tool(_)) => {}
@@ -74,6 +74,7 @@ pub(super) fn origin(cli: &Cli) -> anyhow::Result<Origin> {
         take_over: cli.take_over,
         status: cli.status,
         status_token_file: cli.status_token_file.clone(),
+        status_certificate: cli.status_certificate.clone().zip(cli.status_certificate_key.clone()),
         backplane: cli.backplane.clone(),
         state: cli.state.clone(),
         state_sync: cli.state_sync,

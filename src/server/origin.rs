@@ -25,6 +25,8 @@ pub(super) struct Origin {
     pub status: Option<SocketAddr>,
     /// Where the token is that it asks for, whatever the configuration says.
     pub status_token_file: Option<PathBuf>,
+    /// The certificate it shows there, and its key, whatever the configuration says.
+    pub status_certificate: Option<(PathBuf, PathBuf)>,
     /// Where the order of the zone is made, whatever the configuration says.
     pub backplane: Option<Backplane>,
     /// Where messages outlive the process, whatever the configuration says; `off`: nowhere.
@@ -56,6 +58,7 @@ impl Origin {
         let status = &mut loaded.settings.status;
         status.address = self.status.or(status.address);
         status.token_file = self.status_token_file.clone().or_else(|| status.token_file.take());
+        status.certificate = self.status_certificate.clone().or_else(|| status.certificate.take());
         if self.options.text.is_some() {
             self.do_without_prefix(&mut loaded);
         }

@@ -1,6 +1,8 @@
-//! Who may look: everybody on the loopback interface, elsewhere whoever has the token; balancers may ask for health anywhere.
+//! Who may look: everybody on the loopback interface, elsewhere whoever has the token; balancers may ask for health anywhere, by
+//! any name.
 //!
-//! Invariant: on an address that others reach nothing but health is told without a token.
+//! Invariant: on an address that others reach nothing but health is told without a token, and nothing to pages that others
+//! have put into a browser of the machine.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,29 +15,39 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq as _;
 
+use crate::site::vars::hostname;
+
 /// What may be seen.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Guard {
-    /// Everything.
+    /// Everything, to who asks by an address or a name of this machine.
     #[default]
     Open,
+    /// Everything, by whatever name: whoever has no certificate of it gets no browser to ask.
+    Certified,
     /// Health; and everything by whoever has this token.
     Token(Arc<[u8]>),
     /// Health.
     Closed,
 }
 
-/// Where texts of messages are told.
-pub(super) const MESSAGES: &str = "/messages";
+impl Guard {
+    /// The same where TLS is spoken.
+    pub(super) fn with_certificate(self) -> Self {
+        if self == Self::Open { Self::Certified } else { self }
+    }
+}
 
 /// Passes on whoever may look.
 pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     match guard {
-        Guard::Open if request.uri().path() == MESSAGES && !is_asked_by_address(request.headers()) => {
-            (StatusCode::FORBIDDEN, "without a token texts are shown to who asks by the address itself\n")
-                .into_response()
+        Guard::Certified => next.run(request).await,
+        Guard::Open if is_ours(asked(&request), hostname()) => next.run(request).await,
+        Guard::Open => {
+            let why = "without a token this is told to who asks by an address, localhost or the name of this machine: \
+                       set push_stream_status_token_file or --status-token-file\n";
+            (StatusCode::FORBIDDEN, why).into_response()
         }
-        Guard::Open => next.run(request).await,
         Guard::Token(token) if is_given(request.headers(), &token) => next.run(request).await,
         Guard::Token(_) => {
             let asks = [(header::WWW_AUTHENTICATE, "Basic realm=\"pushstreamd\", charset=\"UTF-8\"")];
@@ -49,16 +61,23 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     }
 }
 
-/// Whether the server is called by an address or `localhost`. A page from elsewhere, whose name has been made to mean this machine,
-/// calls it by that name: what a browser on the machine may read is not for that page.
-fn is_asked_by_address(fields: &HeaderMap) -> bool {
-    let asked = fields.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+/// Whom a request takes the server for, with the port; nothing where it does not say.
+fn asked(request: &Request) -> &str {
+    match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+    }
+}
+
+/// Whether that is an address, `localhost` or this machine. A page from elsewhere, whose name has been made to mean this machine,
+/// is asked for by that name, and what it asks for too: what a browser on the machine may read is not for that page.
+fn is_ours(asked: &str, machine: &str) -> bool {
     let name = match asked.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => asked,
     };
     let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    address.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
+    address.parse::<IpAddr>().is_ok() || ["localhost", machine].iter().any(|own| name.eq_ignore_ascii_case(own))
 }
 
 /// Whether the token comes with a request: as a bearer's, or as the password of anybody.
@@ -82,19 +101,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_anybody_can_point_here_is_no_address() {
-        let asked = |host: &str| {
-            let mut fields = HeaderMap::new();
-            fields.insert(header::HOST, host.parse().unwrap());
-            is_asked_by_address(&fields)
-        };
-        for host in ["127.0.0.1:8896", "127.0.0.1", "localhost", "LocalHost:1", "[::1]:8896", "[::1]"] {
+    fn a_name_that_anybody_can_point_here_is_not_ours() {
+        let asked = |host: &str| is_ours(host, "web1.example");
+        for host in [
+            "127.0.0.1:8896",
+            "127.0.0.1",
+            "localhost",
+            "LocalHost:1",
+            "[::1]:8896",
+            "[::1]",
+            "web1.example",
+            "Web1.Example:8896",
+        ] {
             assert!(asked(host), "{host}");
         }
-        for host in ["evil.example:8896", "127.0.0.1.evil.example", "localhost.evil.example", "", "t", "[evil]"] {
+        for host in [
+            "evil.example:8896",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "web1.example.evil.example",
+            "web1",
+            "",
+            ":8896",
+            "t",
+            "[evil]",
+        ] {
             assert!(!asked(host), "{host}");
         }
-        assert!(!is_asked_by_address(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn what_stands_in_the_target_counts_before_the_field() {
+        let request = |target: &str, host: &str| {
+            let request = axum::http::Request::builder().uri(target).header(header::HOST, host);
+            request.body(axum::body::Body::empty()).unwrap()
+        };
+        assert_eq!(asked(&request("/channels", "a:1")), "a:1");
+        assert_eq!(asked(&request("http://evil.example:1/channels", "localhost")), "evil.example:1");
+        assert_eq!(asked(&Request::new(axum::body::Body::empty())), "");
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     match certificate {
-        Some(certificate) => answer(TlsListener::new(listener, certificate)?, sources, guard).await,
+        Some(certificate) => answer(TlsListener::new(listener, certificate)?, sources, guard.with_certificate()).await,
         None => answer(listener, sources, guard).await,
     }
 }
@@ -75,7 +75,7 @@ fn router(sources: Sources, guard: Guard, live: Router) -> Router {
         .route("/metrics", get(metrics))
         .route("/status", get(json::status))
         .route("/channels", get(json::channels))
-        .route(guard::MESSAGES, get(messages::messages))
+        .route("/messages", get(messages::messages))
         .with_state(sources.clone())
         .route("/live", any_service(live))
         .layer(from_fn_with_state(guard, guard::guard));

@@ -47,8 +47,8 @@ fn counters_and_channels_are_told_as_json() {
 }
 
 /// A file with a token.
-fn token_file() -> std::path::PathBuf {
-    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("token-{}", std::process::id()));
+fn token_file(of: &str) -> std::path::PathBuf {
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("token-{of}-{}", std::process::id()));
     std::fs::write(&file, "a secret\n").unwrap();
     file
 }
@@ -86,7 +86,7 @@ fn the_figures_are_an_event_stream_while_somebody_looks() {
     let server = Server::configured(CONF, &["--status", &format!("127.0.0.1:{port}")]);
     server.publish("/pub?id=a", "text");
     let mut looking = crate::support::Client::open(([127, 0, 0, 1], port).into(), crate::support::PATIENCE);
-    looking.send(crate::support::request("GET", "/live", ""));
+    looking.send(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(looking.head().contains("text/event-stream"));
     let line = looking.until("\n\n");
     let data = line.split_once("data: ").unwrap().1.lines().next().unwrap();
@@ -110,7 +110,7 @@ fn elsewhere_than_on_the_loopback_interface_a_token_is_asked_for() {
             assert_eq!(status(target), "HTTP/1.1 403 Forbidden", "{target}");
         }
     }
-    let file = token_file();
+    let file = token_file("elsewhere");
     let server = Server::configured(CONF, &["--status", &address, "--status-token-file", file.to_str().unwrap()]);
     server.eventually("the operators' listener", || exchange(port, "GET", "/readyz", "").is_ok());
     assert_eq!(status("/healthz"), "HTTP/1.1 200 OK");
@@ -123,6 +123,57 @@ fn elsewhere_than_on_the_loopback_interface_a_token_is_asked_for() {
     assert_eq!(with("Authorization: Basic YWRtaW46YSBzZWNyZXQ="), "HTTP/1.1 200 OK");
     assert_eq!(with("Authorization: Bearer another"), "HTTP/1.1 401 Unauthorized");
     assert_eq!(status("/"), "HTTP/1.1 401 Unauthorized");
+    std::fs::remove_file(file).unwrap();
+}
+
+/// Asks with another `Host`.
+fn ask_as(host: &str, port: u16, target: &str, fields: &str) -> (String, String) {
+    let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    client.set_read_timeout(Some(PROMPTLY)).unwrap();
+    let asked = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{fields}Connection: close\r\n\r\n");
+    client.write_all(asked.as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+#[test]
+fn a_page_whose_name_was_made_to_mean_this_machine_reads_nothing() {
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let conf = CONF.replace("access_log off;", "access_log off; push_stream_status_messages on;");
+    let file = token_file("names");
+    let named = ["evil.example".to_owned(), format!("evil.example:{port}"), "127.0.0.1.evil.example".to_owned()];
+    let all = ["/", "/status.html", "/status", "/metrics", "/channels", "/messages?place=1", "/live"];
+    {
+        let server = Server::configured(&conf, &["--status", &address]);
+        server.publish("/pub?id=a", "not for you");
+        for host in &named {
+            for target in all {
+                let (status, body) = ask_as(host, port, target, "");
+                assert_eq!(status, "HTTP/1.1 403 Forbidden", "{host} {target}");
+                assert!(body.contains("without a token") && !body.contains("not for you"), "{body}");
+            }
+            // Balancers ask by whatever name they know.
+            for target in ["/health", "/healthz", "/readyz"] {
+                assert_eq!(ask_as(host, port, target, "").0, "HTTP/1.1 200 OK", "{host} {target}");
+            }
+        }
+        // As people and Prometheus on the machine ask: by address, `localhost`, the machine's name.
+        let machine = nix::unistd::gethostname().unwrap().into_string().unwrap();
+        for host in [address.clone(), format!("localhost:{port}"), format!("[::1]:{port}"), machine] {
+            for target in all.iter().filter(|target| **target != "/live") {
+                assert_eq!(ask_as(&host, port, target, "").0, "HTTP/1.1 200 OK", "{host} {target}");
+            }
+        }
+    }
+    // Whoever has the token may call it what he likes, behind a proxy that passes its own name on.
+    let _server = Server::configured(&conf, &["--status", &address, "--status-token-file", file.to_str().unwrap()]);
+    eventually("the operators' listener", || exchange(port, "GET", "/readyz", "").is_ok());
+    let with = "Authorization: Bearer a secret\r\n";
+    assert_eq!(ask_as("status.example", port, "/channels", with).0, "HTTP/1.1 200 OK");
+    assert_eq!(ask_as("status.example", port, "/channels", "").0, "HTTP/1.1 401 Unauthorized");
     std::fs::remove_file(file).unwrap();
 }
 
@@ -183,18 +234,6 @@ fn texts_of_messages_are_shown_where_the_operator_allows_it_and_to_whom_he_does(
     }
     let conf = CONF.replace("access_log off;", "access_log off; push_stream_status_messages on;");
     let server = Server::configured(&conf, &["--status", &address]);
-    // `exchange` calls it by a name, as a page from elsewhere would.
-    let by_name = |target: &str| ask(port, target).0;
-    let ask = |_: u16, target: &str| {
-        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        client.set_read_timeout(Some(PROMPTLY)).unwrap();
-        let asked = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
-        client.write_all(asked.as_bytes()).unwrap();
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.lines().next().unwrap().to_owned(), body.to_owned())
-    };
     for number in 0..200 {
         server.publish("/pub?id=a", format!("\"text\" {number}"));
     }
@@ -222,7 +261,6 @@ fn texts_of_messages_are_shown_where_the_operator_allows_it_and_to_whom_he_does(
         (rest.len(), &second["more"], &rest[0]["id"], &rest[73]["text"]),
         (74, &false.into(), &74.into(), &"\"text\" 0".into())
     );
-    assert_eq!(by_name(&format!("/messages?place={}", place())), "HTTP/1.1 403 Forbidden");
     assert_eq!(ask(port, "/messages?place=999999").0, "HTTP/1.1 404 Not Found");
     assert_eq!(ask(port, "/messages").0, "HTTP/1.1 400 Bad Request");
     drop(server);
@@ -259,6 +297,16 @@ fn with_a_certificate_the_listener_speaks_tls_and_a_reload_reads_it_anew() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("s.crt"), "{answer}");
     assert_eq!(certificate, first);
     assert!(exchange(port, "GET", "/readyz", "").map_or(true, |answer| !answer.contains("ready")), "not without TLS");
+    // Whoever asks for health finds out by himself on this interface, and may say which certificate it has to be.
+    let address = format!("127.0.0.1:{port}");
+    let health = |more: &[&str]| prefix.run(&[&["health", &address], more].concat());
+    assert_eq!(String::from_utf8(health(&[]).stdout).unwrap(), "ready\n");
+    let own = prefix.path("s.crt").to_string_lossy().into_owned();
+    assert!(health(&["--certificate", &own]).status.success());
+    self_signed(&prefix.dir, "other");
+    let other = prefix.path("other.crt").to_string_lossy().into_owned();
+    let refused = health(&["--certificate", &other]);
+    assert!(!refused.status.success() && said(&refused).contains("another certificate"), "{}", said(&refused));
     let second = self_signed(&prefix.dir, "s");
     running.signal(Signal::SIGHUP);
     eventually("the new certificate is shown", || ask("/healthz").1 == second);
@@ -268,4 +316,18 @@ fn with_a_certificate_the_listener_speaks_tls_and_a_reload_reads_it_anew() {
     prefix.error_log_has("test failed, the old configuration stays");
     assert_eq!(ask("/healthz").1, second);
     drop(idle);
+}
+
+#[test]
+fn the_certificate_may_be_a_switch_and_goes_before_the_directive() {
+    let (prefix, port) = (Prefix::new("status-switch"), free_port());
+    prefix
+        .write_conf("", &format!("push_stream_status {port}; push_stream_status_certificate nowhere.crt nowhere.key;"));
+    let file = |name: &str| prefix.path(name).to_string_lossy().into_owned();
+    self_signed(&prefix.dir, "s");
+    let alone = prefix.run(&["-t", "--status-certificate", &file("s.crt")]);
+    assert!(!alone.status.success() && said(&alone).contains("--status-certificate-key"), "{}", said(&alone));
+    let _running = prefix.start(&["--status-certificate", &file("s.crt"), "--status-certificate-key", &file("s.key")]);
+    let health = prefix.run(&["health", &format!("127.0.0.1:{port}"), "--certificate", &file("s.crt")]);
+    assert_eq!(String::from_utf8_lossy(&health.stdout), "ready\n", "{}", said(&health));
 }

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import axe from 'axe-core';
 import { chromium } from 'playwright-core';
 import { root, scratch } from '../harness/configs.mjs';
 import { eventually } from '../harness/programs.mjs';
@@ -73,4 +74,12 @@ export async function received(page, count, timeout = 20000) {
   await new Promise((resolve) => setTimeout(resolve, 300));
   if (page.failures.length > 0) throw new Error(`the page failed: ${page.failures.join('; ')}`);
   return page.evaluate(() => window.received);
+}
+
+/** What axe-core has against a page as it is now, by WCAG 2.2 AA and its own good practice: rule and element, a line each. */
+export async function objections(page) {
+  await page.evaluate(axe.source);
+  const found = await page.evaluate(() => window.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+  if (found.passes.length < 10) throw new Error('axe-core has looked at next to nothing');
+  return found.violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id}: ${target.join(' ')}: ${failureSummary.replaceAll(/\s+/g, ' ')}`));
 }

@@ -12,7 +12,9 @@ import { Prometheus, RULES } from './prometheus.mjs';
 
 const dashboard = JSON.parse(fs.readFileSync(path.join(root, 'docs/grafana/pushstreamd.json'), 'utf8'));
 /** What gives nothing while nothing of the kind has happened. */
-const QUIET = /connections_cut_total|turned_away_total|certificate_expiry/;
+const QUIET = /connections_cut_total|turned_away_total|bodies_refused|certificate_expiry|backplane_/;
+/** Those of folded rows too. */
+const panels = dashboard.panels.flatMap((panel) => [panel, ...(panel.panels ?? [])]);
 let watched;
 let prometheus;
 let traffic;
@@ -37,7 +39,7 @@ after(async () => {
 const asked = (expression) => expression.replaceAll('$instance', '.*').replaceAll('$__rate_interval', '10s');
 
 test('every expression of the dashboard is one, has something to show, and has the labels of its legend', async () => {
-  const targets = dashboard.panels.flatMap((panel) => (panel.targets ?? []).map((target) => ({ title: panel.title, ...target })));
+  const targets = panels.flatMap((panel) => (panel.targets ?? []).map((target) => ({ title: panel.title, ...target })));
   assert.ok(targets.length > 30);
   await eventually('two scrapes lie in a window', async () => (await prometheus.query('rate(pushstreamd_requests_total[10s])')).length > 0, 30000);
   for (const { title, expr, legendFormat = '' } of targets) {
@@ -90,6 +92,9 @@ const FIRES = {
   PushstreamdLogGap: { pushstreamd_log_gap: '1x60' },
   PushstreamdLogLate: { pushstreamd_log_sync_age_seconds: '31x60' },
   PushstreamdCertificateEnds: { 'pushstreamd_certificate_expiry_timestamp_seconds{certificate="a.pem"}': '1000000x70' },
+  PushstreamdNodeAway: { pushstreamd_backplane_joined: '0x60' },
+  PushstreamdBackplaneLost: { pushstreamd_backplane_losses_total: '0x50 1x10' },
+  PushstreamdMessagesPassedOver: { pushstreamd_backplane_passed_over_total: '0x50 1x10' },
   PushstreamdCertificateEndsSoon: { 'pushstreamd_certificate_expiry_timestamp_seconds{certificate="a.pem"}': '200000x60' },
 };
 

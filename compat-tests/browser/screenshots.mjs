@@ -16,10 +16,12 @@ const browser = await Browser.launch();
 try {
   const page = await browser.context.newPage();
   await page.goto(watched.page);
-  for (const [mode, channel, count] of [['ws', 'news', 120], ['ev', 'news', 64], ['sub', 'orders', 22], ['lp', 'user-117', 9]]) {
+  for (const [mode, channel, count] of [['ws', 'news', 120], ['ev', 'news', 64], ['sub', 'orders', 22]]) {
     await watched.publish(channel, 'welcome');
     watched.subscribe(mode, channel, count);
   }
+  // A quieter channel: whoever is answered is no subscriber until he has asked again.
+  watched.poll('user-117', 34);
   for (let user = 1; user <= 24; user += 1) await watched.publish(`user-${100 + user}`, 'welcome');
   for (let i = 0; i < 7; i += 1) await watched.refused('/known/nobody');
   for (let i = 0; i < 3; i += 1) await watched.refused('/sub/');
@@ -28,6 +30,7 @@ try {
     for (let second = 0; !over; second += 1) {
       const many = Math.round(12 + 6 * Math.sin(second / 4) + (second % 3));
       for (let i = 0; i < many; i += 1) await watched.publish(i % 3 ? 'news' : 'orders', JSON.stringify({ second, i }));
+      if (second % 4 === 2) await watched.publish('user-117', JSON.stringify({ second }));
       if (second % 9 === 4) watched.subscribe('ws', 'news', 14);
       if (second % 11 === 7) for (const client of watched.clients.splice(0, 9)) client.destroy();
       await sleep(900);

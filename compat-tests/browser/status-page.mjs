@@ -46,6 +46,22 @@ export class Watched {
     }
   }
 
+  /** So many long-polls on a channel, which ask again with every answer, from where they are. */
+  poll(channel, count = 1) {
+    for (let i = 0; i < count; i += 1) {
+      const client = { asked: null, over: false, destroy() { this.over = true; this.asked.destroy(); } };
+      const ask = (headers) => {
+        client.asked = http.get(this.server.url(9080, `/lp/${channel}`), { agent: false, headers }, (answer) => {
+          const { etag, 'last-modified': time } = answer.headers;
+          answer.on('error', () => {}).on('end', () => { if (!client.over) ask({ 'If-None-Match': etag, 'If-Modified-Since': time }); }).resume();
+        });
+        client.asked.on('error', () => {});
+      };
+      ask({});
+      this.clients.push(client);
+    }
+  }
+
   publish(channel, text = 'news') {
     return publish(this.server.url(9080, `/pub?id=${encodeURIComponent(channel)}`), text);
   }

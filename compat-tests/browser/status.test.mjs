@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { eventually } from '../harness/programs.mjs';
-import { Browser } from './page.mjs';
+import { Browser, objections } from './page.mjs';
 import { Watched } from './status-page.mjs';
 
 describe('the status page', () => {
@@ -65,6 +65,8 @@ describe('the status page', () => {
     });
     await page.locator('#more').click();
     await eventually('all', async () => (await page.locator('#rows tr').count()) === 60);
+    // The button is gone; whoever has pressed it is still there.
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'channels');
     assert.equal(await page.locator('#more').isVisible(), false);
     assert.equal(new Set(await ids()).size, 60);
     await page.locator('#prefix').fill('page-59');
@@ -151,6 +153,41 @@ describe('the status page', () => {
     assert.equal(unnamed, 0);
     whole(light);
     whole(dark);
+  });
+
+  test('axe-core has nothing against it, in either language, by day and night, on a screen and a phone', async () => {
+    await watched.publish('read-me');
+    await watched.refused('/known/nobody');
+    watched.subscribe('ws', 'read-me', 2);
+    for (const language of ['en', 'ru']) {
+      for (const colorScheme of ['light', 'dark']) {
+        for (const width of [1200, 360]) {
+          const page = await open({ language, colorScheme, width });
+          await page.locator('#prefix').fill('read-me');
+          await eventually('the refusal', async () => (await page.locator('#refusals li').count()) > 0);
+          await page.getByRole('button', { name: 'read-me' }).click();
+          await page.waitForSelector('#texts li');
+          assert.deepEqual(await objections(page), [], `${language} ${colorScheme} ${width}`);
+          whole(page);
+          await page.evaluate(() => localStorage.clear());
+          await page.close();
+        }
+      }
+    }
+  });
+
+  test('a connection that is lost is said to everybody, and what was shown stays', async () => {
+    const own = await Watched.start();
+    const page = await browser.context.newPage();
+    await page.addInitScript(() => localStorage.setItem('language', 'en'));
+    own.subscribe('ws', 'room', 3);
+    await page.goto(own.page);
+    await eventually('three', async () => (await text(page, '#subscribers')) === '3');
+    await own.stop();
+    await page.waitForSelector('#live.bad');
+    assert.equal(await page.getByRole('status').filter({ hasText: 'connection lost' }).count(), 1);
+    assert.match(await text(page, '#about'), /0\.\d+\.\d+ · /);
+    await page.evaluate(() => localStorage.clear());
   });
 
   test('on a phone nothing is beside the screen, in both languages', async () => {

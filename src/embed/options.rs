@@ -27,9 +27,17 @@ const AROUND: &str = "access_log off; push_stream_shared_memory_size 64m;";
 pub struct Options {
     prefix: Option<PathBuf>,
     strict: bool,
+    quiet: bool,
 }
 
 impl Options {
+    /// Nobody is told who leaves: for what the server has for itself.
+    #[must_use]
+    pub(crate) fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
     /// Where relative paths of documents and password files start (`-p` of nginx); the directory of the configuration if it is
     /// not given, the working directory for a text.
     #[must_use]
@@ -85,7 +93,8 @@ impl Options {
         let prefix = self.prefix.as_ref().map(std::path::absolute).transpose()?;
         let prefix = prefix.unwrap_or_else(|| options.prefix.clone());
         let options = LoadOptions { prefix, strict: self.strict, ..options };
-        let loaded = conf::load(&options).map_err(Error::of_configuration)?;
+        let mut loaded = conf::load(&options).map_err(Error::of_configuration)?;
+        loaded.settings.log_lines.untold_ends = self.quiet;
         if loaded.settings.listeners.is_empty() {
             return Err(Error::NoServer);
         }

@@ -1,7 +1,7 @@
 //! The figures of the page, as they change: an event stream of our own, published once a second while somebody looks.
 //!
-//! It is a push server of its own, within this one: what it does shows in no number of the other. Who opens the page gets the
-//! last minute at once.
+//! It is a push server of its own, within this one: what it does shows in no number of the other, nor who leaves it in a line of the
+//! log. Who opens the page gets the last minute at once.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -74,7 +74,7 @@ struct Node {
 
 impl Live {
     pub(super) fn new(sources: Sources) -> Result<Self, Error> {
-        Ok(Self { push: PushStream::from_text(SITE)?, sources })
+        Ok(Self { push: PushStream::options().quiet().from_text(SITE)?, sources })
     }
 
     /// The route of the stream.

@@ -1,6 +1,9 @@
 //! A panic below one request or one delivery ends that connection; it is counted, and nobody else notices.
 
+use std::sync::Arc;
+
 use hyper::http::{Request, StatusCode};
+use parking_lot::Mutex;
 
 use super::trial::{Trial, with_trial};
 use crate::metrics::Cause;
@@ -54,6 +57,42 @@ fn a_panic_while_a_message_is_made_for_one_subscriber_leaves_the_batch_to_all_ot
             only_one_is_gone(trial, 2, 2).await;
         });
     }
+}
+
+/// What is told by this thread from now on.
+fn overheard() -> (Arc<Mutex<Vec<u8>>>, tracing::subscriber::DefaultGuard) {
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Arc::<Mutex<Vec<u8>>>::default();
+    let writer = Arc::clone(&lines);
+    let told = tracing_subscriber::fmt().with_ansi(false).with_writer(move || Sink(Arc::clone(&writer))).finish();
+    (lines, tracing::subscriber::set_default(told))
+}
+
+#[test]
+fn a_panic_is_told_once_with_the_reason_that_is_counted() {
+    let (lines, _told) = overheard();
+    with_trial(LOCATIONS, async |trial| {
+        let mut victim = trial.client();
+        victim.get("/sub/a").await;
+        trial.until("it has subscribed", |trial| trial.census().subscribers == 1).await;
+        provoked::arm("render");
+        trial.publish("a", b"one");
+        victim.rest().await;
+        only_one_is_gone(trial, 0, 0).await;
+        let of_panic = |mode: &[u64]| mode.get(Cause::Panic as usize).copied();
+        assert_eq!(trial.tally.totals().ended.iter().filter_map(|mode| of_panic(&mode[..])).sum::<u64>(), 1);
+    });
+    let lines = String::from_utf8(lines.lock().clone()).unwrap();
+    let told: Vec<_> = lines.lines().filter(|line| line.contains("mode=streaming")).collect();
+    assert!(told.len() == 1 && told[0].contains("reason=panic") && told[0].contains("ERROR"), "{lines}");
 }
 
 #[test]

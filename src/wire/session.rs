@@ -108,7 +108,9 @@ impl Session {
         connection: &Rc<Connection>,
         answered: bool,
     ) {
-        context.worker.remember(connection, || caller(exchange));
+        if !exchange.settings.log_lines.untold_ends {
+            context.worker.remember(connection, || caller(exchange));
+        }
         connection.set_send_timeout(exchange.location.core.send_timeout);
         let holds = std::mem::take(&mut exchange.holds);
         let lines = (!exchange.location.core.access_log.is_empty()).then(|| open_lines(exchange));

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 
-use crate::support::{Client, PATIENCE, Prefix, Server, eventually, exchange, free_port, request, said};
+use crate::support::{Client, PATIENCE, Prefix, Server, eventually, exchange, free_port, masked, request, said};
 
 /// An id as Bitrix makes those of private channels, and what may be seen of it.
 const SECRET: &str = "3f2a9c77d1e04b5f8a6b7c8d9e0f1a2b";
@@ -57,6 +57,78 @@ fn began(server: &Server, bytes: &str) -> Client {
     client
 }
 
+/// How many subscriptions have ended, by mode and reason, as the metrics count them.
+fn ended(port: u16) -> BTreeMap<(String, String), u64> {
+    let page = exchange(port, "GET", "/metrics", "").unwrap();
+    let mut ended = BTreeMap::new();
+    for line in page.lines().filter(|line| line.starts_with("pushstreamd_subscriptions_ended_total{")) {
+        let (labels, value) = line.rsplit_once(' ').unwrap();
+        let label =
+            |name: &str| labels.split_once(&format!("{name}=\"")).unwrap().1.split('"').next().unwrap().to_owned();
+        let value: f64 = value.parse().unwrap();
+        if value > 0.0 {
+            ended.insert((label("mode"), label("reason")), value as u64);
+        }
+    }
+    ended
+}
+
+/// The same as the lines of a log tell it.
+fn told(text: &str) -> BTreeMap<(String, String), u64> {
+    let mut told: BTreeMap<(String, String), u64> = BTreeMap::new();
+    for line in objects(text).iter().filter(|line| line["mode"].is_string()) {
+        let word = |name: &str| line[name].as_str().unwrap().to_owned();
+        *told.entry((word("mode"), word("reason"))).or_default() += 1;
+        assert_eq!(word("client"), "127.0.0.1");
+        assert!(word("request").starts_with("GET /") && word("channel") == SHOWN, "{line}");
+        assert!(line["connection"].as_u64().unwrap() > 0 && line["seconds"].as_f64().unwrap() >= 0.0, "{line}");
+    }
+    told
+}
+
+#[test]
+fn who_is_let_go_for_memory_is_one_line_with_that_reason_too() {
+    let port = free_port();
+    let http = format!("push_stream_status {port}; push_stream_connections_memory 4m;");
+    let server = Server::configured(&conf("info", &http), &["--log-format", "json"]);
+    server.eventually("the operators' listener", || exchange(port, "GET", "/readyz", "").is_ok());
+    let message = masked(0x81, &vec![b'x'; 1_000_000]);
+    // Messages that are begun and not ended.
+    let begin = |id| began(&server, &handshake(&format!("/ws?id={SECRET}{id}")));
+    let mut greedy: Vec<_> = (0..20).map(begin).collect();
+    for client in &mut greedy {
+        client.try_send(&message[..900_000]);
+    }
+    let of_memory = || ended(port).get(&("websocket".to_owned(), "memory".to_owned())).copied().unwrap_or_default();
+    server.eventually("most are let go", || of_memory() >= 14);
+    drop(greedy);
+    server.eventually("all have ended", || ended(port).values().sum::<u64>() == 20);
+    assert!(of_memory() < 20);
+    server.eventually("all has been told", || told(&server.file("error.log")) == ended(port));
+}
+
+#[test]
+fn the_page_of_operators_leaves_no_line_when_it_is_closed() {
+    let port = free_port();
+    let server = Server::configured(&conf("info", &format!("push_stream_status {port};")), &["--log-format", "json"]);
+    server.eventually("the operators' listener", || exchange(port, "GET", "/readyz", "").is_ok());
+    let look = || {
+        let mut looking = Client::open(([127, 0, 0, 1], port).into(), PATIENCE);
+        looking.send("GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        looking.until("data: ");
+        looking
+    };
+    drop(look());
+    drop(began(&server, &request("GET", &format!("/stream?id={SECRET}"), "")));
+    // Each second something is written to whoever looks: the first is known to have gone by now, as the other is.
+    let mut other = look();
+    (0..3).for_each(|_| drop(other.until("data: ")));
+    server.eventually("the other is told", || server.file("error.log").contains("subscriber disconnected"));
+    let told = objects(&server.file("error.log"));
+    let figures = told.iter().filter(|line| line["channel"] == "figures" || line.to_string().contains("/live"));
+    assert_eq!(figures.count(), 0, "{told:?}");
+}
+
 #[test]
 fn each_end_of_a_subscription_is_one_line_with_the_reason_that_the_metrics_count() {
     let port = free_port();
@@ -84,31 +156,6 @@ fn each_end_of_a_subscription_is_one_line_with_the_reason_that_the_metrics_count
         server.publish(&format!("/pub?id={SECRET}6"), vec![b'x'; 12 << 20]);
     }
     server.publish(&format!("/pub?id={SECRET}7"), vec![b'x'; 20 << 20]);
-    let ended = || {
-        let page = exchange(port, "GET", "/metrics", "").unwrap();
-        let mut ended = BTreeMap::new();
-        for line in page.lines().filter(|line| line.starts_with("pushstreamd_subscriptions_ended_total{")) {
-            let (labels, value) = line.rsplit_once(' ').unwrap();
-            let label =
-                |name: &str| labels.split_once(&format!("{name}=\"")).unwrap().1.split('"').next().unwrap().to_owned();
-            let value: f64 = value.parse().unwrap();
-            if value > 0.0 {
-                ended.insert((label("mode"), label("reason")), value as u64);
-            }
-        }
-        ended
-    };
-    let told = |text: &str| {
-        let mut told: BTreeMap<(String, String), u64> = BTreeMap::new();
-        for line in objects(text).iter().filter(|line| line["mode"].is_string()) {
-            let word = |name: &str| line[name].as_str().unwrap().to_owned();
-            *told.entry((word("mode"), word("reason"))).or_default() += 1;
-            assert_eq!(word("client"), "127.0.0.1");
-            assert!(word("request").starts_with("GET /") && word("channel") == SHOWN, "{line}");
-            assert!(line["connection"].as_u64().unwrap() > 0 && line["seconds"].as_f64().unwrap() >= 0.0, "{line}");
-        }
-        told
-    };
     let wanted = [
         ("long-polling", "answered", 1),
         ("long-polling", "ttl", 1),
@@ -121,7 +168,7 @@ fn each_end_of_a_subscription_is_one_line_with_the_reason_that_the_metrics_count
     ];
     let mut wanted: BTreeMap<_, _> =
         wanted.into_iter().map(|(mode, reason, count)| ((mode.to_owned(), reason.to_owned()), count)).collect();
-    server.eventually("all have ended", || ended() == wanted);
+    server.eventually("all have ended", || ended(port) == wanted);
     // A poll that is answered comes again: its lines are for who looks for mistakes.
     wanted.remove(&("long-polling".to_owned(), "answered".to_owned()));
     server.eventually("all has been told", || told(&server.file("error.log")) == wanted);

@@ -13,6 +13,8 @@ pub struct LogLines {
     pub style: LogStyle,
     /// `push_stream_log_channel_ids full`: channel ids stand whole in lines of the error log.
     pub whole_ids: bool,
+    /// Who leaves is not told: no directive's, but of a push server that the server has for itself.
+    pub untold_ends: bool,
 }
 
 /// `push_stream_log_format`.

@@ -181,7 +181,7 @@ impl World {
         }
         self.epoch_of_log();
         self.before = Some((before, self.server.time + AHEAD - 2));
-        let seconds = self.random.up_to(2) as u32;
+        let seconds = 1 + self.random.up_to(1) as u32;
         self.pass(seconds);
         let seen = self.nodes[self.random.up_to(NODES as u64 - 1) as usize].hub.last_stamp();
         self.epochs += 1;

@@ -13,6 +13,9 @@ const DISORDER: u64 = 1_000;
 /// Milliseconds the clock may be ahead of the wall clock and simply wait for it. Further ahead it goes on at half pace, so that
 /// nothing that has an end waits for it as long as the step was.
 const WAITS: u64 = 2_000;
+/// Milliseconds that may pass between two looks at the wall clock: the hub is swept twice a second. What is more was not waited
+/// for: the clock was set forward, or a worker that had read it before it was set back came late.
+const UNATTENDED: u64 = 10_000;
 
 /// Tags that a process leaves free for each millisecond that has passed of the second it begins in, if it does not know what
 /// the one before has given in this second: nobody publishes that many messages in one. All of them fit 31 bits.
@@ -69,7 +72,7 @@ impl Clock {
         }
         let passed = wall.0.saturating_sub(self.wall);
         self.wall = self.wall.max(wall.0);
-        if self.present.saturating_sub(self.wall) > WAITS {
+        if self.present.saturating_sub(self.wall) > WAITS && passed <= UNATTENDED {
             self.present += passed / 2;
             // The half of an odd millisecond is not lost, or a busy hub would stand still.
             self.wall -= passed % 2;
@@ -170,6 +173,16 @@ mod tests {
         assert_eq!(clock.tick(Now(wall)), Now(10_500_000));
         wall += 2 * 3_600_000;
         assert_eq!(clock.tick(Now(wall)), Now(wall));
+    }
+
+    #[test]
+    fn who_read_the_clock_before_it_was_set_back_and_comes_late_makes_nothing_older() {
+        let mut clock = begun(10_000_000);
+        let back = 10_000_000 - 3_600_000;
+        for wall in [back, 10_000_000, back + 1, 10_000_000, back + 2] {
+            assert!(clock.tick(Now(wall)).0 <= 10_000_001, "{wall}");
+        }
+        assert_eq!(clock.tick(Now(10_000_005)), Now(10_000_005));
     }
 
     #[test]

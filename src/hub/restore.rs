@@ -161,7 +161,8 @@ impl ZoneState {
         let Some(channel) = self.registry.get_mut(slot) else { return };
         channel.published = mark.published;
         channel.skipped = mark.last_id.saturating_sub(mark.published);
-        channel.last = mark.last;
+        // An order that has lost its end knows less than is here: who is told what is here must not be told it again.
+        channel.last = channel.last.max(mark.last);
         channel.expires = mark.expires;
         self.due.file(slot, channel);
     }

@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use super::*;
 use crate::hub::tests::{START, zone};
 use crate::hub::{Ask, AskKind, Note};
-use crate::log::{Entry, Marks, Published};
+use crate::log::{ChannelMark, Entry, Marks, Published};
 use crate::model::{Capabilities, Message, Now, Replay, Zone, parse_channel_path};
 
 /// Keeps what is handed in.
@@ -127,4 +127,22 @@ fn time_passes_with_entries_and_with_nothing_else() {
     let census = hub.census(later);
     assert_eq!((census.stored, census.published, census.time), (0, 9, 70));
     assert_eq!(hub.take_notes(0, &mut Vec::new(), later), last);
+}
+
+#[test]
+fn an_order_that_has_lost_its_end_has_nobody_told_twice_what_is_still_here() {
+    let (hub, _) = led(zone());
+    hub.join();
+    let [kept, lost] = [1, 2].map(|tag| Stamp { time: START as u32, tag });
+    assert!(hub.apply(published("a", kept, 1, true), NOW));
+    assert!(hub.apply(published("a", lost, 2, true), NOW));
+    let first_seq = (u64::from(kept.time) << 32) | u64::from(kept.tag);
+    let expires = kept.time + 10;
+    let mark = ChannelMark { channel: "a".into(), published: 1, last_id: 1, last: kept, expires, first_seq };
+    hub.apply(Entry::Channel(mark), NOW);
+    let path = parse_channel_path(b"a");
+    let replay = Replay { time: Some(0), tag: None, event_id: None };
+    let answer = hub.subscribe(&Ask::unrestricted(0, &path, &replay, AskKind::Poll), NOW).unwrap();
+    assert!(!answer.history.is_empty());
+    assert_eq!((answer.resume.time, answer.resume.tag), (i64::from(lost.time), Some(i64::from(lost.tag))));
 }

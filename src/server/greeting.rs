@@ -101,6 +101,9 @@ async fn begins_http2(stream: &Stream, first: &mut Vec<u8>) -> io::Result<bool> 
     }
 }
 
+/// Bytes of the longest ClientHello that is read, in its records: those of browsers have two thousand.
+const LONGEST_HELLO: usize = 16 * 1024;
+
 /// The TLS handshake; `first` is what has been read of it.
 async fn shake_hands(
     tls: &TlsSite,
@@ -112,9 +115,15 @@ async fn shake_hands(
     let mut acceptor = Acceptor::default();
     // Until the stream counts it.
     let charge = Charge::default();
-    charge.set(TlsStream::SESSION);
     let mut read = first.to_vec();
+    let mut length = 0;
     let accepted = loop {
+        length += read.len();
+        if length > LONGEST_HELLO {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the ClientHello is too long").into());
+        }
+        // What has come of it is held with half as much again; there is no session yet.
+        charge.set(TlsStream::SESSION.max(length * 3 / 2));
         let mut rest = read.as_slice();
         while !rest.is_empty() {
             acceptor.read_tls(&mut rest as &mut dyn Read)?;

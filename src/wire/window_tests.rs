@@ -125,7 +125,7 @@ fn a_connection_that_takes_nothing_is_let_go_however_much_it_says() {
 #[test]
 fn what_http2_holds_for_a_socket_that_is_full_counts_for_its_connection() {
     with_trial(&locations(60_000), async |trial| {
-        trial.worker.set_bounds(300_000, AddressBounds::default());
+        trial.worker.set_bounds(900_000, AddressBounds::default());
         let mut other = trial.client();
         other.get("/sub/b").await;
         let (blocked, mut connection) = h2::client::Builder::new()

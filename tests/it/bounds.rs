@@ -178,6 +178,18 @@ fn a_tls_session_is_held_for_its_client_from_its_first_byte() {
     server.eventually("those that had begun are given back", || held() == 20 * 8192);
     drop(spoken);
     server.eventually("nothing is left", || held() == 0);
+    // What comes of a first message counts, and there is an end to it.
+    let mut long = connect();
+    let record = |length: usize| [&[0x16, 3, 1][..], &(length as u16).to_be_bytes(), &vec![b'x'; length]].concat();
+    long.write_all(&[&[0x16, 3, 1, 0, 6, 1, 0, 0xff, 0xff, 3, 3][..], &record(12_000)].concat()).unwrap();
+    server.eventually("it counts", || held() > 12_000 * 3 / 2);
+    long.write_all(&record(8000)).unwrap();
+    long.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert!(
+        !matches!(long.read(&mut [0; 100]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock),
+        "it is closed"
+    );
+    server.eventually("nothing is left of it", || held() == 0);
 }
 
 #[test]
@@ -218,4 +230,44 @@ fn an_address_holds_no_more_than_it_may() {
     server.eventually("who asked for more is let go", || number("disconnected_memory") >= 2);
     assert!(number("connections_memory_bytes") <= 2 << 20);
     assert!(server.log().contains("too much is held for one address"));
+}
+
+/// Frames of a client of HTTP/2: a request whose path is to be kept in the header table, with much around it that is not.
+fn keeping(number: u32) -> Vec<u8> {
+    // GET http, the path with indexing, the authority and two long fields without.
+    let field = [&[0x00, 1, b'x', 0x7f, 0xd9, 0x35][..], &[b'y'; 7000]].concat();
+    let block = [&[0x82, 0x86, 0x44, 5][..], b"/none", &[0x01, 1, b't'], &field, &field].concat();
+    let length = (block.len() as u32).to_be_bytes();
+    [&length[1..], &[1, 5], &(2 * number + 1).to_be_bytes(), &block].concat()
+}
+
+#[test]
+fn what_http2_keeps_of_heads_counts_and_who_has_it_keep_much_is_let_go() {
+    let [port, status] = [free_port(), free_port()];
+    let bound = |bound: &str| format!("keepalive_timeout 1h; push_stream_connections_memory {bound};");
+    let listen = format!("listen 127.0.0.1:{port} http2; {LOCATIONS}");
+    let server = Server::with_args(&["--status", &format!("127.0.0.1:{status}")], &bound("1g"), &listen);
+    let mut citizen = server.subscribe("/sub/a");
+    citizen.head();
+    let held = || number_of(status, "connections_memory_bytes");
+    let before = server.resident_kib();
+    let connect = || {
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00").unwrap();
+        for number in 0..107 {
+            client.write_all(&keeping(number)).unwrap();
+        }
+        client
+    };
+    let hostile: Vec<_> = (0..20).map(|_| connect()).collect();
+    server.eventually("it counts", || held() > 20 * 107 * 14_000);
+    let grown = (server.resident_kib() - before) as u64 * 1024;
+    assert!(grown < held() + (16 << 20), "{grown} bytes more are resident, {} are counted", held());
+    server.reload(&bound("8m"), &listen);
+    server.eventually("most are let go", || number_of(status, "disconnected_memory") >= 16);
+    server.eventually("what is left is less than may be", || held() <= 8 << 20);
+    server.publish("/pub?id=a", "news");
+    citizen.until("<news>");
+    drop(hostile);
+    server.eventually("nothing is left", || held() == 0);
 }

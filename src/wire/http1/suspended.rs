@@ -48,7 +48,8 @@ pub(super) async fn finish<'s>(
     // The connection's deadline was for reading a head; what follows has timeouts of its own.
     bench.context.worker.set_deadline(connection, None);
     loop {
-        bench.context.worker.hold_input(connection, session.ahead.capacity() + body.held());
+        let held = session.ahead.capacity() + body.held() + exchange.head.length();
+        bench.context.worker.hold_input(connection, held);
         let verdict = match waits {
             Waits::Body(job) => {
                 if !more(bench, connection, session, job.timeout()).await {
@@ -70,15 +71,16 @@ pub(super) async fn finish<'s>(
         let mut turn = Turn { bench, connection, session, out: &mut out, exchange: &mut exchange, body: &mut body };
         let step = turn.advance(verdict, &mut input);
         session.ahead = input.to_vec();
+        if matches!(step, Step::Done(_)) {
+            // Before its client can know that it is answered, and send another one.
+            bench.context.worker.hold_input(connection, session.ahead.capacity());
+        }
         if !out.is_empty() && bench.context.worker.send(connection, &out) == Flush::Broken {
             connection.give_up();
         }
         waits = match step {
             // What came behind the body is there already: no event of the socket will tell of it.
-            Step::Done(next) => {
-                bench.context.worker.hold_input(connection, session.ahead.capacity());
-                return next.unwrap_or(Next::Answer);
-            }
+            Step::Done(next) => return next.unwrap_or(Next::Answer),
             Step::Body(job) => Waits::Body(job),
             Step::Patience(patience) => Waits::Time(patience),
         };

@@ -2,6 +2,7 @@
 //!
 //! The h2 crate speaks the protocol; this file is about how long a connection lasts and how it ends.
 
+mod burden;
 mod request_body;
 mod stream;
 mod transport;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use h2::server::{Builder, Connection as Http2};
 use tokio::task::spawn_local;
 
+use self::burden::Burden;
 use self::transport::Transport;
 use super::listener_place::ListenerPlace;
 use super::service::Visit;
@@ -51,8 +53,9 @@ struct Shared {
     control: Rc<Connection>,
     /// Bytes that HTTP/2 has been given and the socket has not taken.
     held: Rc<Cell<usize>>,
+    /// What HTTP/2 takes beside that, and how many streams are open.
+    burden: Rc<Burden>,
     requests: Cell<u64>,
-    open: Cell<usize>,
 }
 
 /// Serves an HTTP/2 connection until it closes; `first`: bytes that were read from the stream already.
@@ -81,8 +84,9 @@ pub async fn serve_http2(
     control.set_send_timeout(server.root.core.send_timeout);
     worker.set_deadline(&control, Some(server.client_header_timeout));
     drop(settings);
-    let transport = Transport::new(stream, first, Rc::clone(&worker), Rc::clone(&control), Rc::clone(&held));
-    let shared = Rc::new(Shared { bench, place, peer, control, held, requests: Cell::new(0), open: Cell::new(0) });
+    let burden = Burden::new(Rc::clone(&worker), Rc::clone(&control));
+    let transport = Transport::new(stream, first, Rc::clone(&burden), Rc::clone(&held));
+    let shared = Rc::new(Shared { bench, place, peer, control, held, burden, requests: Cell::new(0) });
     let _dismissal = Dismissal(&shared);
     let mut handshake = pin!(builder.handshake(transport));
     let begun = std::future::poll_fn(|cx| {
@@ -103,6 +107,7 @@ struct Dismissal<'a>(&'a Shared);
 
 impl Drop for Dismissal<'_> {
     fn drop(&mut self) {
+        self.0.burden.lay_down();
         self.0.bench.context.worker.dismiss(&self.0.control);
     }
 }
@@ -132,7 +137,8 @@ impl Shared {
                 }
                 match ready!(connection.poll_accept(cx)) {
                     Some(Ok((request, respond))) => {
-                        spawn_local(stream::serve(self.begin(), request, respond, Rc::clone(&self.held)));
+                        let head = self.burden.take_head(&request);
+                        spawn_local(stream::serve(self.begin(), request, head, respond, Rc::clone(&self.held)));
                     }
                     Some(Err(error)) => return Poll::Ready(Err(error)),
                     None => return Poll::Ready(Ok(())),
@@ -146,14 +152,14 @@ impl Shared {
     fn poll_leave(&self, cx: &mut TaskContext<'_>, leaving: bool) -> Option<Leave> {
         if self.control.is_closing() && !leaving {
             // Nothing under way: the client is told so, and has a moment to take it.
-            let patience = (self.open.get() == 0).then(|| self.goodbye());
+            let patience = (self.burden.streams() == 0).then(|| self.goodbye());
             self.bench.context.worker.set_deadline(&self.control, patience);
             return Some(Leave::Soon);
         }
         loop {
             match self.control.poll_event(cx, false, false) {
                 Poll::Pending => return None,
-                Poll::Ready(Event::TimedOut) if self.open.get() > 0 => {}
+                Poll::Ready(Event::TimedOut) if self.burden.streams() > 0 => {}
                 Poll::Ready(Event::TimedOut) if leaving => return Some(Leave::Now),
                 Poll::Ready(Event::TimedOut) => {
                     self.bench.context.worker.set_deadline(&self.control, Some(LINGER));
@@ -167,7 +173,7 @@ impl Shared {
 
     /// A stream begins.
     fn begin(self: &Rc<Self>) -> Visit {
-        self.open.set(self.open.get() + 1);
+        self.burden.set_streams(self.burden.streams() + 1);
         self.requests.set(self.requests.get() + 1);
         self.bench.context.worker.set_activity(&self.control, Activity::Carrying);
         self.bench.context.worker.set_deadline(&self.control, None);
@@ -178,8 +184,8 @@ impl Shared {
 
     /// A stream is over; after the last one the connection may stay idle for a while.
     fn end(&self) {
-        self.open.set(self.open.get().saturating_sub(1));
-        if self.open.get() > 0 {
+        self.burden.set_streams(self.burden.streams().saturating_sub(1));
+        if self.burden.streams() > 0 {
             return;
         }
         self.bench.context.worker.set_activity(&self.control, Activity::Idle);

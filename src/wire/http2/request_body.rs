@@ -1,6 +1,7 @@
 //! The body of a request as it comes by a stream of HTTP/2.
 //!
-//! Invariant: a body that was broken off, whatever the client calls it, ends in an error: half a message is none.
+//! What the head takes counts as long as the body is there: whoever answers has done with both at once. Invariant: a body that was
+//! broken off, whatever the client calls it, ends in an error: half a message is none.
 
 use std::io;
 use std::pin::Pin;
@@ -10,16 +11,21 @@ use bytes::Bytes;
 use h2::RecvStream;
 use hyper::body::{Body, Frame};
 
+use super::burden::Head;
+
 /// A body, if there is one.
-pub(super) struct RequestBody(Option<RecvStream>);
+pub(super) struct RequestBody {
+    incoming: Option<RecvStream>,
+    _weight: Head,
+}
 
 impl RequestBody {
-    pub(super) fn new(incoming: RecvStream) -> Self {
-        Self(Some(incoming))
+    pub(super) fn new(incoming: RecvStream, weight: Head) -> Self {
+        Self { incoming: Some(incoming), _weight: weight }
     }
 
-    pub(super) fn none() -> Self {
-        Self(None)
+    pub(super) fn none(weight: Head) -> Self {
+        Self { incoming: None, _weight: weight }
     }
 }
 
@@ -28,7 +34,7 @@ impl Body for RequestBody {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let Some(incoming) = &mut self.0 else { return Poll::Ready(None) };
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         Poll::Ready(match ready!(incoming.poll_data(cx)) {
             Some(Ok(data)) => {
                 // An error here is the connection's, and comes by the next read.
@@ -41,6 +47,6 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(RecvStream::is_end_stream)
+        self.incoming.as_ref().is_none_or(RecvStream::is_end_stream)
     }
 }

@@ -16,6 +16,7 @@ use h2::{Reason, RecvStream, SendStream};
 use hyper::{Method, Request};
 use tokio::sync::oneshot;
 
+use super::burden::Head;
 use super::request_body::RequestBody;
 use super::tunnel::Tunnel;
 use super::window::poll_room;
@@ -38,10 +39,11 @@ enum Cut {
 pub(super) fn serve(
     visit: Visit,
     request: Request<RecvStream>,
+    weight: Head,
     respond: SendResponse<Bytes>,
     held: Rc<Cell<usize>>,
 ) -> impl Future<Output = ()> {
-    let asked = Box::new(Asked { visit, request, respond });
+    let asked = Box::new(Asked { visit, request, weight, respond });
     async move {
         let answering = Box::pin(asked.answer(Rc::clone(&held)));
         let Some((mut body, mut out)) = answering.await else { return };
@@ -56,12 +58,13 @@ pub(super) fn serve(
 struct Asked {
     visit: Visit,
     request: Request<RecvStream>,
+    weight: Head,
     respond: SendResponse<Bytes>,
 }
 
 impl Asked {
     async fn answer(mut self, held: Rc<Cell<usize>>) -> Option<(AnswerBody, SendStream<Bytes>)> {
-        let answered = answer(self.visit, self.request, &mut self.respond, held).await;
+        let answered = answer(self.visit, self.request, self.weight, &mut self.respond, held).await;
         answered.unwrap_or_else(|cut| {
             if let Cut::ByUs(reason) = cut {
                 self.respond.send_reset(reason);
@@ -75,6 +78,7 @@ impl Asked {
 async fn answer(
     visit: Visit,
     request: Request<RecvStream>,
+    weight: Head,
     respond: &mut SendResponse<Bytes>,
     held: Rc<Cell<usize>>,
 ) -> Result<Option<(AnswerBody, SendStream<Bytes>)>, Cut> {
@@ -82,8 +86,8 @@ async fn answer(
     let (parts, incoming) = request.into_parts();
     // What comes behind a CONNECT is no body.
     let (body, incoming) = match parts.method {
-        Method::CONNECT => (RequestBody::none(), Some(incoming)),
-        _ => (RequestBody::new(incoming), None),
+        Method::CONNECT => (RequestBody::none(weight), Some(incoming)),
+        _ => (RequestBody::new(incoming, weight), None),
     };
     let (opener, tunnel) = oneshot::channel();
     let answering = service::answer(visit, Request::from_parts(parts, body), async { tunnel.await.ok() });

@@ -11,7 +11,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::delivery::{Connection, Stream, Worker};
+use super::burden::Burden;
+use crate::delivery::Stream;
 
 /// Bytes for one read.
 const READ: usize = 16 * 1024;
@@ -21,9 +22,7 @@ pub(super) struct Transport {
     stream: Stream,
     /// Read already, given to the reader first.
     first: Vec<u8>,
-    worker: Rc<Worker>,
-    /// What the worker knows the connection by.
-    control: Rc<Connection>,
+    burden: Rc<Burden>,
     /// Bytes that HTTP/2 has been given and the socket has not taken, about.
     held: Rc<Cell<usize>>,
     /// Bytes have gone since the socket was full last.
@@ -31,14 +30,8 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(
-        stream: Stream,
-        first: Vec<u8>,
-        worker: Rc<Worker>,
-        control: Rc<Connection>,
-        held: Rc<Cell<usize>>,
-    ) -> Self {
-        Self { stream, first, worker, control, held, moved: false }
+    pub(super) fn new(stream: Stream, first: Vec<u8>, burden: Rc<Burden>, held: Rc<Cell<usize>>) -> Self {
+        Self { stream, first, burden, held, moved: false }
     }
 
     /// The socket is full.
@@ -46,7 +39,7 @@ impl Transport {
         let moved = std::mem::take(&mut self.moved) | self.stream.has_moved();
         let ready = self.stream.poll_write_ready(cx);
         if ready.is_pending() {
-            self.worker.wait_for_peer(&self.control, moved);
+            self.burden.worker().wait_for_peer(self.burden.control(), moved);
         } else {
             self.moved = moved;
         }
@@ -68,6 +61,7 @@ impl AsyncRead for Transport {
             match self.stream.try_read(buffer) {
                 Ok(read) => {
                     room.advance(read);
+                    self.burden.has_read(read);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.stream.poll_read_ready(cx))?,
@@ -111,7 +105,7 @@ impl AsyncWrite for Transport {
         }
         // What was reset meanwhile is gone too.
         self.held.set(0);
-        self.control.has_sent_all();
+        self.burden.control().has_sent_all();
         Poll::Ready(Ok(()))
     }
 

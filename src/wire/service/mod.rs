@@ -60,7 +60,11 @@ where
     let (parts, mut body) = request.into_parts();
     let settings = visit.context().settings();
     let outcome = Box::pin(decide(&mut visit, &settings, &parts, &mut body)).await;
-    if !body.is_end_stream() {
+    // Whoever waits from here on does so without its head.
+    drop(parts);
+    if body.is_end_stream() {
+        drop(body);
+    } else {
         spawn_local(discard(body));
     }
     let bench = Rc::clone(visit.bench());

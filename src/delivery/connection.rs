@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::address::Home;
 use super::clock::clock;
-use super::ledger::{Charge, hold};
+use super::ledger::{Holding, hold};
 use super::outbox::Outbox;
 use super::seat::{Place, Seat};
 use super::source::Source;
@@ -86,8 +86,7 @@ pub struct Connection {
     /// Why the subscription ends, or the connection, if that is known.
     pub(super) cause: Cell<Option<Cause>>,
     place: Cell<Option<Place>>,
-    /// Bytes of the client that nobody has dealt with.
-    input: Charge,
+    pub(super) holding: Holding,
     /// Where it is counted for the client's address, if it is.
     home: Option<Box<Home>>,
 }
@@ -110,7 +109,7 @@ impl Connection {
             published: Cell::default(),
             cause: Cell::new(None),
             place: Cell::new(None),
-            input: Charge::default(),
+            holding: Holding::default(),
             home: None,
         }
     }
@@ -127,21 +126,21 @@ impl Connection {
 
     /// What is held for the client: what waits for it, what of it waits for us, and what compressor and TLS session take.
     pub(super) fn held(&self) -> usize {
-        let subscriber = self.subscriber.borrow().as_ref().map_or(0, Subscriber::state);
-        self.outbox.borrow().held() + self.input.get() + self.stream.held() + subscriber
-    }
-
-    pub(super) fn input(&self) -> usize {
-        self.input.get()
+        // Asked while the subscriber is being handed something too.
+        let compressor = self.holding.compressor.get() as usize;
+        self.outbox.borrow().held() + self.holding.input.get() + self.stream.held() + compressor
     }
 
     pub(super) fn hold_input(&self, bytes: usize) -> usize {
-        self.input.set(bytes);
+        self.holding.input.set(bytes);
         self.settle()
     }
 
     /// Counts what is held for the client's address, and returns how much that is; 0 where addresses are not counted.
     pub(super) fn settle(&self) -> usize {
+        if self.is_broken() {
+            self.holding.leaving.set(self.held());
+        }
         self.home.as_ref().map_or(0, |home| home.share.set(self.held()))
     }
 
@@ -417,8 +416,8 @@ impl Connection {
     /// Gives the connection up: what waits is dropped, and the task is told.
     pub fn give_up(&self) {
         self.outbox.borrow_mut().clear();
-        self.settle();
         self.signal(BROKEN);
+        self.settle();
     }
 
     /// Whether the connection has been given up.

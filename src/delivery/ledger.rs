@@ -2,30 +2,49 @@
 //!
 //! The bytes answer for themselves: [`hold`] enters them, and whoever drops the last share of them gives them back, be it an
 //! outbox, the library that speaks HTTP/2, or an end that nobody has thought of. What grows in place has a [`Charge`]. Bytes that
-//! many connections share are entered once. Does not know whose anything is, nor what is too much. Invariant: what has been
-//! entered is given back exactly once.
+//! many connections share are entered once. What of all this will be gone in a moment, as whoever has it was told to go, stands
+//! in a second sum ([`Leaving`]). Does not know whose anything is, nor what is too much. Invariant: what has been entered is given
+//! back exactly once.
 
 use std::cell::Cell;
 
 use bytes::Bytes;
 
+/// What is summed up.
+#[derive(Clone, Copy)]
+enum Sum {
+    Held,
+    /// What of it will be gone in a moment.
+    Leaving,
+}
+
 #[cfg(not(test))]
 mod total {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// One for the process, as its memory is.
+    use super::Sum;
+
+    /// For the process, as its memory is.
     static HELD: AtomicUsize = AtomicUsize::new(0);
+    static LEAVING: AtomicUsize = AtomicUsize::new(0);
 
-    pub(super) fn enter(bytes: usize) {
-        HELD.fetch_add(bytes, Ordering::Relaxed);
+    fn of(sum: Sum) -> &'static AtomicUsize {
+        match sum {
+            Sum::Held => &HELD,
+            Sum::Leaving => &LEAVING,
+        }
     }
 
-    pub(super) fn give_back(bytes: usize) {
-        HELD.fetch_sub(bytes, Ordering::Relaxed);
+    pub(super) fn enter(sum: Sum, bytes: usize) {
+        of(sum).fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn now() -> usize {
-        HELD.load(Ordering::Relaxed)
+    pub(super) fn give_back(sum: Sum, bytes: usize) {
+        of(sum).fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn now(sum: Sum) -> usize {
+        of(sum).load(Ordering::Relaxed)
     }
 }
 
@@ -34,26 +53,33 @@ mod total {
 mod total {
     use std::cell::Cell;
 
+    use super::Sum;
+
     thread_local! {
-        static HELD: Cell<isize> = const { Cell::new(0) };
+        static SUMS: [Cell<isize>; 2] = const { [Cell::new(0), Cell::new(0)] };
     }
 
-    pub(super) fn enter(bytes: usize) {
-        HELD.set(HELD.get() + bytes as isize);
+    pub(super) fn enter(sum: Sum, bytes: usize) {
+        SUMS.with(|sums| sums[sum as usize].set(sums[sum as usize].get() + bytes as isize));
     }
 
-    pub(super) fn give_back(bytes: usize) {
-        HELD.set(HELD.get() - bytes as isize);
+    pub(super) fn give_back(sum: Sum, bytes: usize) {
+        SUMS.with(|sums| sums[sum as usize].set(sums[sum as usize].get() - bytes as isize));
     }
 
-    pub(super) fn now() -> usize {
-        HELD.get().max(0) as usize
+    pub(super) fn now(sum: Sum) -> usize {
+        SUMS.with(|sums| sums[sum as usize].get().max(0) as usize)
     }
 }
 
 /// Bytes that are held now.
 pub fn held() -> usize {
-    total::now()
+    total::now(Sum::Held)
+}
+
+/// Those of them that stay when all have gone that were told to, whichever worker told them.
+pub(super) fn staying() -> usize {
+    held().saturating_sub(total::now(Sum::Leaving))
 }
 
 /// Bytes that count until the last share of them is dropped.
@@ -62,7 +88,7 @@ pub fn hold(bytes: impl Into<Bytes>) -> Bytes {
     if bytes.is_empty() {
         return bytes;
     }
-    total::enter(bytes.len());
+    total::enter(Sum::Held, bytes.len());
     Bytes::from_owner(Held(bytes))
 }
 
@@ -76,23 +102,31 @@ impl AsRef<[u8]> for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        total::give_back(self.0.len());
+        total::give_back(Sum::Held, self.0.len());
     }
 }
 
 /// What somebody holds in a place that grows and shrinks.
-#[derive(Debug, Default)]
-pub struct Charge(Cell<u32>);
+pub type Charge = Account<false>;
 
-impl Charge {
+/// What will be gone in a moment of what somebody holds.
+pub(super) type Leaving = Account<true>;
+
+/// A part of a sum.
+#[derive(Debug, Default)]
+pub struct Account<const LEAVING: bool>(Cell<u32>);
+
+impl<const LEAVING: bool> Account<LEAVING> {
+    const SUM: Sum = if LEAVING { Sum::Leaving } else { Sum::Held };
+
     /// It is so many bytes now.
     pub fn set(&self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let before = self.0.replace(bytes);
         if bytes > before {
-            total::enter((bytes - before) as usize);
+            total::enter(Self::SUM, (bytes - before) as usize);
         } else if bytes < before {
-            total::give_back((before - bytes) as usize);
+            total::give_back(Self::SUM, (before - bytes) as usize);
         }
     }
 
@@ -102,10 +136,21 @@ impl Charge {
     }
 }
 
-impl Drop for Charge {
+impl<const LEAVING: bool> Drop for Account<LEAVING> {
     fn drop(&mut self) {
         self.set(0);
     }
+}
+
+/// What is held for a client beside its outbox and its stream.
+#[derive(Default)]
+pub(super) struct Holding {
+    /// Bytes of the client that nobody has dealt with.
+    pub(super) input: Charge,
+    /// What the compressor of its subscription takes, which is entered elsewhere.
+    pub(super) compressor: Cell<u32>,
+    /// All that is held for one that was told to go, until it has gone.
+    pub(super) leaving: Leaving,
 }
 
 #[cfg(test)]

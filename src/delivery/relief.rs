@@ -42,7 +42,7 @@ impl Worker {
 
     /// Notes what a client has sent and nobody has dealt with: bytes that are held for it beside its outbox.
     pub fn hold_input(&self, connection: &Rc<Connection>, bytes: usize) {
-        if connection.input() == bytes {
+        if connection.holding.input.get() == bytes {
             return;
         }
         let of_address = connection.hold_input(bytes);
@@ -69,40 +69,36 @@ impl Worker {
     /// Lets connections go until less is held than may be, the ones that hold the most first. A worker does so when it finds
     /// that it waits for somebody; who has others in view calls for it now and then.
     pub fn relieve(&self) {
-        if !self.is_short_of_memory() {
+        let most = self.memory.get();
+        let stays = ledger::staying();
+        if most == 0 || stays <= most {
             return;
         }
-        let most = self.memory.get();
-        // With some room, or the next message would do it again.
-        let enough = most - most / 8;
-        // If all of them held less, it would not be too much. Streams of HTTP/2 hold something each; other workers have about as
-        // many.
-        let streams = self.connections.borrow().len() * self.hub().workers();
-        let share = most / self.connections_everywhere().max(streams).max(1);
-        // What tasks that were told have not let go of yet.
-        let mut leaving = 0;
-        let mut holders = Vec::new();
-        for (_, connection) in self.connections.borrow().iter() {
-            let held = connection.held();
-            if connection.is_broken() {
-                leaving += held;
-            } else if held > share {
-                holders.push((held, Rc::clone(connection)));
-            }
-        }
-        holders.sort_unstable_by_key(|(held, _)| Reverse(*held));
-        // Other workers may be at it too, and what they let go is not seen before it is gone: each lets go of its part of what is
-        // too much, and comes back while that was not enough.
-        let stays = ledger::held().saturating_sub(leaving);
-        let goal = stays - stays.saturating_sub(enough).div_ceil(self.hub().workers().max(1));
-        for (held, connection) in holders {
-            if ledger::held().saturating_sub(leaving) <= goal {
+        // With some room, or the next message would do it again. Other workers may be at it too: each lets go of its part of what
+        // is too much, those of its clients that hold the most, and comes back while that was not enough.
+        let too_much = stays - (most - most / 8);
+        let goal = stays - too_much.div_ceil(self.hub().workers().max(1));
+        for (held, connection) in self.holders(most) {
+            // What others let go meanwhile counts as well.
+            if ledger::staying() <= goal {
                 return;
             }
             self.cut(&connection, Cut::Memory { held, most });
             connection.give_up();
-            leaving += connection.held();
         }
+    }
+
+    /// Those who hold more than their share, who holds the most first: if all of them held less, it would not be too much.
+    fn holders(&self, most: usize) -> Vec<(usize, Rc<Connection>)> {
+        let connections = self.connections.borrow();
+        // Streams of HTTP/2 hold something each; other workers have about as many.
+        let streams = connections.len() * self.hub().workers();
+        let share = most / self.connections_everywhere().max(streams).max(1);
+        let staying = connections.iter().map(|(_, connection)| connection).filter(|connection| !connection.is_broken());
+        let held = staying.map(|connection| (connection.held(), Rc::clone(connection)));
+        let mut holders: Vec<_> = held.filter(|(held, _)| *held > share).collect();
+        holders.sort_unstable_by_key(|(held, _)| Reverse(*held));
+        holders
     }
 }
 
@@ -111,6 +107,7 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::delivery::Stream;
@@ -121,8 +118,13 @@ mod tests {
     use crate::model::{Capabilities, Now};
 
     fn worker() -> Worker {
-        let hub = Arc::new(Hub::new(zone(), Capabilities::default(), 1, Now(0), None));
-        Worker::new(0, hub, Arc::new(Tally::new(1)), 1 << 20)
+        workers(1).pop().unwrap()
+    }
+
+    fn workers(count: usize) -> Vec<Worker> {
+        let hub = Arc::new(Hub::new(zone(), Capabilities::default(), count, Now(0), None));
+        let tally = Arc::new(Tally::new(count));
+        (0..count).map(|index| Worker::new(index, Arc::clone(&hub), Arc::clone(&tally), 1 << 20)).collect()
     }
 
     fn enter(worker: &Worker) -> Rc<Connection> {
@@ -238,5 +240,63 @@ mod tests {
         again.push(Bytes::from(vec![0; 900]));
         worker.flush(&again);
         assert!(!again.is_broken(), "nothing is left of those who are gone");
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// A worker looks at what is held.
+        Look(usize),
+        /// The task of one that was told to go has let go of everything.
+        Gone(prop::sample::Index),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![2 => (0usize..4).prop_map(Step::Look), 1 => any::<prop::sample::Index>().prop_map(Step::Gone)]
+    }
+
+    proptest! {
+        /// What is sent ahead is held until its task has let go of it, which may be long after.
+        #[test]
+        fn however_often_and_in_whatever_order_workers_look_no_more_go_than_have_to(
+            count in 1usize..5,
+            sizes in prop::collection::vec((0usize..4, 1usize..5000, any::<bool>()), 1..60),
+            part in 1usize..100,
+            steps in prop::collection::vec(step(), 0..80),
+        ) {
+            let workers = workers(count);
+            let mut clients: Vec<_> = sizes.iter().map(|&(at, size, sent)| {
+                let at = at % count;
+                let connection = enter(&workers[at]);
+                if sent { workers[at].hold_input(&connection, size) } else { connection.push(hold(vec![0; size])) }
+                (at, size, connection)
+            }).collect();
+            let all: usize = sizes.iter().map(|size| size.1).sum();
+            let largest = sizes.iter().map(|size| size.1).max().unwrap();
+            let most = (all * part / 100).max(1);
+            for worker in &workers {
+                worker.set_bounds(most, AddressBounds::default());
+            }
+            let least = most - most / 8;
+            let rounds = (0..200).map(|round| Step::Look(round % count));
+            for step in steps.into_iter().chain(rounds) {
+                match step {
+                    Step::Look(at) => workers[at % count].relieve(),
+                    Step::Gone(which) => {
+                        let (at, _, connection) = &clients[which.index(clients.len())];
+                        if connection.is_broken() {
+                            workers[*at].dismiss(connection);
+                        }
+                    }
+                }
+                let stays: usize = clients.iter().filter(|client| !client.2.is_broken()).map(|client| client.1).sum();
+                prop_assert!(all <= most || stays + largest > least, "{stays} stay of {all}, {most} may");
+            }
+            let stays: usize = clients.iter().filter(|client| !client.2.is_broken()).map(|client| client.1).sum();
+            prop_assert!(stays <= most, "{stays} stay of {all}, {most} may");
+            for (at, _, connection) in clients.drain(..) {
+                workers[at].dismiss(&connection);
+            }
+            prop_assert_eq!((ledger::held(), ledger::staying()), (0, 0));
+        }
     }
 }

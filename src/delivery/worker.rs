@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use hashbrown::HashMap;
 use slab::Slab;
 use tokio::sync::Notify;
@@ -274,6 +275,7 @@ impl Worker {
             subscriber.ends_at = self.clock().max(1);
         }
         let due = subscriber.due();
+        connection.holding.compressor.set(subscriber.state() as u32);
         *connection.subscriber.borrow_mut() = Some(subscriber);
         if let Some(at) = due {
             self.arm(connection, at);
@@ -283,6 +285,7 @@ impl Worker {
     /// Ends the subscription of a connection without a word to the peer. False if there was none.
     pub fn unsubscribe(&self, connection: &Rc<Connection>) -> bool {
         let Some(mut subscriber) = connection.subscriber.borrow_mut().take() else { return false };
+        connection.holding.compressor.set(0);
         let keys = subscriber.keys();
         let cause = connection.take_cause();
         self.counts.end_subscription(subscriber.mode(), cause);
@@ -295,6 +298,14 @@ impl Worker {
     /// Ends a subscription whose last bytes are in the outbox.
     pub(super) fn end(&self, connection: &Rc<Connection>, cause: Cause) {
         connection.ends_by(cause);
+        if self.unsubscribe(connection) {
+            connection.signal_ended();
+        }
+    }
+
+    /// Ends the subscription of a connection by its last bytes.
+    pub fn end_behind(&self, connection: &Rc<Connection>, last: Bytes) {
+        connection.push(last);
         if self.unsubscribe(connection) {
             connection.signal_ended();
         }

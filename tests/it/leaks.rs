@@ -186,7 +186,17 @@ fn flood(client: &Client, bytes: &[u8], most: usize) {
 
 #[test]
 fn websockets_and_compressed_streams_that_do_not_read_are_cut_off_too() {
-    let mut server = server();
+    cut_off_who_does_not_read(server());
+}
+
+/// What is held for an address is counted in the midst of a delivery.
+#[test]
+fn whoever_does_not_read_is_cut_off_where_addresses_are_counted() {
+    let zone = format!("{ZONE} push_stream_address_connections 1000; push_stream_address_memory 1g;");
+    cut_off_who_does_not_read(Server::with_locations(2, &zone, LOCATIONS));
+}
+
+fn cut_off_who_does_not_read(mut server: Server) {
     let files = files_at_rest(&server);
     let socket = server.websocket("/ws?id=a");
     let mut zipped = server.connect();

@@ -130,7 +130,8 @@ fn delete(worker: &Worker, job: &Job, text: Option<Box<[u8]>>) -> oneshot::Recei
     outcome
 }
 
-fn telling<T: Send>(sender: oneshot::Sender<T>) -> impl FnOnce(T) + Send {
+/// Tells whoever waits at the other end.
+pub(super) fn telling<T: Send>(sender: oneshot::Sender<T>) -> impl FnOnce(T) + Send {
     move |told| {
         // Nobody may be waiting any more.
         let _ = sender.send(told);

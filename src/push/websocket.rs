@@ -10,15 +10,18 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
+use tokio::sync::oneshot;
+use tokio::task::spawn_local;
 
 use super::context::Context;
 use super::feed::Feed;
 use super::fields;
 use super::history::{MissedMessages, StreamHistory};
+use super::publish::telling;
 use super::replay::replay;
 use crate::conf::settings::{Location, Mode};
 use crate::delivery::{Admission, Connection, Ending, Flush, Manner, Source};
-use crate::hub::{Answer, Ask, AskKind, Outcome};
+use crate::hub::{Answer, Ask, AskKind, ChannelKey, Outcome};
 use crate::metrics::{Cause, tick};
 use crate::model::{AfterClose, Capabilities, Draft, Refusal};
 use crate::render::{Decoder, Farewell, Framing, permessage_deflate, websocket_frame};
@@ -280,7 +283,7 @@ impl Session {
 
     /// Publishes, and says whether the client may go on. A message of a websocket has no answer: who goes on without a word would
     /// never know that there was no room for it.
-    fn publish(&self, context: &Context, connection: &Connection, text: Vec<u8>, binary: bool) -> bool {
+    fn publish(&self, context: &Context, connection: &Rc<Connection>, text: Vec<u8>, binary: bool) -> bool {
         let Some(store) = self.publish else { return true };
         if text.is_empty() {
             return true;
@@ -290,9 +293,13 @@ impl Session {
             keys.truncate(1);
         }
         let draft = Draft { text: text.into(), event: None, store, binary, at: tick() };
-        if context.worker.hub().is_led() {
-            context.worker.hub().hand_in_to(&keys, draft, Box::new(warn));
-        } else if context.worker.hub().publish_to(&keys, &draft, context.worker.now()) == Err(Refusal::MemoryFull) {
+        let hub = context.worker.hub();
+        if hub.is_led() {
+            let local = context.settings().backplane.local_on_failure.then(|| (keys.clone(), draft.clone()));
+            let (sender, outcome) = oneshot::channel();
+            hub.hand_in_to(&keys, draft, Box::new(telling(sender)));
+            spawn_local(self.await_order(context, connection, outcome, local));
+        } else if hub.publish_to(&keys, &draft, context.worker.now()) == Err(Refusal::MemoryFull) {
             tracing::error!("push stream module: unable to allocate message in shared memory");
             connection.push(websocket_frame::close(self.no_room, b"").into());
             return false;
@@ -302,13 +309,32 @@ impl Session {
         }
         true
     }
-}
 
-/// Nobody waits for what becomes of a message of a websocket; the operator may want to know. That the backplane is away has been told.
-fn warn(outcome: Outcome) {
-    if let Err(refusal) = outcome
-        && refusal != Refusal::Away
-    {
-        tracing::warn!("a message of a websocket was not published: {refusal}");
+    /// Waits for what the backplane says to a message, and ends the websocket if that is no. `local`: what is published here alone
+    /// then. That the backplane is away has been told to the operator.
+    fn await_order(
+        &self,
+        context: &Context,
+        connection: &Rc<Connection>,
+        outcome: oneshot::Receiver<Outcome>,
+        local: Option<(Vec<ChannelKey>, Draft)>,
+    ) -> impl Future<Output = ()> + use<> {
+        let (worker, connection) = (Rc::clone(&context.worker), Rc::downgrade(connection));
+        let no_room = self.no_room;
+        async move {
+            let outcome = match (outcome.await, local) {
+                (Ok(Err(Refusal::Away | Refusal::Crowded)), Some((keys, draft))) => {
+                    worker.hub().publish_to(&keys, &draft, worker.now())
+                }
+                (outcome, _) => outcome.unwrap_or(Err(Refusal::Unanswered)).map(drop),
+            };
+            let Err(refusal) = outcome else { return };
+            if refusal != Refusal::Away {
+                tracing::warn!("a message of a websocket was not published: {refusal}");
+            }
+            if let Some(connection) = connection.upgrade() {
+                worker.end_behind(&connection, websocket_frame::close(no_room, b"").into());
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::node::Node;
 use super::redis::Redis;
-use crate::support::{Client, PATIENCE, within};
+use crate::support::{Client, Frame, PATIENCE, within};
 
 /// The lines of a stream that were published, up to the last one.
 fn lines(stream: &mut Client, last: &str) -> Vec<String> {
@@ -169,6 +169,38 @@ fn where_it_is_wanted_messages_reach_the_node_itself_while_the_backplane_is_away
     let seen = lines(&mut stream, "together\n");
     assert_eq!(seen.first().map(String::as_str), Some("alone"));
     assert_eq!(seen.last().map(String::as_str), Some("together"));
+}
+
+#[test]
+fn a_websocket_whose_message_is_refused_is_closed_and_told_to_come_again() {
+    let redis = Redis::start();
+    let (one, two) = pair(&redis);
+    one.publish("a", "before");
+    redis.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    let mut socket = one.websocket("a");
+    socket.send(0x81, b"never");
+    let farewell = socket.frame();
+    assert_eq!((farewell.first, farewell.code()), (0x88, Some(1013)));
+    one.await_log("the backplane refuses what is published");
+    assert_eq!(two.stored("a"), ["1 before"]);
+    redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    let mut socket = one.websocket("a");
+    socket.send(0x81, b"after");
+    assert_eq!(socket.frame(), Frame::text("after"));
+    two.await_stored("a", &["1 before", "2 after"]);
+}
+
+#[test]
+fn where_it_is_wanted_messages_of_websockets_reach_the_node_itself_too() {
+    let mut redis = Redis::start();
+    let node = Node::with(&redis.url(), "push_stream_backplane_local_on_failure on;");
+    let mut stream = node.subscribe("a");
+    let mut socket = node.websocket("a");
+    redis.kill();
+    within(PATIENCE, "the backplane is away", || !node.backplane()["fault"].is_null());
+    socket.send(0x81, b"alone");
+    assert_eq!(socket.frame(), Frame::text("alone"));
+    stream.until("alone\n");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use memchr::memchr3;
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use super::head_parser::{Name, is_method_byte, judge_name, trim_spaces};
+use super::head_parser::{Name, is_method_byte, judge_name, split_authority, trim_spaces};
 use crate::conf::settings::Server;
 use crate::model::Capabilities;
 
@@ -170,6 +170,13 @@ impl RequestHead {
         self.part(self.line)
     }
 
+    /// The version as sent (`$server_protocol`).
+    pub fn protocol(&self) -> &[u8] {
+        let line = self.line();
+        let sent = memchr::memmem::rfind(line, b" HTTP/").and_then(|at| line.get(at + 1..));
+        sent.unwrap_or(if self.version == Version::V09 { b"HTTP/0.9" } else { b"HTTP/1.0" })
+    }
+
     /// The first header field of that name, whatever its letter case.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
@@ -201,21 +208,20 @@ impl RequestHead {
 
     /// What is known of a request that could not be read: its first line, as far as it has come.
     pub(crate) fn unreadable(bytes: &[u8]) -> Self {
+        let bytes = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).and_then(|start| bytes.get(start..));
+        let bytes = bytes.unwrap_or_default();
         let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
-        let line = bytes.get(..end).unwrap_or_default();
+        let (line, rest) = bytes.split_at(end);
+        let (method, target) = line.split_at(memchr::memchr(b' ', line).unwrap_or(0));
+        let is_method = !method.is_empty() && method.iter().all(|&byte| is_method_byte(byte));
         // A line without a version is one of HTTP/0.9, and so is its answer.
-        let mut words = line.split(|byte| *byte == b' ');
-        let method = words.next().unwrap_or_default();
-        let bare = !method.is_empty()
-            && method.iter().all(u8::is_ascii_uppercase)
-            && words.next().is_some_and(|target| target.starts_with(b"/"))
-            && words.next().is_none()
-            && end < bytes.len();
+        let target = trim_spaces(target);
+        let is_target = !target.iter().any(|&byte| byte <= b' ' || byte == 0x7f) && split_authority(target).is_ok();
+        let bare = is_method && is_target && (rest.starts_with(b"\n") || rest.starts_with(b"\r\n"));
         let version = if bare { Version::V09 } else { Version::V10 };
         let shown = line.get(..LONGEST_SHOWN).unwrap_or(line);
-        // What the line says holds where it is the fields that cannot be read: a HEAD has an answer without a body.
-        let whole = line.rsplit(|byte| *byte == b' ').next().is_some_and(|last| last.starts_with(b"HTTP/1."));
-        let method = (0, if whole { method.len() as u32 } else { 0 });
+        // A method that has been read holds whatever follows: a HEAD has an answer without a body. That of HTTP/0.9 is nothing else.
+        let method = (0, if is_method && !bare { method.len() as u32 } else { 0 });
         Self { version, buffer: shown.into(), line: (0, shown.len() as u32), method, ..Self::blank() }
     }
 

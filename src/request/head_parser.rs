@@ -78,11 +78,11 @@ fn parse_line(line: &[u8], spaces_in_target: bool) -> Result<RequestHead, BadHea
     }
     let rest = trim_spaces(rest);
     let (target, version) = match memrchr(b' ', rest) {
-        None => (rest, Version::V09),
+        None => (rest, Ok(Version::V09)),
         Some(last) => {
             let (before, after) = rest.split_at(last);
             match after.strip_prefix(b" HTTP/") {
-                Some(number) => (trim_spaces(before), parse_version(number)?),
+                Some(number) => (trim_spaces(before), parse_version(number)),
                 // Without a version there is nothing that ends a target with spaces in it.
                 None => return Err(BadHead::BadRequest),
             }
@@ -94,7 +94,8 @@ fn parse_line(line: &[u8], spaces_in_target: bool) -> Result<RequestHead, BadHea
     let (authority, target) = split_authority(target)?;
     let span = |part| span_within(line, part);
     Ok(RequestHead {
-        version,
+        // What stands first is judged first.
+        version: version?,
         method: span(method),
         target: span(target),
         authority: authority.map(span),
@@ -109,27 +110,21 @@ fn span_within(text: &[u8], part: &[u8]) -> Span {
     (start as u32, (start + part.len()) as u32)
 }
 
+/// Reads `1.0` and its like. Digit after digit, as nginx does: a major number beyond 1 is enough to know that this is not spoken.
 fn parse_version(number: &[u8]) -> Result<Version, BadHead> {
-    let dot = memchr(b'.', number).unwrap_or(number.len());
-    let (major, minor) = number.split_at(dot);
-    let minor = minor.get(1..).unwrap_or_default();
-    let digits = |text: &[u8]| !text.is_empty() && text.len() <= 3 && text.iter().all(u8::is_ascii_digit);
-    let later = digits(major) && major != b"1" && !major.starts_with(b"0");
-    if later {
-        return Err(BadHead::Version);
-    }
-    if !digits(major) || !digits(minor) || major.starts_with(b"0") {
+    let minor = match number {
+        [b'2'..=b'9', ..] | [b'1', b'0'..=b'9', ..] => return Err(BadHead::Version),
+        [b'1', b'.', minor @ ..] => minor,
+        _ => return Err(BadHead::BadRequest),
+    };
+    if minor.is_empty() || minor.len() > 3 || !minor.iter().all(u8::is_ascii_digit) {
         return Err(BadHead::BadRequest);
     }
-    match (major, minor) {
-        (b"1", minor) if minor.iter().all(|&digit| digit == b'0') => Ok(Version::V10),
-        (b"1", _) => Ok(Version::V11),
-        _ => Err(BadHead::Version),
-    }
+    Ok(if minor.iter().all(|&digit| digit == b'0') { Version::V10 } else { Version::V11 })
 }
 
 /// Takes `scheme://host[:port]` off an absolute-form target. What remains begins with `/` or `?`, or is empty.
-fn split_authority(target: &[u8]) -> Result<(Option<&[u8]>, &[u8]), BadHead> {
+pub(super) fn split_authority(target: &[u8]) -> Result<(Option<&[u8]>, &[u8]), BadHead> {
     if target.starts_with(b"/") {
         return Ok((None, target));
     }
@@ -142,11 +137,22 @@ fn split_authority(target: &[u8]) -> Result<(Option<&[u8]>, &[u8]), BadHead> {
     let rest = rest.strip_prefix(b"://").ok_or(BadHead::BadRequest)?;
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_~!$&'()*+,;=:[]%".contains(byte);
-    if authority.is_empty() || !authority.iter().all(is_host) {
-        return Err(BadHead::BadRequest);
-    }
-    Ok((Some(authority), path))
+    if is_authority(authority) { Ok((Some(authority), path)) } else { Err(BadHead::BadRequest) }
+}
+
+/// A name or an address, and a port or none.
+fn is_authority(text: &[u8]) -> bool {
+    let is_literal = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_~!$&'()*+,;=:".contains(byte);
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let (host, port) = if let Some(rest) = text.strip_prefix(b"[") {
+        let Some(end) = memchr(b']', rest) else { return false };
+        let (literal, port) = rest.split_at(end);
+        (literal.iter().all(is_literal), port.get(1..).unwrap_or_default())
+    } else {
+        let (name, port) = text.split_at(memchr(b':', text).unwrap_or(text.len()));
+        (name.iter().all(is_name), port)
+    };
+    host && (port.is_empty() || port.strip_prefix(b":").is_some_and(|port| port.iter().all(u8::is_ascii_digit)))
 }
 
 pub(super) fn trim_spaces(text: &[u8]) -> &[u8] {
@@ -311,7 +317,20 @@ mod tests {
         ] {
             assert_eq!(refused(text), BadHead::BadRequest, "{text:?}");
         }
-        assert_eq!(refused("GET / HTTP/2.0\r\nHost: a\r\n\r\n"), BadHead::Version);
+        for version in ["2.0", "11", "3", "2=0", "999.1"] {
+            assert_eq!(refused(&format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n")), BadHead::Version);
+            assert_eq!(refused(&format!("GET h:80 HTTP/{version}\r\nHost: a\r\n\r\n")), BadHead::BadRequest);
+        }
+    }
+
+    #[test]
+    fn an_absolute_target_names_a_host_as_nginx_reads_it() {
+        for authority in ["h", "h:", "h:80", "a-b.c:1", "[::1]", "[::1]:80", "[v1.a_b~]"] {
+            assert!(is_authority(authority.as_bytes()), "{authority}");
+        }
+        for authority in ["h_x", "h%41", "u@h", "h:x", "[::1", "[::1]x", "[::1]:x", "h:80:80"] {
+            assert!(!is_authority(authority.as_bytes()), "{authority}");
+        }
     }
 
     #[test]

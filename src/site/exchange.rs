@@ -205,12 +205,13 @@ impl<'s> Exchange<'s> {
         self.host = host;
         let place = canonical(self.head.target(), self.server.merge_slashes)
             .map(|(uri, args)| (SmallVec::from_slice(&uri), SmallVec::from_slice(args)));
-        let place = place.map(|(uri, args)| (self.uri, self.args) = (uri, args));
-        if matches!(self.head.method(), b"CONNECT" | b"TRACE") {
-            return Err(BadHead::Method);
+        // In nginx's order: the line, the fields, what they say of a body, the method.
+        (self.uri, self.args) = place?;
+        if !sound {
+            return Err(BadHead::BadRequest);
         }
         self.body = body_length(&self.head)?;
-        if sound { place } else { Err(BadHead::BadRequest) }
+        if matches!(self.head.method(), b"CONNECT" | b"TRACE") { Err(BadHead::Method) } else { Ok(()) }
     }
 
     /// Matches; a match replaces the numbered captures and sets the variables of named groups.

@@ -16,7 +16,6 @@ use super::exchange::Exchange;
 use super::{referer, secure_link};
 use crate::conf::variable::{Builtin, Complex, Part, Variable};
 use crate::request::date;
-use crate::request::head::Version;
 use crate::request::peer::PeerAddress;
 
 /// The version of nginx that `$nginx_version` tells: the one whose semantics are followed.
@@ -115,12 +114,7 @@ impl Exchange<'_> {
             Builtin::Hostname => Cow::Borrowed(hostname().as_bytes()),
             Builtin::ContentLength => Cow::Borrowed(head.header("content-length").unwrap_or_default()),
             Builtin::ContentType => Cow::Borrowed(head.header("content-type").unwrap_or_default()),
-            Builtin::ServerProtocol => Cow::Borrowed(match head.version {
-                Version::V09 => b"HTTP/0.9",
-                Version::V10 => b"HTTP/1.0",
-                Version::V11 => b"HTTP/1.1",
-                Version::V20 => b"HTTP/2.0",
-            }),
+            Builtin::ServerProtocol => Cow::Borrowed(head.protocol()),
             Builtin::Scheme => Cow::Borrowed(if self.peer.tls.is_some() { b"https" } else { b"http" }),
             Builtin::Https => Cow::Borrowed(if self.peer.tls.is_some() { b"on" } else { b"" }),
             Builtin::NginxVersion => Cow::Borrowed(NGINX_VERSION.as_bytes()),

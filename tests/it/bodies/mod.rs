@@ -9,6 +9,7 @@
 mod answers;
 mod forms;
 mod frames;
+mod heads;
 mod records;
 mod site;
 

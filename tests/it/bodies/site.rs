@@ -4,6 +4,7 @@
 //! [`Site`] asks whether the victim lives and whether a hidden request was run.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -96,6 +97,11 @@ pub(super) struct Site {
 impl Site {
     /// Starts it; with nginx beside it, if there is one.
     pub(super) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same with arguments.
+    pub(super) fn with(args: &[&str]) -> Self {
         let backend = backend();
         let socket = socket("own");
         let keys = Prefix::new("bodies");
@@ -122,7 +128,7 @@ impl Site {
             "default_type",
             "push_stream_shared_memory_size 32m; push_stream_max_messages_stored_per_channel 2; default_type",
         );
-        let server = Server::configured(&conf, &["--take-over"]);
+        let server = Server::configured(&conf, &[&["--take-over"], args].concat());
         files(server.dir());
         let nginx = nginx().map(|program| {
             let (prefix, other) = (Prefix::new("nginx"), self::socket("nginx"));
@@ -158,6 +164,18 @@ impl Site {
     pub(super) fn ask_nginx(&self, pieces: &[&[u8]], methods: &[&str]) -> Answers {
         let (_, _, socket) = self.nginx.as_ref().expect("nginx is here");
         exchange(socket, pieces, methods)
+    }
+
+    /// All that comes back for bytes behind which nothing follows, here and from nginx.
+    pub(super) fn told(&self, pieces: &[&[u8]]) -> [String; 2] {
+        let (_, _, nginx) = self.nginx.as_ref().expect("nginx is here");
+        [&self.socket, nginx].map(|socket| {
+            let mut stream = connect(socket);
+            send(&mut stream, pieces.iter().copied());
+            let _ = stream.shutdown(Shutdown::Write);
+            let (bytes, ended) = all(stream);
+            format!("{}{}", String::from_utf8_lossy(&bytes), if ended { "" } else { "NOT CLOSED" })
+        })
     }
 
     /// Where it is asked over TLS.
@@ -238,12 +256,18 @@ pub(super) fn send<'a>(stream: &mut UnixStream, pieces: impl Iterator<Item = &'a
 fn exchange(socket: &Path, pieces: &[&[u8]], methods: &[&str]) -> Answers {
     let mut stream = connect(socket);
     send(&mut stream, pieces.iter().copied());
+    let (bytes, ended) = all(stream);
+    Answers::cut(&bytes, ended, methods)
+}
+
+/// What comes up to the end, and whether that came.
+fn all(mut stream: UnixStream) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     let ended = match stream.read_to_end(&mut bytes) {
         Ok(_) => true,
         Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
     };
-    Answers::cut(&bytes, ended, methods)
+    (bytes, ended)
 }
 
 /// Waits until the other side has read everything, or is busy with something else and does not read.

@@ -164,7 +164,7 @@ fn an_old_server_beside_its_successor_has_a_log_again_when_that_one_ends() {
     let old = start(&prefix);
     let old_pid = prefix.pid();
     prefix.publish("a", "to the old one");
-    let new = succeed(&prefix, &old);
+    let new = succeed(&prefix, old.process());
     prefix.publish("a", "to the new one");
     old.signal(Signal::SIGHUP);
     prefix.error_log_has("the log is the new binary's");

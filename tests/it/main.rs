@@ -28,6 +28,7 @@ mod embed;
 mod ends;
 mod fuzz_entry;
 mod guards;
+mod late_subscribers;
 mod leaks;
 mod logs;
 mod metrics;

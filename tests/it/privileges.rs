@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Group, Pid, Uid, User};
 
-use crate::support::{Prefix, Running, binary, eventually, exchange, free_port};
+use crate::support::{Prefix, Running, binary, eventually, exchange, free_port, nginx};
 use crate::tls_server::self_signed;
 
 /// Sockets below 1024 are root's to bind.
@@ -137,8 +137,11 @@ fn whoever_serves_has_no_privileges_and_nothing_needs_them() {
         ["access.log", "error.log"].iter().all(|name| prefix.path("logs").join(name).exists())
     });
     assert_eq!(fs::metadata(prefix.path("logs/access.log")).unwrap().uid(), user);
-    prefix.publish("a", "text");
-    eventually("a worker writes to it", || prefix.read("logs/access.log").contains("POST /pub?id=a"));
+    // Each worker opens it anew in its own time.
+    eventually("a worker writes to it", || {
+        prefix.publish("a", "text");
+        prefix.read("logs/access.log").contains("POST /pub?id=a")
+    });
 
     // A new binary begins as this one did, and the old one ends.
     running.signal(Signal::SIGUSR2);
@@ -219,7 +222,10 @@ fn root_becomes_nobody_unless_it_is_told_otherwise_and_keeps_logs_and_messages_w
     running.signal(Signal::SIGUSR1);
     eventually("it is made anew", || prefix.path(log).exists());
     prefix.publish("a", "first");
-    eventually("lines go there", || prefix.read(log).contains("POST /pub?id=a"));
+    // Each worker opens it anew in its own time.
+    eventually("lines go there", || {
+        status(&prefix, "/pub?id=a") == "200" && prefix.read(log).contains("GET /pub?id=a")
+    });
 
     // A directory of messages that is lost is made again beside what is root's, and what it holds is served by the next process.
     fs::remove_dir_all(prefix.path("private/state")).unwrap();
@@ -237,6 +243,58 @@ fn root_becomes_nobody_unless_it_is_told_otherwise_and_keeps_logs_and_messages_w
     assert!(denied.count() == 0 && !log.contains("[emerg]"), "{log}");
     let _running = start(&prefix);
     assert!(prefix.request("GET", "/pub?id=a", "").unwrap().contains("\"stored_messages\": 2"));
+}
+
+/// nginx with its workers; a master that is killed would leave them behind.
+struct Nginx(Running);
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        self.0.signal(Signal::SIGTERM);
+        self.0.wait();
+    }
+}
+
+#[test]
+fn files_that_requests_name_are_made_by_whoever_serves_as_with_nginx() {
+    let (Some(own), Some(other), Some(nginx)) = (prefix("names"), prefix("names-nginx"), nginx()) else { return };
+    for prefix in [&own, &other] {
+        for (name, mode) in [("open", 0o777), ("shut", 0o700)] {
+            fs::create_dir_all(prefix.path(name)).unwrap();
+            fs::set_permissions(prefix.path(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        prefix.configure(
+            "user nobody nogroup; daemon off; pid @DIR@/private/nginx.pid; error_log @DIR@/private/logs/error.log info; events {}
+            http {
+                client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
+                access_log @DIR@/open/$arg_name.log; access_log @DIR@/shut/$arg_name.log; access_log @DIR@/shut/fixed.log;
+                server { listen 127.0.0.1:@PORT@; root @DIR@/site; return 204; }
+            }",
+        );
+    }
+    let _own = Running(own.command(&["--take-over"]).stderr(Stdio::null()).spawn().unwrap());
+    let mut there = Command::new(nginx);
+    there
+        .arg("-p")
+        .arg(&other.dir)
+        .arg("-c")
+        .arg(other.path("nginx.conf"))
+        .arg("-e")
+        .arg(other.path("private/logs/error.log"));
+    let _other = Nginx(Running(there.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()));
+    let told = [&own, &other].map(|prefix| {
+        eventually("it serves", || prefix.request("GET", "/?name=a", "").is_ok());
+        eventually("it has logged", || prefix.read("open/a.log").contains("GET /?name=a"));
+        let made = fs::metadata(prefix.path("open/a.log")).unwrap();
+        let refused = "open() \"@DIR@/shut/a.log\" failed (13: Permission denied)"
+            .replace("@DIR@", &prefix.dir.to_string_lossy());
+        eventually("it has told what it cannot open", || prefix.read("private/logs/error.log").contains(&refused));
+        // That of a fixed name was opened by root, before.
+        eventually("the other log has the line", || prefix.read("shut/fixed.log").contains("GET /?name=a"));
+        (made.uid(), made.mode(), prefix.path("shut/a.log").exists())
+    });
+    assert_eq!(told[0], told[1]);
+    assert_eq!(told[0], (nobody().uid.as_raw(), 0o100_644, false));
 }
 
 #[test]

@@ -274,6 +274,14 @@ fn a_file_that_is_damaged_or_of_the_future_is_told() {
 pub struct Stranger(i32);
 
 impl Stranger {
+    pub fn process(&self) -> i32 {
+        self.0
+    }
+
+    pub fn lives(&self) -> bool {
+        kill(Pid::from_raw(self.0), None).is_ok()
+    }
+
     pub fn kill(&self) {
         kill(Pid::from_raw(self.0), Signal::SIGKILL).unwrap();
     }
@@ -287,10 +295,10 @@ impl Drop for Stranger {
 }
 
 /// USR2; returns once the successor serves.
-pub fn succeed(prefix: &Prefix, server: &Running) -> Stranger {
+pub fn succeed(prefix: &Prefix, server: i32) -> Stranger {
     let told = || prefix.read("logs/error.log").matches("serves from now on").count();
     let before = told();
-    server.signal(Signal::SIGUSR2);
+    kill(Pid::from_raw(server), Signal::SIGUSR2).unwrap();
     eventually("a successor serves", || told() > before);
     Stranger(prefix.pid().unwrap())
 }
@@ -303,7 +311,7 @@ fn a_new_binary_goes_on_with_the_messages_of_the_old_one() {
     prefix.publish("a", "two");
     let (_, position) = poll(&prefix, "a", None);
     prefix.publish("a", "missed");
-    let new = succeed(&prefix, &old);
+    let new = succeed(&prefix, old.process());
     let (seen, position) = poll(&prefix, "a", Some(&position));
     assert_eq!(seen, ["3 missed"]);
     prefix.publish("a", "to the new one");
@@ -326,7 +334,7 @@ fn an_old_server_that_serves_again_has_what_its_successor_was_given() {
     let old_pid = prefix.pid();
     prefix.publish("a", "to the old one");
     for round in 0..2 {
-        let new = succeed(&prefix, &old);
+        let new = succeed(&prefix, old.process());
         prefix.publish("a", &format!("to successor {round}"));
         std::thread::sleep(Duration::from_millis(400));
         new.kill();

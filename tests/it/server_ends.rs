@@ -20,12 +20,12 @@ use http::Request;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-const LOCATIONS: &str = "
+pub(crate) const LOCATIONS: &str = "
     location /s { push_stream_subscriber; push_stream_message_template '<~text~>'; push_stream_footer_template BYE; }
     location /e { push_stream_subscriber eventsource; push_stream_message_template '<~text~>'; }
     location /p { push_stream_subscriber long-polling; push_stream_message_template '<~text~>'; }
     location /w { push_stream_subscriber websocket; push_stream_message_template '<~text~>'; }";
-const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+pub(crate) const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 /// Subscribers of each kind.
 const EACH: usize = 4;
@@ -119,8 +119,15 @@ fn http2_streams(port: u16) -> JoinHandle<Vec<Vec<u8>>> {
     })
 }
 
+/// A message that was acknowledged.
+pub(crate) struct Published {
+    pub(crate) text: String,
+    /// When its publisher began to send it.
+    pub(crate) begun: Instant,
+}
+
 /// Publishes over one connection until it is closed or refuses; what was acknowledged.
-fn publisher(port: u16, name: usize, acknowledged: Arc<AtomicUsize>) -> JoinHandle<Vec<String>> {
+pub(crate) fn publisher(port: u16, name: usize, acknowledged: Arc<AtomicUsize>) -> JoinHandle<Vec<Published>> {
     spawn(move || {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -130,6 +137,7 @@ fn publisher(port: u16, name: usize, acknowledged: Arc<AtomicUsize>) -> JoinHand
             let post = request("POST", "/pub?id=x", &format!("Content-Length: {}\r\n", text.len())) + &text;
             let mut answer = Vec::new();
             let mut buffer = [0; 4096];
+            let begun = Instant::now();
             let sent = stream.write_all(post.as_bytes());
             while sent.is_ok() && !answer.ends_with(b"}\r\n") && !answer.ends_with(b"\r\n\r\n") {
                 match stream.read(&mut buffer) {
@@ -142,14 +150,14 @@ fn publisher(port: u16, name: usize, acknowledged: Arc<AtomicUsize>) -> JoinHand
                 assert!(refused, "{}", String::from_utf8_lossy(&answer));
                 return all;
             }
-            all.push(text);
+            all.push(Published { text, begun });
             acknowledged.fetch_add(1, Ordering::Relaxed);
         }
     })
 }
 
 /// The same over HTTP/2.
-fn http2_publisher(port: u16, acknowledged: Arc<AtomicUsize>) -> JoinHandle<Vec<String>> {
+pub(crate) fn http2_publisher(port: u16, acknowledged: Arc<AtomicUsize>) -> JoinHandle<Vec<Published>> {
     spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -161,11 +169,12 @@ fn http2_publisher(port: u16, acknowledged: Arc<AtomicUsize>) -> JoinHandle<Vec<
                 let text = format!("two.{}", all.len());
                 let post = Request::post("http://a.example/pub?id=x").body(()).unwrap();
                 let Ok(ready) = client.ready().await else { return all };
+                let begun = Instant::now();
                 client = ready;
                 let Ok((answer, mut body)) = client.send_request(post, false) else { return all };
                 let _ = body.send_data(Bytes::from(text.clone()), true);
                 match answer.await {
-                    Ok(answer) if answer.status() == 200 => all.push(text),
+                    Ok(answer) if answer.status() == 200 => all.push(Published { text, begun }),
                     Ok(answer) => {
                         assert_eq!(answer.status(), 503);
                         return all;
@@ -225,7 +234,8 @@ fn end_by(signal: Signal, code: u16) -> TlsServer {
     for stream in idle {
         assert_eq!(to_the_end(stream), b"", "an idle connection is closed without a word");
     }
-    let messages: Vec<String> = publishers.into_iter().flat_map(|publisher| publisher.join().unwrap()).collect();
+    let messages = publishers.into_iter().flat_map(|publisher| publisher.join().unwrap());
+    let messages: Vec<String> = messages.map(|message| message.text).collect();
     assert!(messages.len() > 200);
     for (name, subscriber) in subscribers {
         let bytes = subscriber.join().unwrap();

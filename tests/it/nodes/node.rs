@@ -104,7 +104,7 @@ impl Node {
 
     /// USR2; returns once a successor serves beside it.
     pub fn succeed(&self) -> Stranger {
-        succeed(&self.prefix, &self.process)
+        succeed(&self.prefix, self.process.process())
     }
 
     /// Where it listens.

@@ -1,14 +1,14 @@
-//! A client that comes back, from where it was, until it has seen the last message: in every mode, at any of several servers.
+//! A client that comes back, from where it was, until it has seen the last message: in every mode, by any of several ways.
 //!
-//! The server's template is [`TEMPLATE`]; texts are numbers. It notes what it has seen and what no client may see (the same place again,
+//! The server's template is [`TEMPLATE`]; texts are numbers. When it is told that a channel was deleted it comes back for those
+//! that are published to it later. It notes what it has seen and what no client may see (the same place again,
 //! one before it, a torn message); what must have been seen the test knows.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use super::percent_encoded;
+use super::{Door, percent_encoded};
 
 /// What a message looks like. No length of a websocket frame looks like its brackets.
 pub const TEMPLATE: &str = "{~text~|~time~|~tag~}";
@@ -18,6 +18,9 @@ pub const LAST: u64 = u64::MAX - 15;
 
 /// Where every history begins.
 const BEGINNING: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
+
+/// What is told of a channel that is deleted.
+const DELETED: &str = "Channel deleted|";
 
 /// How long nothing may come before it is looked whether the time is over.
 const LOOK: Duration = Duration::from_millis(200);
@@ -47,16 +50,18 @@ pub struct Seen {
     pub resumed: Vec<usize>,
     place: (u64, u32),
     position: Option<(String, String)>,
+    /// A channel was deleted: what is published to it from now on goes to whoever comes anew.
+    again: bool,
 }
 
 impl Follower<'_> {
-    /// Follows until all last messages were seen or it is given up; `next` says where to ask.
-    pub fn follow(&self, mut next: impl FnMut() -> SocketAddr, give_up: &AtomicBool) -> Seen {
+    /// Follows until all last messages were seen or it is given up; `next` says by which way to ask.
+    pub fn follow(&self, mut next: impl FnMut() -> Door, give_up: &AtomicBool) -> Seen {
         let mut seen = Seen { position: Some((BEGINNING.into(), "0".into())), ..Seen::default() };
         while !self.is_over(&seen) && !give_up.load(Ordering::Relaxed) {
             let before = seen.numbers.len();
             // Whatever ends a connection, it goes on with another one.
-            let _ = self.connect(next(), &mut seen, give_up);
+            let _ = self.connect(&next(), &mut seen, give_up);
             if seen.numbers.len() == before {
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -89,14 +94,14 @@ impl Follower<'_> {
         }
     }
 
-    fn connect(&self, address: SocketAddr, seen: &mut Seen, give_up: &AtomicBool) -> std::io::Result<()> {
-        let mut stream = TcpStream::connect(address)?;
+    fn connect(&self, door: &Door, seen: &mut Seen, give_up: &AtomicBool) -> std::io::Result<()> {
+        let mut stream = door.open(LOOK)?;
         let began = Instant::now();
-        stream.set_read_timeout(Some(LOOK))?;
+        seen.again = false;
         stream.write_all(self.request(seen).as_bytes())?;
         seen.connections += 1;
         let (mut head, mut bytes, mut buffer) = (None, Vec::new(), [0; 16384]);
-        while !self.is_over(seen) && !give_up.load(Ordering::Relaxed) && began.elapsed() < self.stays {
+        while !(self.is_over(seen) || seen.again || give_up.load(Ordering::Relaxed)) && began.elapsed() < self.stays {
             match stream.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => bytes.extend_from_slice(&buffer[..count]),
@@ -134,6 +139,10 @@ impl Seen {
             bytes.drain(..=from + length);
             if text.starts_with('"') {
                 // Why a websocket is closed.
+                continue;
+            }
+            if text.starts_with(DELETED) {
+                self.again = true;
                 continue;
             }
             let Some((number, time, tag)) = parsed(&text) else {

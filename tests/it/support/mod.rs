@@ -11,6 +11,7 @@
 
 mod backend;
 mod configuration;
+mod door;
 mod follower;
 mod prefix;
 mod server;
@@ -23,8 +24,9 @@ use std::time::{Duration, Instant};
 
 pub use backend::backend;
 pub use configuration::{LOCATIONS, framed};
+pub use door::Door;
 pub use follower::{Follower, LAST, Seen, TEMPLATE};
-pub use prefix::{Prefix, Running, binary, nginx, said};
+pub use prefix::{Prefix, Running, binary, nginx, resident_kib, said};
 pub use server::{Server, test_configuration, test_whole};
 pub use websocket::{Frame, Socket, masked};
 pub use wire::{Client, Reply, exchange, percent_encoded, request};

@@ -165,8 +165,13 @@ impl Drop for Prefix {
 pub struct Running(pub Child);
 
 impl Running {
+    /// Its number.
+    pub fn process(&self) -> i32 {
+        i32::try_from(self.0.id()).unwrap()
+    }
+
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), signal).unwrap();
+        kill(Pid::from_raw(self.process()), signal).unwrap();
     }
 
     /// How it ended, if it did.
@@ -186,9 +191,7 @@ impl Running {
 
     /// Memory it has in use.
     pub fn resident_kib(&self) -> usize {
-        let status = fs::read_to_string(self.proc("status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        resident_kib(self.process())
     }
 
     /// Its entry in /proc.
@@ -202,6 +205,13 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Memory a process has in use.
+pub fn resident_kib(process: i32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// The server: the one that was built, unless `PUSHSTREAMD` names another.

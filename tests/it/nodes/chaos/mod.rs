@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use self::disaster::{Random, strike};
 use self::stage::Stage;
 use crate::nodes::node::Node;
-use crate::support::{Follower, LAST, Seen, number_from_environment};
+use crate::support::{Door, Follower, LAST, Seen, number_from_environment};
 
 const CHANNELS: [&str; 2] = ["a", "b"];
 /// How long the clients may take for the rest when everything is well again.
@@ -116,7 +116,7 @@ fn whatever_breaks_each_client_sees_each_acknowledged_message_once_in_order() {
             .enumerate()
             .map(|(at, follower)| {
                 let mut random = Random(seed + 1000 * at as u64);
-                let next = move || addresses[random.below(3) as usize];
+                let next = move || Door::Plain(addresses[random.below(3) as usize]);
                 (follower, scope.spawn(move || follower.follow(next, give_up)))
             })
             .collect();

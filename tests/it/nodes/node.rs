@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::restart::{Stranger, succeed};
-use crate::support::{Client, PATIENCE, Prefix, Reply, Running, Socket, free_port, percent_encoded, within};
+use crate::support::{Client, PATIENCE, Prefix, Reply, Running, Socket, exchange, free_port, percent_encoded, within};
 
 const LOCATIONS: &str = "
     location /pub { push_stream_publisher admin; push_stream_channels_path $arg_id; push_stream_store_messages on; }
@@ -134,26 +134,25 @@ impl Node {
 
     /// A number of `/metrics`.
     pub fn metric(&self, name: &str) -> f64 {
-        let mut client = Client::open(([127, 0, 0, 1], self.status).into(), PATIENCE);
-        let page = client.ask("GET /metrics", &["Connection: close"], b"").text();
+        let page = self.metrics();
         let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("no {name} in {page}")).trim().parse().unwrap()
     }
 
     /// `/status`, the part about the backplane.
     pub fn backplane(&self) -> serde_json::Value {
-        let reply = Client::open(([127, 0, 0, 1], self.status).into(), PATIENCE).ask(
-            "GET /status",
-            &["Connection: close"],
-            b"",
-        );
-        serde_json::from_str::<serde_json::Value>(&reply.text()).unwrap()["backplane"].clone()
+        serde_json::from_str::<serde_json::Value>(&self.told("/status")).unwrap()["backplane"].clone()
     }
 
     /// What it tells Prometheus.
     pub fn metrics(&self) -> String {
-        let mut client = Client::open(([127, 0, 0, 1], self.status).into(), PATIENCE);
-        client.ask("GET /metrics", &["Connection: close"], b"").text()
+        self.told("/metrics")
+    }
+
+    /// What the operators' listener answers.
+    fn told(&self, target: &str) -> String {
+        let answer = exchange(self.status, "GET", target, "").unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
     pub fn connect(&self) -> Client {

@@ -64,7 +64,7 @@ impl Town {
     pub(crate) fn status(&self) -> Result<String> {
         let mut stream = TcpStream::connect(self.status)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        stream.write_all(b"GET /status HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")?;
+        stream.write_all(b"GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer.split_once("\r\n\r\n").context("no status")?.1.to_owned())

@@ -58,7 +58,7 @@ test('installed, it serves its default configuration as a user of its own', asyn
   assert.match(status, /^CapBnd:\t0000000000000400$/m);
   assert.match(status, /^NoNewPrivs:\t1$/m);
   // As far as the machine lets it.
-  assert.equal(await machine.show('LimitNOFILE'), '524288');
+  assert.equal(await machine.show('LimitNOFILE'), '1048576');
   assert.equal((await machine.sh('cat /run/pushstreamd/pushstreamd.pid')).trim(), pid);
   assert.match(machine.read(CONF), /^ *push_stream_state \/var\/lib\/pushstreamd;$/m);
   assert.match(await machine.sh('pushstreamd -t 2>&1'), /\/etc\/pushstreamd\/nginx.conf test is successful/);

@@ -112,6 +112,10 @@ step('a doctor gets a message through nginx with TLS', async () => {
   const said = await machine.try(block('docs/QUICKSTART.md', 'quick-doctor'));
   assert.match(said, /^fine {2}tls: localhost:443, which is trusted, ends in \d+ days$/m);
   assert.match(said, /^fine {2}front: a message was there after [\d.]+ ms$/m);
+  // Of the service, not of the shell it is asked in.
+  assert.match(said, /^fine {2}server: process \d+ runs with it$/m);
+  assert.match(said, /^(fine|note|BAD ) {2}open files: process \d+ may have \d+ open/m);
+  assert.match(said, /^fine {2}socket: 127\.0\.0\.1:8896 is held by pushstreamd \(pid \d+\)$/m);
   assert.doesNotMatch(said, /^BAD {3}(front|tls|socket|configuration)/m);
 });
 

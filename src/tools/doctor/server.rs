@@ -13,6 +13,8 @@ use super::Finding;
 use crate::cli::Cli;
 use crate::server::{Examined, Standing, examine};
 
+/// Open files that are many for any machine, whatever number of connections a configuration allows.
+const MANY: u64 = 262_144;
 /// Bytes a log should have room for.
 const ROOM: u64 = 512 << 20;
 /// Days before its end from which on a certificate should have been renewed.
@@ -75,10 +77,11 @@ fn files(examined: &Examined) -> Option<Finding> {
     let advice = format!(
         "each connection is one: worker_rlimit_nofile {wanted}; in the configuration where root starts it, LimitNOFILE={wanted} by systemctl edit pushstreamd, ulimits in a compose file, or ulimit -n in the shell; then a restart. Or fewer worker_connections"
     );
-    Some(match examined.server.1 {
-        Some(_) => Finding::bad("open files", found, advice),
-        // The unit or container that will start it has a limit of its own.
-        None => Finding::note("open files", found, advice),
+    // Where none runs the unit or container that will start it has a limit of its own.
+    Some(if examined.server.1.is_some() && files < MANY {
+        Finding::bad("open files", found, advice)
+    } else {
+        Finding::note("open files", found, advice)
     })
 }
 

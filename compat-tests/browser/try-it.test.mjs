@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import { root, scratch } from '../harness/configs.mjs';
 import { eventually, Program } from '../harness/programs.mjs';
 import { binary, publish, request } from '../harness/server.mjs';
-import { Browser } from './page.mjs';
+import { Browser, objections } from './page.mjs';
 
 let browser;
 let program;
@@ -116,6 +116,25 @@ test('it fits a telephone, in light and in dark', async () => {
     const [wide, colors] = await page.evaluate(() => [document.documentElement.scrollWidth, [getComputedStyle(document.body).color, getComputedStyle(document.documentElement).backgroundColor]]);
     assert.ok(wide <= 360, `${wide} wide`);
     assert.equal(colors[0] === 'rgb(255, 255, 255)', colorScheme === 'dark', colors.join());
+  }
+});
+
+test('axe-core has nothing against it, by day and night, on a screen and a phone', async () => {
+  for (const colorScheme of ['light', 'dark']) {
+    for (const width of [1200, 360]) {
+      const page = await open();
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height: 640 });
+      for (const form of ['subscribe', 'publish']) await page.fill(`#${form} [name=channel]`, `seen-${colorScheme}-${width}`);
+      await page.click('#publish button');
+      await says(page, 'answer', 'Published: ');
+      await page.click('#subscribe button');
+      await says(page, 'state', 'Waiting for messages');
+      await page.click('#publish button');
+      await eventually('the message is there', async () => (await messages(page)).length > 0, 10000);
+      assert.deepEqual(await objections(page), [], `${colorScheme} ${width}`);
+      await page.close();
+    }
   }
 });
 

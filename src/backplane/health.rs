@@ -72,6 +72,32 @@ pub struct HealthView {
     pub nodes: Vec<NodeView>,
 }
 
+impl HealthView {
+    /// With that of another zone of the same process: what is wrong with either is wrong, and a node has the subscribers of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let mut nodes = self.nodes;
+        for node in other.nodes {
+            match nodes.iter_mut().find(|known| known.name == node.name) {
+                Some(known) => known.subscribers += node.subscribers,
+                None => nodes.push(node),
+            }
+        }
+        nodes.sort_by(|one, other| one.name.cmp(&other.name));
+        Self {
+            joined: self.joined && other.joined,
+            fault: self.fault.or(other.fault),
+            server: self.server,
+            epoch: self.epoch.max(other.epoch),
+            losses: self.losses + other.losses,
+            passed_over: self.passed_over + other.passed_over,
+            applied: self.applied + other.applied,
+            snapshots: self.snapshots + other.snapshots,
+            nodes,
+        }
+    }
+}
+
 impl Health {
     pub(super) fn new() -> Self {
         let now = Instant::now();

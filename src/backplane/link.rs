@@ -99,6 +99,11 @@ impl Linker {
         Ok(linker)
     }
 
+    /// One that makes the same connections, and has nothing else in common with this one.
+    pub(super) fn anew(&self) -> Self {
+        Self { moved: Arc::default(), mandate: Arc::default(), broken: Arc::default(), ..self.clone() }
+    }
+
     /// A connection for messages that are not kept.
     pub(super) async fn listen(&self) -> RedisResult<PubSub> {
         let (addr, _) = self.find().await?;

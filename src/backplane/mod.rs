@@ -47,12 +47,6 @@ use tail::Tail;
 use waiting::Waiting;
 use writer::Writer;
 
-/// How long what waits may take to be settled when the process ends.
-const SETTLED: Duration = Duration::from_millis(700);
-
-/// How long a start waits until the node has joined.
-const JOINS: Duration = Duration::from_secs(2);
-
 /// Why there is no backplane.
 #[derive(Debug, Error)]
 pub enum BackplaneError {
@@ -72,17 +66,25 @@ pub enum BackplaneError {
     Thread(#[from] io::Error),
 }
 
-/// How the backplane of the settings is reached, with what the files say that they name.
+/// How the backplane of the settings is reached, with what the files say that they name, and which zone is asked for there.
+#[derive(Clone)]
 pub struct Reached {
     linker: Linker,
-    keys: Keys,
+    zone: Box<str>,
 }
 
 impl Reached {
     /// Reads those files; nothing if the settings name no backplane.
     pub fn read(settings: &Settings) -> Result<Option<Self>, BackplaneError> {
         let Some(address) = &settings.address else { return Ok(None) };
-        Ok(Some(Self { linker: Linker::new(address, settings)?, keys: Keys::new(&settings.zone) }))
+        Ok(Some(Self { linker: Linker::new(address, settings)?, zone: settings.zone.clone() }))
+    }
+
+    /// The same for another zone of the process: one of its own at the backplane, which may be elsewhere in a cluster.
+    #[must_use]
+    pub fn of_zone(&self, name: &str) -> Self {
+        // No name of a zone has a slash in it.
+        Self { linker: self.linker.anew(), zone: format!("{}/{name}", self.zone).into() }
     }
 }
 
@@ -98,7 +100,8 @@ impl Backplane {
     /// Has the order of the hub made by the backplane. `name` is what the node is called in lists, `clock` tells the moment at which
     /// something comes.
     pub fn start(reached: Reached, hub: &Arc<Hub>, name: String, clock: fn() -> Tick) -> Result<Self, BackplaneError> {
-        let Reached { linker, keys } = reached;
+        let Reached { linker, zone } = reached;
+        let keys = Keys::new(&zone);
         let health = Arc::new(Health::new());
         let waiting = Arc::new(Waiting::new(Arc::clone(&health)));
         hub.follow(Arc::clone(&waiting) as _);
@@ -122,18 +125,23 @@ impl Backplane {
         Arc::clone(&self.health)
     }
 
-    /// Waits until it has joined, though not for long: what takes longer is told to those who come meanwhile.
-    pub fn await_joined(&self) {
-        let until = Instant::now() + JOINS;
+    /// Has it end by itself soon; dropping it waits for that.
+    pub fn end(&self) {
+        self.waiting.give_up();
+        // Nobody listens where the thread has ended.
+        let _ = self.over.send(true);
+    }
+
+    /// Waits until it has joined, though not for ever: what takes longer is told to those who come meanwhile.
+    pub fn await_joined(&self, until: Instant) {
         while !self.health.has_joined() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// Has what waits settled: what does not come back within a moment will not be waited for.
-    pub async fn settle(&self) {
-        let until = tokio::time::Instant::now() + SETTLED;
-        while !self.waiting.is_settled() && tokio::time::Instant::now() < until {
+    /// Has what waits settled: what does not come back until then will not be waited for.
+    pub async fn settle(&self, until: Instant) {
+        while !self.waiting.is_settled() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         self.waiting.give_up();
@@ -148,9 +156,7 @@ fn unique() -> String {
 
 impl Drop for Backplane {
     fn drop(&mut self) {
-        self.waiting.give_up();
-        // Nobody listens where the thread has ended.
-        let _ = self.over.send(true);
+        self.end();
         if let Some(thread) = self.thread.take() {
             // Its panic has been told.
             let _ = thread.join();

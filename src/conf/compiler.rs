@@ -10,7 +10,7 @@ use super::directives::{self, Directive, OURS};
 use super::error::{Note, Place, shown};
 use super::guard_findings::{Guards, Unguarded};
 use super::namespace::Namespace;
-use super::row_default::default_number;
+use super::row_default::{default_number, default_word};
 use super::settings::{Bounds, LimitZone, LogFormat, LogLevel, LogLines, LogStyle, UpstreamServer};
 use super::tree::{Dialect, Node};
 use super::variable::{Complex, Part, Variable};
@@ -46,6 +46,8 @@ pub(super) struct Compiler {
     /// Known before the first server is compiled.
     pub(super) zone: Zone,
     pub(super) zone_name: Box<str>,
+    /// Names of zones, by number.
+    pub(super) zones: Vec<Box<str>>,
     pub(super) log_formats: HashMap<Box<str>, Arc<LogFormat>>,
     /// How log lines are spelled: as the command line has it, and as all in all.
     pub(super) log_style: Option<LogStyle>,
@@ -92,6 +94,7 @@ impl Compiler {
             unguarded: Vec::new(),
             zone,
             zone_name: "push_stream_module".into(),
+            zones: vec![shown(default_word("push_stream_zone").unwrap_or_default()).into()],
             log_formats: HashMap::new(),
             log_style: None,
             log_lines: LogLines::default(),

@@ -13,7 +13,7 @@ use super::scope::Scope;
 use super::server_name::{self, Name};
 use super::settings::Server;
 use super::units;
-use super::{guard, site, tls};
+use super::{guard, site, tls, zone};
 
 /// A server and what its sockets need of it.
 pub(super) struct Compiled {
@@ -32,6 +32,7 @@ pub(super) fn compile(scope: &Scope<'_, '_>, end: &Place, compiler: &mut Compile
     let tls = tls::compile(scope, tls_wanted.as_deref(), compiler)?;
     let server = Server {
         name,
+        zone: zone::number(scope, compiler)?,
         root,
         locations: within.locations,
         named: within.named,

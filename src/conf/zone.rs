@@ -1,9 +1,10 @@
-//! The zone-wide directives: defaults by line, and the module's checks.
+//! The zone-wide directives: defaults by line, and the module's checks; and which zone a server is of.
 //!
 //! The checks run only where a location uses the module, and name the line of the `}` that closes `http`.
 
 use super::compiler::Compiler;
 use super::error::{Fault, Note, Place, shown};
+use super::objection::invalid_value;
 use super::row_default::{default_number, default_word};
 use super::scope::{Entry, Scope};
 use super::settings::LogLevel;
@@ -14,6 +15,10 @@ use crate::model::{Line, Zone};
 const PAGE: u64 = 4096;
 /// Least capacity: 32 pages.
 const LEAST_MEMORY: u64 = 32 * PAGE;
+/// Most zones of a process, those of configurations before among them: each has memory, and maybe threads, of its own.
+const MOST_ZONES: usize = 1024;
+/// Most bytes of a zone's name, which is that of a directory too.
+const LONGEST_NAME: usize = 64;
 /// Capacity of 0.3.x where none is given.
 const OLD_MEMORY: u64 = 32 << 20;
 
@@ -117,6 +122,27 @@ pub(super) fn compile(http: &Scope<'_, '_>, end: &Place, compiler: &mut Compiler
     Ok(zone)
 }
 
+/// The number of the zone that a server is of.
+pub(super) fn number(server: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<u16, Fault> {
+    let Some(entry) = server.entry("push_stream_zone") else { return Ok(0) };
+    let name = String::from_utf8_lossy(entry.node.arg(0)).into_owned();
+    // It stands in names of keys and directories.
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if name.is_empty() || name.len() > LONGEST_NAME || name.starts_with('.') || !plain {
+        return Err(invalid_value(entry.node));
+    }
+    let known = compiler.zones.iter().position(|zone| **zone == name);
+    let number = known.unwrap_or_else(|| {
+        compiler.zones.push(name.into());
+        compiler.zones.len() - 1
+    });
+    if number >= MOST_ZONES {
+        let text = format_args!("more than {MOST_ZONES} zones, those of configurations before this one among them");
+        return Err(Fault::emerg(text, &entry.node.place));
+    }
+    Ok(u16::try_from(number).unwrap_or(u16::MAX))
+}
+
 /// Numbers that may not be zero where the module is used.
 struct Checked<'a, 't> {
     http: &'a Scope<'a, 't>,
@@ -137,4 +163,63 @@ impl Checked<'_, '_> {
 /// A number of the configuration in the width the runtime counts in.
 pub(super) fn narrow(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::MOST_ZONES;
+    use crate::conf::{LoadOptions, Settings, load};
+
+    fn loaded(http: &str, known: &[&str]) -> Result<Settings, String> {
+        let text = format!("events {{}} http {{ push_stream_shared_memory_size 1m; {http} }}");
+        let zones = known.iter().map(|&name| name.into()).collect();
+        let options = LoadOptions { prefix: "/p".into(), text: Some(text), zones, ..LoadOptions::default() };
+        load(&options).map(|loaded| loaded.settings).map_err(|error| error.notes[0].text.clone())
+    }
+
+    fn names(settings: &Settings) -> Vec<&str> {
+        settings.zones.iter().map(|name| &**name).collect()
+    }
+
+    /// The zone of a server by its name.
+    fn zone_of<'s>(settings: &'s Settings, server: &str) -> &'s str {
+        &settings.zones[usize::from(settings.listeners[0].names.exact[server].zone)]
+    }
+
+    const SERVERS: &str = "server { listen 1; server_name a; }
+        server { listen 1; server_name b; push_stream_zone chat; }
+        server { listen 1; server_name c; push_stream_zone default; }";
+
+    #[test]
+    fn a_server_is_of_the_zone_it_names_or_that_of_http_or_the_first() {
+        let settings = loaded(SERVERS, &[]).unwrap();
+        assert_eq!(names(&settings), ["default", "chat"]);
+        assert_eq!(["a", "b", "c"].map(|server| zone_of(&settings, server)), ["default", "chat", "default"]);
+        let settings = loaded(&format!("push_stream_zone site; {SERVERS}"), &[]).unwrap();
+        assert_eq!(["a", "b", "c"].map(|server| zone_of(&settings, server)), ["site", "chat", "default"]);
+        assert_eq!(&*settings.zones[0], "default");
+        assert!(loaded("server { location / { push_stream_zone a; } }", &[]).unwrap_err().contains("not allowed here"));
+    }
+
+    #[test]
+    fn zones_that_have_numbers_keep_them_whether_a_server_names_them_or_not() {
+        let settings = loaded(SERVERS, &["default", "gone", "chat"]).unwrap();
+        assert_eq!(names(&settings), ["default", "gone", "chat"]);
+        assert_eq!(zone_of(&settings, "b"), "chat");
+        let settings = loaded(SERVERS, &["default", "gone"]).unwrap();
+        assert_eq!(names(&settings), ["default", "gone", "chat"]);
+    }
+
+    #[test]
+    fn there_are_no_more_zones_than_a_process_may_have() {
+        let mut servers = String::new();
+        for number in 1..MOST_ZONES {
+            write!(servers, "server {{ listen 1; server_name s{number}; push_stream_zone z{number}; }} ").unwrap();
+        }
+        assert_eq!(loaded(&servers, &[]).unwrap().zones.len(), MOST_ZONES);
+        let refused = loaded(&servers, &["default", "one-more"]).unwrap_err();
+        assert!(refused.contains("more than 1024 zones"), "{refused}");
+    }
 }

@@ -2,31 +2,31 @@
 
 use std::rc::Rc;
 
-use super::worker::Worker;
+use super::local_zone::LocalZone;
 use crate::hub::Registration;
 
 /// A registration that no connection has taken over yet. Dropped, it is undone at the hub.
 pub struct Admission {
-    worker: Rc<Worker>,
+    zone: Rc<LocalZone>,
     registration: Option<Registration>,
 }
 
 impl Admission {
-    /// Answers for a registration that the hub has made for this worker.
-    pub fn new(worker: &Rc<Worker>, registration: Registration) -> Self {
-        Self { worker: Rc::clone(worker), registration: Some(registration) }
+    /// Answers for a registration that the hub of this zone has made for its worker.
+    pub fn new(zone: &Rc<LocalZone>, registration: Registration) -> Self {
+        Self { zone: Rc::clone(zone), registration: Some(registration) }
     }
 
-    /// The registration, for the connection that answers for it from now on.
-    pub(super) fn take(mut self) -> Option<Registration> {
-        self.registration.take()
+    /// The registration, for the connection that answers for it from now on, and its zone.
+    pub(super) fn take(mut self) -> Option<(Registration, Rc<LocalZone>)> {
+        Some((self.registration.take()?, Rc::clone(&self.zone)))
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
         if let Some(registration) = self.registration.take() {
-            self.worker.hub().leave(self.worker.index(), &registration.keys, self.worker.now());
+            self.zone.hub().leave(self.zone.worker(), &registration.keys, self.zone.now());
         }
     }
 }

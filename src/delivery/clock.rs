@@ -1,7 +1,9 @@
-//! The monotonic clock of the room: milliseconds, for deadlines and for progress.
+//! The clocks of the room: monotonic milliseconds, for deadlines and for progress, and what the wall clock shows.
 
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::model::Now;
 
 /// Milliseconds since some moment before the first connection; never 0.
 pub(super) fn clock() -> u64 {
@@ -11,6 +13,11 @@ pub(super) fn clock() -> u64 {
     #[cfg(test)]
     let since = since + SKIPPED.get();
     since
+}
+
+/// Wall-clock time.
+pub(super) fn wall() -> Now {
+    Now(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64))
 }
 
 #[cfg(test)]

@@ -71,6 +71,8 @@ pub struct Connection {
     bell: RefCell<Option<Waker>>,
     pub(super) signs: Cell<u8>,
     pub(super) slot: Cell<u32>,
+    /// Number of the zone it subscribes in, or did last.
+    pub(super) zone: Cell<u16>,
     /// What the task waits for at most until (monotonic milliseconds, 0: no end).
     pub(super) deadline: Cell<u64>,
     /// Time of the entry in the worker's deadlines, 0 if there is none.
@@ -100,6 +102,7 @@ impl Connection {
             bell: RefCell::default(),
             signs: Cell::new(0),
             slot: Cell::new(0),
+            zone: Cell::new(0),
             deadline: Cell::new(0),
             armed: Cell::new(0),
             progress: Cell::new(0),

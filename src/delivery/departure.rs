@@ -3,6 +3,7 @@
 //! Does not know why it leaves or when it may be over; whoever tells it has closed the hub to publishers before, so that no
 //! message comes behind a farewell. Invariant: a subscriber is told farewell behind the last message that was acknowledged.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -93,6 +94,18 @@ impl Worker {
         }
     }
 
+    /// Has the connections of those who subscribe in these zones closed after what they are told last. Returns them, for
+    /// [`Worker::say_farewell_to`].
+    pub fn let_go_of(&self, zones: &BTreeSet<u16>) -> Vec<Rc<Connection>> {
+        self.hand_out();
+        let mut subscribers = self.all();
+        subscribers.retain(|connection| connection.is_subscribed() && zones.contains(&connection.zone.get()));
+        for connection in &subscribers {
+            connection.close_soon();
+        }
+        subscribers
+    }
+
     /// Ends the subscriptions of these connections.
     pub fn say_farewell_to(&self, connections: &[Rc<Connection>], cause: Cause) {
         self.for_each(connections, |connection| {
@@ -109,7 +122,8 @@ impl Worker {
     pub(super) fn say_farewell(&self, connection: &Rc<Connection>, subscriber: &mut Subscriber) {
         match &subscriber.manner {
             Manner::LongPoll(waiting) => {
-                let answer = waiting.timed_out(self.now(), self.seen.get(), connection.is_closing());
+                let answer =
+                    waiting.timed_out(self.now(), self.zone_of(connection).seen.get(), connection.is_closing());
                 self.hand(connection, answer);
             }
             _ => self.hand_end(connection, subscriber),

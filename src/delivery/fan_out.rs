@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::connection::{Connection, Flush};
 use super::ledger::hold;
+use super::local_zone::LocalZone;
 use super::parting::Cut;
 use super::source::{SharedEncoding, Unencoded, What};
 use super::subscribers::{Manner, Subscriber};
@@ -26,23 +27,33 @@ const SMALL: usize = 2 * 1024;
 impl Worker {
     /// Takes all notes and appends what they bring.
     pub(super) fn deliver_notes(&self) {
+        let mut at = 0;
+        while let Some(zone) = self.zone_at(at) {
+            if zone.has_news() {
+                self.deliver_notes_of(&zone);
+            }
+            at += 1;
+        }
+    }
+
+    fn deliver_notes_of(&self, zone: &LocalZone) {
         let mut notes = std::mem::take(&mut *self.notes.borrow_mut());
-        let seen = self.hub().take_notes(self.index(), &mut notes, self.now());
+        let seen = zone.hub().take_notes(self.index(), &mut notes, self.now());
         for note in notes.drain(..) {
             match note {
-                Note::Message(fanout) => self.deliver(&fanout),
-                Note::Deleted(fanout) => self.deliver_deleted(&fanout),
+                Note::Message(fanout) => self.deliver(zone, &fanout),
+                Note::Deleted(fanout) => self.deliver_deleted(zone, &fanout),
             }
         }
         *self.notes.borrow_mut() = notes;
-        self.seen.set(seen);
+        zone.seen.set(seen);
     }
 
-    fn deliver(&self, fanout: &Fanout) {
+    fn deliver(&self, zone: &LocalZone, fanout: &Fanout) {
         let (clock, now) = (self.clock(), self.now());
         let (mut answered, mut broken) = (Vec::new(), Vec::new());
         let mut rendered = Rendered::default();
-        let listeners = self.listeners.borrow();
+        let listeners = zone.listeners.borrow();
         let list = listeners.of(fanout.channel);
         self.published.set(fanout.at);
         let mut handed = 0;
@@ -88,15 +99,15 @@ impl Worker {
         }
     }
 
-    fn deliver_deleted(&self, fanout: &Fanout) {
+    fn deliver_deleted(&self, zone: &LocalZone, fanout: &Fanout) {
         let now = self.now();
-        let list = self.listeners.borrow_mut().take(fanout.channel);
+        let list = zone.listeners.borrow_mut().take(fanout.channel);
         let mut rendered = Rendered::default();
         self.for_each(&list, |connection| {
             let mut guard = connection.subscriber.borrow_mut();
             let Some(subscriber) = guard.as_mut() else { return };
             // Whoever stands in the list several times is told as often, and all at once.
-            let times = self.listeners.borrow_mut().forget(subscriber, fanout.channel);
+            let times = zone.listeners.borrow_mut().forget(subscriber, fanout.channel);
             if times == 0 {
                 return;
             }

@@ -77,7 +77,7 @@ impl Worker {
         // With some room, or the next message would do it again. Other workers may be at it too: each lets go of its part of what
         // is too much, those of its clients that hold the most, and comes back while that was not enough.
         let too_much = stays - (most - most / 8);
-        let goal = stays - too_much.div_ceil(self.hub().workers().max(1));
+        let goal = stays - too_much.div_ceil(self.workers().max(1));
         for (held, connection) in self.holders(most) {
             // What others let go meanwhile counts as well.
             if ledger::staying() <= goal {
@@ -92,7 +92,7 @@ impl Worker {
     fn holders(&self, most: usize) -> Vec<(usize, Rc<Connection>)> {
         let connections = self.connections.borrow();
         // Streams of HTTP/2 hold something each; other workers have about as many.
-        let streams = connections.len() * self.hub().workers();
+        let streams = connections.len() * self.workers();
         let share = most / self.connections_everywhere().max(streams).max(1);
         let staying = connections.iter().map(|(_, connection)| connection).filter(|connection| !connection.is_broken());
         let held = staying.map(|connection| (connection.held(), Rc::clone(connection)));

@@ -163,6 +163,11 @@ impl Listeners {
         self.channels.get(&key).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// Whether nobody listens to anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+    }
+
     /// Takes the whole list of a channel that is gone.
     pub(super) fn take(&mut self, key: ChannelKey) -> Vec<Listener> {
         self.channels.remove(&key).unwrap_or_default()

@@ -1,6 +1,8 @@
 //! A worker: its connections, its subscribers, and the loop that serves the two things that happen to them from outside:
 //! notes (`fan_out`) and time (`watch`).
 //!
+//! Of each zone of the process it has its part ([`LocalZone`]); connections belong to none, only their subscriptions do.
+//!
 //! A publish posts a note to each worker that has subscribers of the channel. The worker takes ALL its notes, appends the
 //! rendered bytes to each outbox, and only then writes to each touched connection once: many messages in flight cost one
 //! write a subscriber. Long lists are flushed in slices, so that new connections and new notes get their turn.
@@ -13,7 +15,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -22,36 +24,37 @@ use tokio::sync::Notify;
 
 use super::address::{AddressBounds, Addresses, TooMany};
 use super::admission::Admission;
-use super::clock::clock;
+use super::clock::{clock, wall};
 use super::connection::{Connection, Flush};
 use super::deadlines::Deadlines;
 use super::departure::Departure;
+use super::local_zone::LocalZone;
 use super::parting::{Cut, Known};
 use super::seat::{Seat, Seats};
-use super::subscribers::{Ending, Listeners, Manner, Subscriber};
+use super::subscribers::{Ending, Manner, Subscriber};
 use super::traffic;
 use crate::hub::{Hub, Note};
 use crate::metrics::{Activity, Cause, Counts, Tally};
-use crate::model::{ALERT, Now, Stamp, Tick};
+use crate::model::{ALERT, Now, Tick};
 use crate::render::View;
 
 /// The state of one worker thread.
 pub struct Worker {
     index: usize,
-    hub: Arc<Hub>,
+    /// The zone that is always there, the only one of most processes.
+    first: Rc<LocalZone>,
+    /// Those after it, by number. They become more, never fewer.
+    others: RefCell<Vec<Rc<LocalZone>>>,
     tally: Arc<Tally>,
     pub(super) counts: Arc<Counts>,
     /// Most bytes that may be held for one subscriber, behind the piece that is being sent, when another message is added.
     pub(super) budget: usize,
     pub(super) connections: RefCell<Slab<Rc<Connection>>>,
-    pub(super) listeners: RefCell<Listeners>,
     pub(super) deadlines: RefCell<Deadlines>,
     /// Who subscribers are, by the slot of their connection, while anybody wants to know.
     pub(super) callers: RefCell<HashMap<u32, Known>>,
     pub(super) touched: RefCell<Vec<Rc<Connection>>>,
     pub(super) notes: RefCell<Vec<Note>>,
-    /// What clients of the worker have seen by the last delivery: all messages of their channels up to here, and none after.
-    pub(super) seen: Cell<Stamp>,
     /// When the message that is being handed out was published.
     pub(super) published: Cell<Tick>,
     bell: Arc<Notify>,
@@ -69,16 +72,15 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// The worker number `index` of `hub`, whose waker it becomes.
+    /// The worker number `index` of `hub`, that of its first zone, whose waker it becomes.
     pub fn new(index: usize, hub: Arc<Hub>, tally: Arc<Tally>, budget: usize) -> Self {
         let bell = Arc::new(Notify::new());
-        let waker = Arc::clone(&bell);
-        hub.set_waker(index, Box::new(move || waker.notify_one()));
         let counts = tally.of(index);
         traffic::count_for(&counts);
         Self {
             index,
-            hub,
+            first: Rc::new(LocalZone::new(0, index, hub, &bell)),
+            others: RefCell::default(),
             seats: Seats::new(Arc::clone(&counts)),
             memory: Cell::new(0),
             address_bounds: Cell::default(),
@@ -89,12 +91,10 @@ impl Worker {
             counts,
             budget,
             connections: RefCell::default(),
-            listeners: RefCell::default(),
             deadlines: RefCell::default(),
             callers: RefCell::default(),
             touched: RefCell::default(),
             notes: RefCell::default(),
-            seen: Cell::default(),
             published: Cell::default(),
             bell,
             sleeps_until: Cell::new(0),
@@ -112,9 +112,49 @@ impl Worker {
         self.index
     }
 
-    /// The hub.
-    pub fn hub(&self) -> &Arc<Hub> {
-        &self.hub
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.first.hub().workers()
+    }
+
+    /// Serves these zones, in the order of their numbers; those it serves already are the first of them.
+    pub fn serve_zones(&self, hubs: &[Arc<Hub>]) {
+        let mut others = self.others.borrow_mut();
+        let known = others.len() + 1;
+        for (number, hub) in hubs.iter().enumerate().skip(known) {
+            let number = u16::try_from(number).unwrap_or(u16::MAX);
+            others.push(Rc::new(LocalZone::new(number, self.index, Arc::clone(hub), &self.bell)));
+        }
+    }
+
+    /// The zone with this number. Settings that name one come to a worker that serves it.
+    pub fn zone(&self, number: u16) -> Rc<LocalZone> {
+        let zone = self.zone_at(number.into());
+        debug_assert!(zone.is_some(), "zone {number} is not served");
+        zone.unwrap_or_else(|| Rc::clone(&self.first))
+    }
+
+    /// The zone of the subscription on a connection.
+    pub fn zone_of(&self, connection: &Connection) -> Rc<LocalZone> {
+        self.zone(connection.zone.get())
+    }
+
+    /// A zone that has many notes for its workers, if there is one.
+    pub fn congested_zone(&self) -> Option<Rc<LocalZone>> {
+        (0..).map_while(|number| self.zone_at(number)).find(|zone| zone.hub().is_congested())
+    }
+
+    pub(super) fn zone_at(&self, number: usize) -> Option<Rc<LocalZone>> {
+        match number.checked_sub(1) {
+            None => Some(Rc::clone(&self.first)),
+            Some(at) => self.others.borrow().get(at).cloned(),
+        }
+    }
+
+    /// The hub of the first zone.
+    #[cfg(test)]
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        self.first.hub()
     }
 
     /// What all workers count.
@@ -130,7 +170,7 @@ impl Worker {
     /// Wall-clock time.
     #[expect(clippy::unused_self, reason = "time is asked of the worker, as all that is not an argument")]
     pub fn now(&self) -> Now {
-        Now(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64))
+        wall()
     }
 
     /// Monotonic milliseconds.
@@ -264,12 +304,13 @@ impl Worker {
         admission: Admission,
         ending: &Ending,
     ) {
-        let Some(registration) = admission.take() else { return };
+        let Some((registration, zone)) = admission.take() else { return };
+        connection.zone.set(zone.number());
         connection.deadline.set(0);
         // Whatever was noted before is no cause of this subscription's end.
         connection.take_cause();
         let mut subscriber = Subscriber::new(view, manner, &registration, ending, self.clock());
-        self.listeners.borrow_mut().join(connection, &mut subscriber);
+        zone.listeners.borrow_mut().join(connection, &mut subscriber);
         self.counts.begin_subscription(subscriber.mode());
         if self.departure.get().is_some() {
             subscriber.ends_at = self.clock().max(1);
@@ -290,8 +331,9 @@ impl Worker {
         let cause = connection.take_cause();
         self.counts.end_subscription(subscriber.mode(), cause);
         self.tell_parting(connection, cause);
-        self.listeners.borrow_mut().leave(&mut subscriber);
-        self.hub.leave(self.index, &keys, self.now());
+        let zone = self.zone_of(connection);
+        zone.listeners.borrow_mut().leave(&mut subscriber);
+        zone.hub().leave(self.index, &keys, self.now());
         true
     }
 

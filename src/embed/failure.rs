@@ -22,6 +22,9 @@ pub enum Error {
     /// The configuration names a backplane: only the server shares its channels with other nodes.
     #[error("\"push_stream_backplane\" is for the server: a publish of an application is answered at once")]
     Backplane,
+    /// Servers of the configuration are of several zones: an application has one.
+    #[error("\"push_stream_zone\" is for the server: an application publishes and subscribes in one zone")]
+    Zones,
     /// The directory of `push_stream_state` belongs to another process, or to a newer version.
     #[error("{0}")]
     State(String),

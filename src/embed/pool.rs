@@ -37,6 +37,9 @@ impl Pool {
         if settings.backplane.address.is_some() {
             return Err(Error::Backplane);
         }
+        if settings.zones.len() > 1 {
+            return Err(Error::Zones);
+        }
         let cores = available_parallelism().map_or(1, usize::from);
         let count = settings.process.worker_processes.map_or(cores.min(THREADS), |count| count.max(1));
         let options = settings.capabilities;

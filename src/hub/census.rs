@@ -39,6 +39,29 @@ pub struct Census {
     pub log_backlog: u64,
 }
 
+impl Census {
+    /// Adds the numbers of another zone of the same process.
+    pub fn add(&mut self, other: &Self) {
+        self.time = self.time.max(other.time);
+        self.channels += other.channels;
+        self.wildcard_channels += other.wildcard_channels;
+        self.published += other.published;
+        self.stored += other.stored;
+        self.messages_in_trash += other.messages_in_trash;
+        self.channels_in_delete += other.channels_in_delete;
+        self.channels_in_trash += other.channels_in_trash;
+        self.subscribers += other.subscribers;
+        self.uptime = self.uptime.max(other.uptime);
+        self.by_worker.resize(self.by_worker.len().max(other.by_worker.len()), 0);
+        for (sum, count) in self.by_worker.iter_mut().zip(&other.by_worker) {
+            *sum += count;
+        }
+        self.memory_used += other.memory_used;
+        self.memory_limit += other.memory_limit;
+        self.log_backlog += other.log_backlog;
+    }
+}
+
 /// The numbers of a channel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChannelInfo {

@@ -52,6 +52,27 @@ pub struct HealthView {
     pub synced_at: Option<Instant>,
 }
 
+impl HealthView {
+    /// With that of another log of the same process: what is wrong with either is wrong.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            gap: self.gap.or(other.gap),
+            gaps: self.gaps + other.gaps,
+            bytes: self.bytes + other.bytes,
+            files: self.files + other.files,
+            entries: self.entries + other.entries,
+            written: self.written + other.written,
+            syncs: self.syncs + other.syncs,
+            slowest: self.slowest.max(other.slowest),
+            damaged: self.damaged + other.damaged,
+            synced: self.synced.min(other.synced),
+            // One that has not synced yet has nothing to sync.
+            synced_at: self.synced_at.into_iter().chain(other.synced_at).min(),
+        }
+    }
+}
+
 impl Health {
     /// The state now.
     pub fn view(&self) -> HealthView {

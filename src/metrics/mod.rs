@@ -20,7 +20,7 @@ mod totals;
 pub use cause::{Cause, Mode};
 pub use clock::tick;
 pub use counts::{Activity, Counts};
-pub use exposition::{Format, Snapshot};
+pub use exposition::{Format, Snapshot, ZoneCensus};
 pub use histogram::BOUNDS;
 pub use process::Process;
 pub use refused::Refused;

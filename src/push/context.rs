@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::mode;
 use crate::conf::Settings;
 use crate::conf::settings::Location;
-use crate::delivery::Worker;
+use crate::delivery::{LocalZone, Worker};
 use crate::render::{Framing, PaddingRule, View, ViewSpec, ViewTable};
 use crate::site::exchange::Exchange;
 use crate::site::limiter::Limiter;
@@ -71,6 +71,11 @@ impl Context {
     /// The configuration in force.
     pub fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.borrow())
+    }
+
+    /// The zone of the server that was asked.
+    pub fn zone(&self, exchange: &Exchange<'_>) -> Rc<LocalZone> {
+        self.worker.zone(exchange.server.zone)
     }
 
     /// Puts another configuration in force for all requests that begin from now on.

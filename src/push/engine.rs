@@ -19,7 +19,7 @@ use super::statistics;
 use super::subscribe::{self, Stream, Wait};
 use super::websocket::{self, Opening, Switching};
 use crate::conf::settings::{Handler, Location, Mode};
-use crate::delivery::Source;
+use crate::delivery::{LocalZone, Source};
 use crate::hub::{ChannelInfo, Outcome};
 use crate::metrics::Refused;
 use crate::model::{ChannelId, Refusal, Stamp};
@@ -140,8 +140,8 @@ pub(crate) fn resume<'s>(context: &Context, exchange: &mut Exchange<'s>, job: Jo
 }
 
 /// Where answers have to wait until changes are on the medium: what tells that all up to now are, or will not be.
-fn durability(context: &Context) -> Option<oneshot::Receiver<bool>> {
-    let hub = context.worker.hub();
+fn durability(zone: &LocalZone) -> Option<oneshot::Receiver<bool>> {
+    let hub = zone.hub();
     if !hub.answers_wait() {
         return None;
     }
@@ -155,17 +155,17 @@ fn durability(context: &Context) -> Option<oneshot::Receiver<bool>> {
 
 /// Returns when a client that has published by its websocket may be listened to again: its message is as safe as one that is answered,
 /// and the workers have caught up.
-pub(crate) async fn go_on(context: &Context) {
-    if let Some(safe) = durability(context) {
+pub(crate) async fn go_on(zone: &LocalZone) {
+    if let Some(safe) = durability(zone) {
         // As with an answer, of a disk that fails the operator is told.
         let _ = safe.await;
     }
-    catch_up(context).await;
+    catch_up(zone).await;
 }
 
 /// Lets a publisher wait until no worker is far behind: its next message would only make their queues longer.
-pub(crate) async fn catch_up(context: &Context) {
-    while context.worker.hub().is_congested() {
+pub(crate) async fn catch_up(zone: &LocalZone) {
+    while zone.hub().is_congested() {
         tokio::time::sleep(CATCH_UP).await;
     }
 }
@@ -213,7 +213,9 @@ pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, p
                 let _ = safe.await;
                 Verdict::Reply(reply)
             }
-            Patience::Order(handed) => Verdict::Reply(publish::settle(&context.worker, exchange, *handed).await),
+            Patience::Order(handed) => {
+                Verdict::Reply(publish::settle(&context.zone(exchange), exchange, *handed).await)
+            }
             Patience::Follow(there, certain) => follow(context, exchange, there, certain).await,
             Patience::CatchUp(caught_up) => match caught_up.await {
                 Ok(Ok(_)) => {
@@ -226,10 +228,10 @@ pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, p
             Patience::Everywhere(Everywhere { publisher, ids, found }) => {
                 // Nobody knows them whom a process that is ending does not ask any more.
                 let found = found.await.unwrap_or_default();
-                let (worker, location) = (&context.worker, exchange.location);
+                let (zone, location) = (context.zone(exchange), exchange.location);
                 Verdict::Reply(match publisher {
-                    Some(admin) => publish::info_of(worker, exchange, location, admin, &ids, &found),
-                    None => statistics::list(worker, exchange, location, &ids, &found),
+                    Some(admin) => publish::info_of(&zone, exchange, location, admin, &ids, &found),
+                    None => statistics::list(&zone, exchange, location, &ids, &found),
                 })
             }
         };
@@ -267,11 +269,12 @@ fn is_websocket(location: &Location) -> bool {
 fn act<'s>(context: &Context, exchange: &mut Exchange<'s>, job: Job<'s>, body: Arc<[u8]>) -> Verdict<'s> {
     match job.task {
         Task::Publish { admin, job: publish } => {
-            let reply = match publish::act(&context.worker, exchange, job.location, admin, publish, body) {
+            let zone = context.zone(exchange);
+            let reply = match publish::act(&zone, exchange, job.location, admin, publish, body) {
                 publish::Finished::Reply(reply) => reply,
                 publish::Finished::HandedIn(handed) => return Verdict::Patience(Patience::Order(Box::new(handed))),
             };
-            match durability(context) {
+            match durability(&zone) {
                 Some(safe) => Verdict::Patience(Patience::Durability(reply, safe)),
                 None => Verdict::Reply(reply),
             }
@@ -319,7 +322,8 @@ fn proceed<'s>(context: &Context, exchange: &mut Exchange<'s>, routed: Routed<'s
 
 /// What a subscriber waits for that may have seen more on another node than this one has.
 fn behind(context: &Context, exchange: &Exchange<'_>, location: &Location, mode: Mode) -> Option<Patience> {
-    let hub = context.worker.hub();
+    let zone = context.zone(exchange);
+    let hub = zone.hub();
     if !hub.is_led() {
         return None;
     }
@@ -341,22 +345,22 @@ fn behind(context: &Context, exchange: &Exchange<'_>, location: &Location, mode:
     Some(Patience::CatchUp(caught_up))
 }
 
-fn ask_everywhere<'s>(context: &Context, publisher: Option<bool>, ids: Vec<ChannelId>) -> Verdict<'s> {
+fn ask_everywhere<'s>(zone: &LocalZone, publisher: Option<bool>, ids: Vec<ChannelId>) -> Verdict<'s> {
     let (sender, found) = oneshot::channel();
     let told = Box::new(move |infos| {
         // Nobody may be waiting any more.
         let _ = sender.send(infos);
     });
-    context.worker.hub().find_everywhere(ids.clone(), told);
+    zone.hub().find_everywhere(ids.clone(), told);
     Verdict::Patience(Patience::Everywhere(Everywhere { publisher, ids, found }))
 }
 
 /// Serves a subscriber when this node has come to where it was. If that does not happen another node may have: it is let go, unless its
 /// place may be no more than what its clock says.
 async fn follow<'s>(context: &Context, exchange: &mut Exchange<'s>, there: Stamp, certain: bool) -> Verdict<'s> {
-    let (location, hub) = (exchange.location, context.worker.hub());
+    let (location, zone) = (exchange.location, context.zone(exchange));
     let until = Instant::now() + if certain { FOLLOWS } else { FOLLOWS / 4 };
-    while !hub.has_come_to(there) {
+    while !zone.hub().has_come_to(there) {
         if Instant::now() >= until {
             if certain {
                 return Verdict::Drop;
@@ -375,14 +379,14 @@ fn serve<'s>(context: &Context, exchange: &mut Exchange<'s>, location: &'s Arc<L
         return Verdict::Reply(reply);
     }
     match location.handler {
-        Handler::Publisher { admin } => match publish::begin(&context.worker, exchange, location, admin) {
+        Handler::Publisher { admin } => match publish::begin(&context.zone(exchange), exchange, location, admin) {
             publish::Begun::Reply(reply) => Verdict::Reply(reply),
             publish::Begun::Body(job) => Verdict::Body(Job { location, task: Task::Publish { admin, job } }),
-            publish::Begun::Everywhere(ids) => ask_everywhere(context, Some(admin), ids),
+            publish::Begun::Everywhere(ids) => ask_everywhere(&context.zone(exchange), Some(admin), ids),
         },
         Handler::Statistics => match statistics::answer(context, exchange, location) {
             statistics::Begun::Reply(reply) => Verdict::Reply(reply),
-            statistics::Begun::Everywhere(ids) => ask_everywhere(context, None, ids),
+            statistics::Begun::Everywhere(ids) => ask_everywhere(&context.zone(exchange), None, ids),
             // What follows must not be taken for a part of the body.
             statistics::Begun::Long(..) if exchange.has_unread_body() => {
                 Verdict::Body(Job { location, task: Task::Forget })

@@ -9,21 +9,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::compression::{CompressedStream, Compression, LAST_CHUNK, chunk};
-use crate::delivery::{Encoding, Source, Worker};
+use crate::delivery::{Encoding, LocalZone, Source, Worker};
 use crate::hub::{History, Missed};
 use crate::render::{PollWriter, View};
 
 /// The messages of a history, one by one.
 pub(crate) struct MissedMessages {
     worker: Rc<Worker>,
+    zone: Rc<LocalZone>,
     history: History,
     page: std::vec::IntoIter<Missed>,
 }
 
 impl MissedMessages {
-    /// The messages of a history that the hub of this worker has begun.
-    pub(crate) fn new(worker: &Rc<Worker>, history: History) -> Self {
-        Self { worker: Rc::clone(worker), history, page: Vec::new().into_iter() }
+    /// The messages of a history that the hub of this zone of the worker has begun.
+    pub(crate) fn new(worker: &Rc<Worker>, zone: &Rc<LocalZone>, history: History) -> Self {
+        Self { worker: Rc::clone(worker), zone: Rc::clone(zone), history, page: Vec::new().into_iter() }
     }
 
     /// Whether there are any.
@@ -33,7 +34,7 @@ impl MissedMessages {
 
     /// Reads a page ahead; whether it is the last one.
     pub(crate) fn is_short(&mut self) -> bool {
-        self.page = self.worker.hub().history_page(&mut self.history).into_iter();
+        self.page = self.zone.hub().history_page(&mut self.history).into_iter();
         self.history.is_empty()
     }
 }
@@ -44,7 +45,7 @@ impl Iterator for MissedMessages {
     fn next(&mut self) -> Option<Missed> {
         let mut next = self.page.next();
         if next.is_none() {
-            self.page = self.worker.hub().history_page(&mut self.history).into_iter();
+            self.page = self.zone.hub().history_page(&mut self.history).into_iter();
             next = self.page.next();
         }
         self.worker.counts().replayed.add(next.is_some().into());

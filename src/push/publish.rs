@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::fields as module;
 use super::statistics;
 use crate::conf::settings::Location;
-use crate::delivery::Worker;
+use crate::delivery::LocalZone;
 use crate::hub::{ChannelInfo, Outcome};
 use crate::metrics::tick;
 use crate::model::{Capabilities, ChannelId, Draft, EventTags, Refusal};
@@ -37,14 +37,14 @@ pub(crate) struct Job {
 }
 
 /// Decides by the head: method, channel ids, limits. Channels of a publish are created here.
-pub(crate) fn begin(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Begun {
+pub(crate) fn begin(zone: &LocalZone, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Begun {
     let capabilities = &exchange.settings.capabilities;
-    let hub = worker.hub();
+    let hub = zone.hub();
     let delete = match exchange.method() {
         b"OPTIONS" if capabilities.publishers_have_options => {
             return Begun::Reply(headed(Reply::header_only(200), exchange, location, admin));
         }
-        b"GET" => return info(worker, exchange, location, admin),
+        b"GET" => return info(zone, exchange, location, admin),
         b"POST" => false,
         b"PUT" if capabilities.put_publishes => false,
         b"DELETE" if admin => true,
@@ -92,7 +92,7 @@ enum Stage {
 
 /// Publishes or deletes, or hands that in.
 pub(crate) fn act<'b>(
-    worker: &Worker,
+    zone: &LocalZone,
     exchange: &mut Exchange<'b>,
     location: &'b Arc<Location>,
     admin: bool,
@@ -100,10 +100,10 @@ pub(crate) fn act<'b>(
     body: Arc<[u8]>,
 ) -> Finished {
     let empty = body.is_empty() && !job.delete;
-    if !worker.hub().is_led() || empty {
-        return Finished::Reply(finish(worker, exchange, location, admin, &job, body));
+    if !zone.hub().is_led() || empty {
+        return Finished::Reply(finish(zone, exchange, location, admin, &job, body));
     }
-    let hub = worker.hub();
+    let hub = zone.hub();
     let mut local = None;
     let stage = if job.delete {
         let text: Option<Box<[u8]>> = deletion_text(exchange, &body).map(Into::into);
@@ -112,7 +112,7 @@ pub(crate) fn act<'b>(
             hub.find_everywhere(job.ids.clone(), Box::new(telling(sender)));
             Stage::Asking(found, text)
         } else {
-            Stage::HandedIn(delete(worker, &job, text))
+            Stage::HandedIn(delete(zone, &job, text))
         }
     } else {
         let draft = draft(exchange, location, body);
@@ -124,9 +124,9 @@ pub(crate) fn act<'b>(
     Finished::HandedIn(HandedIn { location: Arc::clone(location), admin, job, local, stage })
 }
 
-fn delete(worker: &Worker, job: &Job, text: Option<Box<[u8]>>) -> oneshot::Receiver<Outcome> {
+fn delete(zone: &LocalZone, job: &Job, text: Option<Box<[u8]>>) -> oneshot::Receiver<Outcome> {
     let (sender, outcome) = oneshot::channel();
-    worker.hub().hand_in_delete(job.ids.clone(), text, Box::new(telling(sender)));
+    zone.hub().hand_in_delete(job.ids.clone(), text, Box::new(telling(sender)));
     outcome
 }
 
@@ -139,31 +139,31 @@ pub(super) fn telling<T: Send>(sender: oneshot::Sender<T>) -> impl FnOnce(T) + S
 }
 
 /// Answers when what was handed in has come back, or will not.
-pub(crate) async fn settle(worker: &Worker, exchange: &Exchange<'_>, handed: HandedIn) -> Reply {
+pub(crate) async fn settle(zone: &LocalZone, exchange: &Exchange<'_>, handed: HandedIn) -> Reply {
     let HandedIn { location, admin, job, local, stage } = handed;
     let (outcome, known) = match stage {
         Stage::HandedIn(outcome) => (outcome, 0),
         Stage::Asking(found, text) => {
             let known = found.await.map_or(0, |found| found.len());
-            (delete(worker, &job, text), known)
+            (delete(zone, &job, text), known)
         }
     };
     let outcome = match (outcome.await.unwrap_or(Err(Refusal::Unanswered)), local) {
         (Err(Refusal::Away | Refusal::Crowded), Some(draft)) => {
-            worker.hub().publish(&job.ids, &draft, worker.now()).map(|()| job.ids.len())
+            zone.hub().publish(&job.ids, &draft, zone.now()).map(|()| job.ids.len())
         }
         (outcome, _) => outcome,
     };
     match outcome {
         Ok(deleted) if job.delete => deletion(deleted.max(known), exchange, &location, admin),
-        Ok(_) => published(worker, exchange, &location, admin, &job.ids),
+        Ok(_) => published(zone, exchange, &location, admin, &job.ids),
         Err(refusal) => refused(refusal, exchange, &location, admin),
     }
 }
 
 /// Publishes or deletes.
 fn finish<'b>(
-    worker: &Worker,
+    zone: &LocalZone,
     exchange: &mut Exchange<'b>,
     location: &'b Arc<Location>,
     admin: bool,
@@ -171,7 +171,7 @@ fn finish<'b>(
     body: Arc<[u8]>,
 ) -> Reply {
     // The body took its time: it is now that the message enters the hub.
-    let (hub, now) = (worker.hub(), worker.now());
+    let (hub, now) = (zone.hub(), zone.now());
     if job.delete {
         let deleted = hub.delete(&job.ids, deletion_text(exchange, &body), now);
         return deletion(deleted, exchange, location, admin);
@@ -181,7 +181,7 @@ fn finish<'b>(
     }
     let draft = draft(exchange, location, body);
     match hub.publish(&job.ids, &draft, now) {
-        Ok(()) => published(worker, exchange, location, admin, &job.ids),
+        Ok(()) => published(zone, exchange, location, admin, &job.ids),
         Err(Refusal::MemoryFull) => {
             // The one failure that goes through nginx's own error pages.
             tracing::error!("push stream module: unable to allocate message in shared memory");
@@ -212,7 +212,7 @@ fn deletion(deleted: usize, exchange: &Exchange<'_>, location: &Arc<Location>, a
 }
 
 fn published(
-    worker: &Worker,
+    zone: &LocalZone,
     exchange: &Exchange<'_>,
     location: &Arc<Location>,
     admin: bool,
@@ -221,15 +221,15 @@ fn published(
     if !location.push.channel_info_on_publish {
         return headed(Reply::header_only(200), exchange, location, admin);
     }
-    info_of(worker, exchange, location, admin, ids, &worker.hub().find(ids))
+    info_of(zone, exchange, location, admin, ids, &zone.hub().find(ids))
 }
 
-fn info(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Begun {
+fn info(zone: &LocalZone, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Begun {
     let ids = channels::ids(exchange, location);
-    let admitted = if ids.is_empty() { Err(Refusal::NoChannelId) } else { worker.hub().admit_info(&ids) };
+    let admitted = if ids.is_empty() { Err(Refusal::NoChannelId) } else { zone.hub().admit_info(&ids) };
     Begun::Reply(match admitted {
-        Ok(()) if worker.hub().has_others() => return Begun::Everywhere(ids),
-        Ok(()) => info_of(worker, exchange, location, admin, &ids, &worker.hub().find(&ids)),
+        Ok(()) if zone.hub().has_others() => return Begun::Everywhere(ids),
+        Ok(()) => info_of(zone, exchange, location, admin, &ids, &zone.hub().find(&ids)),
         Err(Refusal::ReservedId) if exchange.settings.capabilities.reserved_id_is_unknown => {
             headed(Reply::header_only(404), exchange, location, admin)
         }
@@ -239,14 +239,14 @@ fn info(worker: &Worker, exchange: &Exchange<'_>, location: &Arc<Location>, admi
 
 /// The info of the channels that were found among these.
 pub(crate) fn info_of(
-    worker: &Worker,
+    zone: &LocalZone,
     exchange: &Exchange<'_>,
     location: &Arc<Location>,
     admin: bool,
     ids: &[ChannelId],
     found: &[ChannelInfo],
 ) -> Reply {
-    headed(statistics::channels_reply(worker, exchange, ids, found), exchange, location, admin)
+    headed(statistics::channels_reply(zone, exchange, ids, found), exchange, location, admin)
 }
 
 fn event_tags(exchange: &Exchange<'_>) -> Option<Arc<EventTags>> {

@@ -11,7 +11,7 @@ use super::fields::{self as module, cache_fields};
 use super::history::{Chunked, Compressed};
 use super::statistics_format::{self as format, Format, Group, Heading, Row, Summary, Writer};
 use crate::conf::settings::Location;
-use crate::delivery::{Source, Worker};
+use crate::delivery::{LocalZone, Source, Worker};
 use crate::hub::{Census, ChannelInfo, ChannelKey};
 use crate::metrics::{Activity, Totals};
 use crate::model::{Capabilities, ChannelId, Refusal};
@@ -45,13 +45,14 @@ pub(crate) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Loca
     }
     #[cfg(test)]
     crate::model::provoked::reach("statistics");
+    let zone = context.zone(exchange);
     let ids = channels::ids(exchange, location);
     let reply = match choose(exchange, &ids) {
         Choice::Summary => summary(context, exchange).with(fields(capabilities)),
         Choice::Prefix(prefix) => {
             let format = Format::choose(exchange.head.header("accept"));
-            let census = context.worker.hub().census(context.worker.now());
-            let mut listing = Listing::new(&context.worker, exchange, format, &census, prefix);
+            let census = zone.hub().census(zone.now());
+            let mut listing = Listing::new(&zone, exchange, format, &census, prefix);
             if census.channels.saturating_add(census.wildcard_channels) > AT_ONCE {
                 let reply = closing(Reply::stream(200, format.content_type()).with(fields(capabilities)), location);
                 return long(exchange, location, reply, listing);
@@ -61,9 +62,9 @@ pub(crate) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Loca
             Reply::full(200, format.content_type(), body).with(fields(capabilities))
         }
         Choice::Refused(refusal) => module::refused(refusal, capabilities, fields(capabilities)),
-        Choice::List if context.worker.hub().has_others() => return Begun::Everywhere(ids),
+        Choice::List if zone.hub().has_others() => return Begun::Everywhere(ids),
         Choice::List => {
-            return Begun::Reply(list(&context.worker, exchange, location, &ids, &context.worker.hub().find(&ids)));
+            return Begun::Reply(list(&zone, exchange, location, &ids, &zone.hub().find(&ids)));
         }
     };
     Begun::Reply(closing(reply, location))
@@ -107,19 +108,19 @@ fn choose<'a>(exchange: &Exchange<'_>, ids: &'a [ChannelId]) -> Choice<'a> {
 
 /// The answer to a question for these channels, of which those were found.
 pub(crate) fn list(
-    worker: &Worker,
+    zone: &LocalZone,
     exchange: &Exchange<'_>,
     location: &Location,
     ids: &[ChannelId],
     found: &[ChannelInfo],
 ) -> Reply {
     let capabilities = &exchange.settings.capabilities;
-    closing(channels_reply(worker, exchange, ids, found).with(fields(capabilities)), location)
+    closing(channels_reply(zone, exchange, ids, found).with(fields(capabilities)), location)
 }
 
 /// The info of the channels that were found among these: 404 if none was.
 pub(crate) fn channels_reply(
-    worker: &Worker,
+    zone: &LocalZone,
     exchange: &Exchange<'_>,
     ids: &[ChannelId],
     found: &[ChannelInfo],
@@ -128,7 +129,7 @@ pub(crate) fn channels_reply(
     let body = match found {
         [] => return Reply::header_only(404),
         [one] if !asked_for_a_list(exchange, ids) => writer(exchange, format).one(&row(one)),
-        several => group(worker, exchange, format, several.iter()),
+        several => group(zone, exchange, format, several.iter()),
     };
     Reply::full(200, format.content_type(), body)
 }
@@ -155,7 +156,7 @@ fn long(exchange: &Exchange<'_>, location: &Location, mut reply: Reply, listing:
 
 /// The channels of a prefix, a batch at a time.
 struct Listing {
-    worker: Rc<Worker>,
+    zone: Rc<LocalZone>,
     /// `None` when the end has been written.
     group: Option<Group>,
     prefix: Box<[u8]>,
@@ -164,17 +165,17 @@ struct Listing {
 }
 
 impl Listing {
-    fn new(worker: &Rc<Worker>, exchange: &Exchange<'_>, format: Format, census: &Census, prefix: &[u8]) -> Self {
+    fn new(zone: &Rc<LocalZone>, exchange: &Exchange<'_>, format: Format, census: &Census, prefix: &[u8]) -> Self {
         let mut opening = Vec::new();
         let group = Some(writer(exchange, format).group(&heading(census), &mut opening));
-        Self { worker: Rc::clone(worker), group, prefix: prefix.into(), opening, after: None }
+        Self { zone: Rc::clone(zone), group, prefix: prefix.into(), opening, after: None }
     }
 
     /// Writes the next batch; false when that was the last.
     fn go_on(&mut self, out: &mut Vec<u8>) -> bool {
         let Some(group) = &mut self.group else { return false };
         out.append(&mut self.opening);
-        let batch = self.worker.hub().list(&self.prefix, self.after, BATCH);
+        let batch = self.zone.hub().list(&self.prefix, self.after, BATCH);
         for (key, info) in &batch {
             group.row(&row(info), out);
             self.after = Some(*key);
@@ -201,13 +202,13 @@ fn writer(exchange: &Exchange<'_>, format: Format) -> Writer {
 }
 
 fn group<'a>(
-    worker: &Worker,
+    zone: &LocalZone,
     exchange: &Exchange<'_>,
     format: Format,
     infos: impl Iterator<Item = &'a ChannelInfo>,
 ) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut group = writer(exchange, format).group(&heading(&worker.hub().census(worker.now())), &mut out);
+    let mut group = writer(exchange, format).group(&heading(&zone.hub().census(zone.now())), &mut out);
     for info in infos {
         group.row(&row(info), &mut out);
     }
@@ -217,7 +218,8 @@ fn group<'a>(
 
 fn summary(context: &Context, exchange: &Exchange<'_>) -> Reply {
     let format = Format::choose(exchange.head.header("accept"));
-    let census = context.worker.hub().census(context.worker.now());
+    let zone = context.zone(exchange);
+    let census = zone.hub().census(zone.now());
     let summary = Summary {
         heading: heading(&census),
         published: census.published,
@@ -225,7 +227,7 @@ fn summary(context: &Context, exchange: &Exchange<'_>) -> Reply {
         messages_in_trash: census.messages_in_trash,
         channels_in_delete: u64::from(census.channels_in_delete),
         channels_in_trash: u64::from(census.channels_in_trash),
-        subscribers: census.subscribers + context.worker.hub().subscribers_elsewhere(),
+        subscribers: census.subscribers + zone.hub().subscribers_elsewhere(),
         workers: census
             .by_worker
             .iter()

@@ -100,8 +100,9 @@ pub(crate) fn plan(context: &Context, exchange: &Exchange<'_>, location: &Locati
     if path.is_empty() {
         return whole(refused(Refusal::NoChannelId, exchange, location));
     }
+    let zone = context.zone(exchange);
     let ask = Ask {
-        worker: context.worker.index(),
+        worker: zone.worker(),
         path: &path,
         replay: &replay(exchange, location, mode),
         kind: match mode {
@@ -113,11 +114,11 @@ pub(crate) fn plan(context: &Context, exchange: &Exchange<'_>, location: &Locati
         wildcard_limit: location.push.wildcard_channel_max_qtd,
         events_allowed: location.push.allow_connections_to_events_channel,
     };
-    let mut answer = match context.worker.hub().subscribe(&ask, context.worker.now()) {
+    let mut answer = match zone.hub().subscribe(&ask, zone.now()) {
         Ok(answer) => answer,
         Err(refusal) => return whole(refused(refusal, exchange, location)),
     };
-    let admission = answer.subscription.take().map(|registration| Admission::new(&context.worker, registration));
+    let admission = answer.subscription.take().map(|registration| Admission::new(&zone, registration));
     match mode {
         Mode::Polling | Mode::LongPolling => {
             let plan = poll(context, exchange, location, &mut answer, admission);
@@ -163,7 +164,7 @@ fn stream(
     let compression = compression(&mut head, exchange, location, chunked);
     let view = context.view(exchange, location, framing(chunked && compression.is_none()), true);
     let mut header = view.header().clone();
-    let missed = MissedMessages::new(&context.worker, std::mem::take(&mut answer.history));
+    let missed = MissedMessages::new(&context.worker, &context.zone(exchange), std::mem::take(&mut answer.history));
     let mut history = missed.any().then(|| -> Box<dyn Source> { Box::new(StreamHistory::new(missed, &view)) });
     let held = exchange.settings.capabilities.head_waits_for_bytes && header.is_empty() && history.is_none();
     let manner = match compression {
@@ -236,7 +237,7 @@ fn poll(
         head.content_type = head.content_type.filter(|_| capabilities.empty_poll_has_type);
         return whole(head);
     }
-    let mut missed = MissedMessages::new(&context.worker, std::mem::take(&mut answer.history));
+    let mut missed = MissedMessages::new(&context.worker, &context.zone(exchange), std::mem::take(&mut answer.history));
     if missed.is_short() {
         let missed: Vec<_> = missed.collect();
         let messages = missed.iter().map(|missed| (&missed.channel, &*missed.message));

@@ -20,7 +20,7 @@ use super::history::{MissedMessages, StreamHistory};
 use super::publish::telling;
 use super::replay::replay;
 use crate::conf::settings::{Location, Mode};
-use crate::delivery::{Admission, Connection, Ending, Flush, Manner, Source};
+use crate::delivery::{Admission, Connection, Ending, Flush, LocalZone, Manner, Source};
 use crate::hub::{Answer, Ask, AskKind, ChannelKey, Outcome};
 use crate::metrics::{Cause, tick};
 use crate::model::{AfterClose, Capabilities, Draft, Refusal};
@@ -115,9 +115,10 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
         Ok(key) => key,
         Err(reply) => return Begun::Reply(*reply),
     };
-    let mut answer = subscribe(context, exchange, location);
+    let zone = context.zone(exchange);
+    let mut answer = subscribe(&zone, exchange, location);
     let admission = answer.as_mut().ok().and_then(|answer| answer.subscription.take());
-    let admission = admission.map(|registration| Admission::new(&context.worker, registration));
+    let admission = admission.map(|registration| Admission::new(&zone, registration));
     if let Err(refusal) = &answer
         && capabilities.refuses_before_handshake
     {
@@ -139,7 +140,7 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
     let framing = if deflate { Framing::WebSocketDeflate } else { Framing::WebSocket };
     let view = context.view(exchange, location, framing, false);
     let header = view.header().clone();
-    let missed = MissedMessages::new(&context.worker, std::mem::take(&mut answer.history));
+    let missed = MissedMessages::new(&context.worker, &zone, std::mem::take(&mut answer.history));
     let history = missed.any().then(|| -> Box<dyn Source> { Box::new(StreamHistory::new(missed, &view)) });
     let ending = Ending { ttl: location.push.subscriber_connection_ttl, ping: location.push.ping_message_interval };
     let most = usize::try_from(location.push.websocket_max_message_size).unwrap_or(usize::MAX);
@@ -204,13 +205,13 @@ fn switching(key: &[u8], capabilities: &Capabilities, deflate: bool) -> Switchin
     }
 }
 
-fn subscribe(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Result<Answer, Refusal> {
+fn subscribe(zone: &LocalZone, exchange: &Exchange<'_>, location: &Location) -> Result<Answer, Refusal> {
     let path = channels::requested(exchange, location);
     if path.is_empty() {
         return Err(Refusal::NoChannelId);
     }
     let ask = Ask {
-        worker: context.worker.index(),
+        worker: zone.worker(),
         path: &path,
         replay: &replay(exchange, location, Mode::WebSocket),
         kind: AskKind::Stream,
@@ -218,7 +219,12 @@ fn subscribe(context: &Context, exchange: &Exchange<'_>, location: &Location) ->
         wildcard_limit: location.push.wildcard_channel_max_qtd,
         events_allowed: location.push.allow_connections_to_events_channel,
     };
-    context.worker.hub().subscribe(&ask, context.worker.now())
+    zone.hub().subscribe(&ask, zone.now())
+}
+
+/// Whether a client that has published has to wait, for workers or for the disk.
+fn must_wait(zone: &LocalZone) -> bool {
+    zone.hub().is_congested() || zone.hub().answers_wait()
 }
 
 impl Session {
@@ -273,8 +279,7 @@ impl Session {
             if over {
                 return Received::Over;
             }
-            let hub = context.worker.hub();
-            if published && (hub.is_congested() || hub.answers_wait()) {
+            if published && must_wait(&context.worker.zone_of(connection)) {
                 return Received::Ahead;
             }
         }
@@ -293,13 +298,14 @@ impl Session {
             keys.truncate(1);
         }
         let draft = Draft { text: text.into(), event: None, store, binary, at: tick() };
-        let hub = context.worker.hub();
+        let zone = context.worker.zone_of(connection);
+        let hub = zone.hub();
         if hub.is_led() {
             let local = context.settings().backplane.local_on_failure.then(|| (keys.clone(), draft.clone()));
             let (sender, outcome) = oneshot::channel();
             hub.hand_in_to(&keys, draft, Box::new(telling(sender)));
             spawn_local(self.await_order(context, connection, outcome, local));
-        } else if hub.publish_to(&keys, &draft, context.worker.now()) == Err(Refusal::MemoryFull) {
+        } else if hub.publish_to(&keys, &draft, zone.now()) == Err(Refusal::MemoryFull) {
             tracing::error!("push stream module: unable to allocate message in shared memory");
             connection.push(websocket_frame::close(self.no_room, b"").into());
             return false;
@@ -319,12 +325,13 @@ impl Session {
         outcome: oneshot::Receiver<Outcome>,
         local: Option<(Vec<ChannelKey>, Draft)>,
     ) -> impl Future<Output = ()> + use<> {
-        let (worker, connection) = (Rc::clone(&context.worker), Rc::downgrade(connection));
+        let (worker, zone) = (Rc::clone(&context.worker), context.worker.zone_of(connection));
+        let connection = Rc::downgrade(connection);
         let no_room = self.no_room;
         async move {
             let outcome = match (outcome.await, local) {
                 (Ok(Err(Refusal::Away | Refusal::Crowded)), Some((keys, draft))) => {
-                    worker.hub().publish_to(&keys, &draft, worker.now())
+                    zone.hub().publish_to(&keys, &draft, zone.now())
                 }
                 (outcome, _) => outcome.unwrap_or(Err(Refusal::Unanswered)).map(drop),
             };

@@ -168,7 +168,7 @@ fn is_new(said: &AtomicU64, worker: &Worker) -> bool {
 fn is_full(bench: &Workbench) -> bool {
     static SAID: AtomicU64 = AtomicU64::new(0);
     let worker = &bench.context.worker;
-    let most = bench.context.settings().process.worker_connections.saturating_mul(worker.hub().workers());
+    let most = bench.context.settings().process.worker_connections.saturating_mul(worker.workers());
     let full = worker.connections_everywhere() >= most;
     if full && is_new(&SAID, worker) {
         tracing::error!(target: ALERT, "{most} worker_connections are not enough");

@@ -19,6 +19,7 @@ use super::process;
 use super::service::{Server, not_opened};
 use super::state;
 use super::status;
+use super::zones;
 use crate::cli::{Cli, Command, Migrate, Part, Shell};
 use crate::conf::default_layout;
 use crate::conf::ports::Ports;
@@ -182,6 +183,7 @@ fn load_options(cli: &Cli) -> anyhow::Result<LoadOptions> {
         accept_unguarded: cli.accept_unguarded || cli.signal.is_some(),
         text,
         log_style: cli.log_format,
+        zones: Vec::new(),
     })
 }
 
@@ -246,7 +248,7 @@ fn try_out(origin: &Origin, loaded: &Loaded, ports: &Ports<'_>) -> anyhow::Resul
     process::probe_pid(&settings.process.pid).map_err(|error| not_opened(&settings.process.pid, &error))?;
     try_each(&log_paths(settings, &origin.options.prefix)).map_err(|(path, error)| not_opened(&path, &error))?;
     process::owner(&settings.process).context("cannot look up the user")?;
-    state::probe(&settings.state)?;
+    zones::states(settings).try_for_each(|state| state::probe(&state))?;
     if let Some(address) = settings.status.address {
         status::guard(address, settings.status.token_file.as_deref())?;
     }

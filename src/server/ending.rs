@@ -67,11 +67,9 @@ impl Server {
         self.bound.clear();
         let _ = timeout(SETTLED * 2, self.settle().recv()).await;
         // Whoever is refused from now on has not been acknowledged anything.
-        self.shared.hub.set_closed(true);
-        if let Some(backplane) = &self.backplane {
-            backplane.settle().await;
-        }
-        while !self.shared.hub.is_settled() {
+        self.zones.set_closed(true);
+        self.zones.settle().await;
+        while !self.zones.are_settled() {
             tokio::time::sleep(POLL).await;
         }
         self.order_stop(end);
@@ -88,8 +86,8 @@ impl Server {
             // Its panic has been told.
             let _ = worker.thread.join();
         }
-        self.shared.hub.close_log();
-        drop(self.backplane.take());
+        self.zones.close_logs();
+        self.zones.leave_backplane();
         // The pid file and sockets may stand where the user can change nothing.
         let taken = privileges::take_up();
         if self.successor.is_none() {

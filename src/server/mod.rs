@@ -37,6 +37,7 @@ mod successor;
 mod supervisor;
 mod tls;
 mod worker_thread;
+mod zones;
 
 pub use command::run;
 pub(crate) use examination::{Examined, Standing, examine};

@@ -38,7 +38,11 @@ pub(super) struct Origin {
 impl Origin {
     /// Loads the configuration.
     pub(super) fn load(&self) -> Result<Loaded, ConfError> {
-        let mut loaded = conf::load(&self.options)?;
+        self.load_as(&self.options)
+    }
+
+    fn load_as(&self, options: &LoadOptions) -> Result<Loaded, ConfError> {
+        let mut loaded = conf::load(options)?;
         if loaded.settings.process.error_log.is_empty() {
             loaded.settings.process.error_log = vec![self.default_log()];
         }
@@ -83,7 +87,16 @@ impl Origin {
 
     /// Loads the configuration and the certificates it names.
     pub(super) fn load_all(&self) -> Result<(Loaded, TlsSite), ConfError> {
-        let mut loaded = self.load()?;
+        self.load_all_as(&self.options)
+    }
+
+    /// The same while zones have numbers already.
+    pub(super) fn load_again(&self, zones: &[Box<str>]) -> Result<(Loaded, TlsSite), ConfError> {
+        self.load_all_as(&LoadOptions { zones: zones.to_vec(), ..self.options.clone() })
+    }
+
+    fn load_all_as(&self, options: &LoadOptions) -> Result<(Loaded, TlsSite), ConfError> {
+        let mut loaded = self.load_as(options)?;
         match TlsSite::build(&loaded.settings) {
             Ok(tls) => {
                 loaded.notes.extend(tls.warnings());

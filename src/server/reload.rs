@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::inherited::Inherited;
 use super::listen::{self, Bound, Share};
@@ -16,6 +17,7 @@ use super::service::{Server, not_opened, worker_count};
 use super::supervisor::Supervisor;
 use super::tls::TlsSite;
 use super::worker_thread::Order;
+use super::zones::{self, Zones};
 use crate::conf::ports::Ports;
 use crate::conf::settings::{ListenAddress, LogLevel};
 use crate::conf::{ConfError, Note, Settings};
@@ -40,18 +42,37 @@ impl Server {
         open_each(&log_paths(&settings, &self.origin.options.prefix))
             .map_err(|(path, error)| not_opened(&path, &error))?;
         let (new, kept) = self.bind_new(&settings)?;
+        let shares = self.shares(&new, &kept)?;
+        let kept_back = self.keep_what_needs_a_restart(&mut settings);
+        let zones = self.zones.prepare(&settings)?;
+        if let Err(error) = self.move_files(&settings) {
+            Zones::give_up(&zones);
+            return Err(error);
+        }
+        // In the log that is the new configuration's.
+        for text in kept_back {
+            tracing::warn!("{text}");
+        }
+        self.zones.add(zones);
+        self.bound.retain(|bound| kept.contains(&bound.address));
+        self.bound.extend(new);
+        self.swap(&Arc::new(settings), &Arc::new(tls), shares, &kept);
+        Ok(())
+    }
+
+    /// The pid file and the logs where they are wanted now.
+    fn move_files(&mut self, settings: &Settings) -> anyhow::Result<()> {
         self.pid.move_to(&settings.process.pid).map_err(|error| not_opened(&settings.process.pid, &error))?;
         let style = settings.log_lines.style;
         self.logs.open(&settings.process.error_log, style).map_err(|(path, error)| not_opened(&path, &error))?;
         self.logs.take_stderr();
-        self.shared.opened.keep(access_paths(&settings, &self.origin.options.prefix));
-        self.keep_what_needs_a_restart(&mut settings);
-        self.swap(&Arc::new(settings), &Arc::new(tls), new, &kept)
+        self.shared.opened.keep(access_paths(settings, &self.origin.options.prefix));
+        Ok(())
     }
 
     /// The settings as the files now say, with everything told that there is to tell.
     fn compiled(&self) -> anyhow::Result<(Settings, TlsSite)> {
-        match self.origin.load_all() {
+        match self.origin.load_again(&self.settings.zones) {
             Ok((loaded, tls)) => {
                 loaded.notes.iter().filter(|note| note.level >= LogLevel::Warn).for_each(log_note);
                 Ok((loaded.settings, tls))
@@ -79,61 +100,67 @@ impl Server {
         Ok((bound, ports.addresses().into()))
     }
 
-    /// Memory and threads are what they were; a pid file that cannot be left behind is.
-    fn keep_what_needs_a_restart(&self, settings: &mut Settings) {
+    /// Memory and threads are what they were; a pid file that cannot be left behind is. Returns what is to be said of it.
+    fn keep_what_needs_a_restart(&self, settings: &mut Settings) -> Vec<String> {
+        let mut said = Vec::new();
         if settings.zone.memory != self.settings.zone.memory {
-            tracing::warn!(
-                "Cannot change memory area size without restart, ignoring change on zone: {}",
-                settings.zone_name
-            );
+            let name = &settings.zone_name;
+            said.push(format!("Cannot change memory area size without restart, ignoring change on zone: {name}"));
             settings.zone.memory = self.settings.zone.memory;
         }
         let (wanted, running) = (worker_count(settings), self.workers.len());
         if wanted != running {
-            tracing::warn!("worker_processes {wanted} needs a restart, {running} workers go on");
+            said.push(format!("worker_processes {wanted} needs a restart, {running} workers go on"));
         }
-        if settings.state != self.settings.state {
-            tracing::warn!("a change of \"push_stream_state\" needs a restart");
+        let changes = [
+            ("push_stream_state", settings.state != self.settings.state),
+            ("push_stream_backplane", settings.backplane != self.settings.backplane),
+            ("push_stream_status", settings.status != self.settings.status),
+            ("user", settings.process.user != self.settings.process.user),
+        ];
+        let changed = changes.into_iter().filter(|(_, changed)| *changed);
+        said.extend(changed.map(|(name, _)| format!("a change of \"{name}\" needs a restart")));
+        settings.state.clone_from(&self.settings.state);
+        settings.backplane.clone_from(&self.settings.backplane);
+        said
+    }
+
+    /// What each worker has to listen on that it does not: new sockets, and after WINCH, when the workers have let go of everything,
+    /// those that are kept.
+    fn shares(&self, new: &[Bound], kept: &[ListenAddress]) -> anyhow::Result<Vec<Share>> {
+        let workers = self.workers.len();
+        let mut shares = listen::shares(new, workers)?;
+        let old = self.bound.iter().filter(|bound| self.resting && kept.contains(&bound.address));
+        for bound in old {
+            for (share, old) in shares.iter_mut().zip(listen::shares(std::slice::from_ref(bound), workers)?) {
+                share.extend(old);
+            }
         }
-        if settings.backplane != self.settings.backplane {
-            tracing::warn!("a change of \"push_stream_backplane\" needs a restart");
-            settings.backplane = self.settings.backplane.clone();
-        }
-        if settings.status != self.settings.status {
-            tracing::warn!("a change of \"push_stream_status\" needs a restart");
-        }
-        if settings.process.user != self.settings.process.user {
-            tracing::warn!("a change of \"user\" needs a restart");
-        }
+        Ok(shares)
     }
 
     fn swap(
         &mut self,
         settings: &Arc<Settings>,
         tls: &Arc<TlsSite>,
-        new: Vec<Bound>,
+        mut shares: Vec<Share>,
         kept: &Arc<[ListenAddress]>,
-    ) -> anyhow::Result<()> {
-        let workers = self.workers.len();
-        let fresh = listen::shares(&new, workers)?;
-        self.bound.retain(|bound| kept.contains(&bound.address));
-        // After WINCH the workers have let go of everything.
-        let old = if self.resting { listen::shares(&self.bound, workers)? } else { Vec::new() };
-        let mut shares: Vec<Share> = fresh;
-        for (share, old) in shares.iter_mut().zip(old) {
-            share.extend(old);
-        }
-        self.bound.extend(new);
-        self.shared.hub.reconfigure(settings.zone.clone(), settings.capabilities, now());
+    ) {
+        self.zones.reconfigure(settings);
         self.shared.tally.reloads.fetch_add(1, Ordering::Relaxed);
         self.shared.reloads.load(now().secs().into());
         self.status.take_certificates(tls);
+        self.status.take_zones(self.zones.sources());
+        let (hubs, left) = (self.zones.hubs(), zones::left(&self.settings, settings));
         for worker in self.workers.iter().rev() {
             let order = Order::Reconfigure {
                 settings: Arc::clone(settings),
                 tls: Arc::clone(tls),
                 opened: shares.pop().unwrap_or_default(),
                 kept: Arc::clone(kept),
+                hubs: Arc::clone(&hubs),
+                left: left.clone(),
+                spread: Duration::from_millis(settings.drain_time),
                 farewell: settings.capabilities.reload_says_farewell,
             };
             if worker.orders.send(order).is_err() {
@@ -142,7 +169,6 @@ impl Server {
         }
         self.resting = false;
         self.settings = Arc::clone(settings);
-        Ok(())
     }
 }
 

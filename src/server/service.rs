@@ -23,7 +23,6 @@ use super::origin::Origin;
 use super::privileges;
 use super::process::{self, PidFile};
 use super::purpose;
-use super::rendered::rendered;
 use super::signals::{Held, Signals, Wish};
 use super::state;
 use super::status::{self, Desk};
@@ -31,16 +30,14 @@ use super::successor::{self, Step, Successor};
 use super::supervisor::Supervisor;
 use super::tls::TlsSite;
 use super::worker_thread::{self, Handle, Order, Shared};
-use crate::backplane::{Backplane, Reached};
+use super::zones::{self, Zones};
+use crate::backplane::Reached;
 use crate::conf::Settings;
 use crate::conf::ports::Ports;
 use crate::conf::settings::LogLevel;
 use crate::delivery;
-use crate::hub::Hub;
-use crate::metrics::{Tally, tick};
-use crate::model::Stamp;
+use crate::metrics::Tally;
 use crate::site::opened_logs::OpenedLogs;
-use crate::site::vars::hostname;
 use crate::status::Guard;
 
 /// How often the hub is swept.
@@ -67,12 +64,8 @@ pub(super) struct Server {
     pub(super) successor: Option<Successor>,
     /// Sockets and publishers are the successor's.
     pub(super) handed_over: bool,
-    /// Where the order of the zone is made, if it is not made here.
-    pub(super) backplane: Option<Backplane>,
-    /// How far the log was written when it was handed over.
-    pub(super) log_end: u64,
-    /// The sequence number of the last publish when this process began to serve beside its successor.
-    pub(super) seq_beside: Option<u64>,
+    /// Channels and messages.
+    pub(super) zones: Zones,
 }
 
 impl Server {
@@ -89,7 +82,7 @@ impl Server {
         status.take_certificates(&tls);
         let background = settings.process.daemon || inherited.from_predecessor;
         // A successor opens it when it may begin.
-        let log = if inherited.from_predecessor { None } else { state::open(&settings.state)? };
+        let state_logs = if inherited.from_predecessor { Vec::new() } else { zones::open_logs(&settings)? };
         if settings.process.daemon && !inherited.from_predecessor {
             process::daemonize(logs.first_file().as_deref()).context("daemon() failed")?;
         }
@@ -108,24 +101,19 @@ impl Server {
         let opened = Arc::new(OpenedLogs::default());
         opened.keep(access_paths(&settings, &origin.options.prefix));
         leave_privileges(&origin, &settings, &pid)?;
-        let log = if inherited.from_predecessor {
+        let state_logs = if inherited.from_predecessor {
             inherited.predecessor.take().into_iter().for_each(successor::await_turn);
-            // The predecessor has given it up.
-            state::open(&settings.state)?
+            // The predecessor has given them up.
+            zones::open_logs(&settings)?
         } else {
-            log
+            state_logs
         };
-        let shared = shared(&settings, workers, opened);
+        let mut zones = Zones::new(&settings, workers);
+        let shared = shared(&zones, workers, opened);
         shared.reloads.load(now().secs().into());
-        if let Some(log) = log {
-            state::restore(log, 0, &shared.hub, &settings.state)?;
-        }
-        let name = format!("{}:{}", hostname(), std::process::id());
-        let backplane = reached.map(|reached| Backplane::start(reached, &shared.hub, name, tick)).transpose()?;
-        if let Some(backplane) = &backplane {
-            // Nobody is refused where that takes no more than a moment.
-            backplane.await_joined();
-        }
+        zones.restore(state_logs)?;
+        zones::tell_idle(&settings);
+        zones.follow(reached)?;
         let (settings, tls) = (Arc::new(settings), Arc::new(tls));
         let handles = listen::shares(&bound, workers)?
             .into_iter()
@@ -155,9 +143,7 @@ impl Server {
             status,
             successor: None,
             handed_over: false,
-            backplane,
-            log_end: 0,
-            seq_beside: None,
+            zones,
         };
         Ok(Running { server, runtime, signals })
     }
@@ -180,7 +166,7 @@ impl Server {
                     continue;
                 }
                 _ = sweep.tick() => {
-                    while self.shared.hub.sweep(now()) {}
+                    self.zones.sweep();
                     self.relieve();
                     self.retry_logs();
                     if self.lost_a_worker() {
@@ -214,8 +200,8 @@ impl Server {
 
     /// Tells of itself.
     pub(super) fn open_status(&mut self) {
-        let backplane = self.backplane.as_ref().map(Backplane::health);
-        self.status.open(&self.shared, backplane);
+        self.status.take_zones(self.zones.sources());
+        self.status.open(&self.shared);
     }
 
     /// Asks every worker for a sign of life.
@@ -366,20 +352,10 @@ fn bind(
     Ok(bound)
 }
 
-fn shared(settings: &Settings, workers: usize, opened: Arc<OpenedLogs>) -> Shared {
-    tracing::info!(
-        "Using {}KiB of shared memory for push stream module on zone: {}",
-        settings.zone.memory / 1024,
-        settings.zone_name
-    );
-    // The module begins anew in the second its last process ended in; a client of that one misses what the new one says.
-    let floor = settings.capabilities.stamps_begin_at_once.then(Stamp::default);
-    let hub = Hub::new(settings.zone.clone(), settings.capabilities, workers, now(), floor);
-    if settings.capabilities.refuse_when_full {
-        hub.count_rendered(rendered(settings));
-    }
+fn shared(zones: &Zones, workers: usize, opened: Arc<OpenedLogs>) -> Shared {
     Shared {
-        hub: Arc::new(hub),
+        hub: zones.first_hub(),
+        hubs: zones.hubs(),
         views: Arc::default(),
         limiter: Arc::default(),
         tally: Arc::new(Tally::new(workers)),
@@ -405,7 +381,10 @@ fn enter_limits(settings: &Settings, workers: usize) {
 fn leave_privileges(origin: &Origin, settings: &Settings, pid: &PidFile) -> anyhow::Result<()> {
     let Some(owner) = process::owner(&settings.process).context("cannot look up the user")? else { return Ok(()) };
     let logs: Vec<PathBuf> = log_paths(settings, &origin.options.prefix).into_iter().collect();
-    for path in state::paths(&settings.state) {
+    for path in zones::states(settings)
+        .flat_map(|state| state::paths(&state))
+        .chain(settings.state.of_zones().filter(|dir| dir.is_dir()))
+    {
         if let Err(error) = process::give(&path, &owner) {
             tracing::warn!("chown() \"{}\" failed ({})", path.display(), listen::errno_text(&error));
         }

@@ -14,9 +14,8 @@ use super::inherited::Inherited;
 use super::listen::{self, Bound};
 use super::tls::TlsSite;
 use super::worker_thread::Shared;
-use crate::backplane::Health;
 use crate::conf::settings::ListenAddress;
-use crate::status::{self, Guard, Sources};
+use crate::status::{self, Guard, Sources, Zone};
 
 const BACKLOG: i32 = 64;
 
@@ -26,6 +25,7 @@ pub(super) struct Desk {
     bound: Option<Bound>,
     serving: Option<JoinHandle<io::Result<()>>>,
     leaving: Arc<AtomicBool>,
+    zones: Arc<ArcSwap<Vec<Zone>>>,
     certificates: Arc<ArcSwap<Vec<(String, i64)>>>,
     tls: Arc<ArcSwapOption<ServerConfig>>,
     guard: Guard,
@@ -55,14 +55,13 @@ impl Desk {
     }
 
     /// Answers from now on. To be called in a runtime.
-    pub(super) fn open(&mut self, shared: &Shared, backplane: Option<Arc<Health>>) {
+    pub(super) fn open(&mut self, shared: &Shared) {
         let sources = Sources {
-            hub: Arc::clone(&shared.hub),
+            zones: Arc::clone(&self.zones),
             tally: Arc::clone(&shared.tally),
             reloads: Arc::clone(&shared.reloads),
             certificates: Arc::clone(&self.certificates),
             leaving: Arc::clone(&self.leaving),
-            backplane,
             messages: self.messages,
         };
         let tls = self.tls.load().is_some().then(|| Arc::clone(&self.tls));
@@ -71,6 +70,11 @@ impl Desk {
         if let Some(socket) = copies.into_iter().next() {
             self.serving = Some(tokio::spawn(status::serve(socket.into(), tls, sources, self.guard.clone())));
         }
+    }
+
+    /// Tells of these zones from now on.
+    pub(super) fn take_zones(&self, zones: Vec<Zone>) {
+        self.zones.store(Arc::new(zones));
     }
 
     /// Tells of these certificates from now on, and shows its own to whoever comes.

@@ -11,7 +11,6 @@ use super::listen;
 use super::log::{ALERT, NOTICE};
 use super::privileges;
 use super::service::Server;
-use super::state;
 use super::successor::{Step, Successor};
 use super::worker_thread::Order;
 
@@ -69,12 +68,11 @@ impl Server {
     /// Lets go of publishers and subscribers. From now on this process knows of no message that the successor does
     /// not know of, but for those its subscribers have been sent.
     fn hand_over(&mut self) {
-        let hub = &self.shared.hub;
-        hub.set_closed(true);
-        while !hub.is_settled() {
+        self.zones.set_closed(true);
+        while !self.zones.are_settled() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        self.log_end = hub.close_log().unwrap_or_default();
+        self.zones.close_logs();
         let (sender, told) = unbounded_channel();
         let leave = self.leave(RESTART);
         for worker in &self.workers {
@@ -90,16 +88,12 @@ impl Server {
     /// successor can be ended. The configuration is read by whoever stays.
     pub(super) fn serve_beside_successor(&mut self) {
         tracing::info!(target: NOTICE, "a new binary is running: serving again with the configuration in force");
-        if self.handed_over && self.settings.state.dir.is_some() && self.shared.hub.log_health().is_none() {
+        if self.handed_over && self.zones.have_no_log() {
             // Each process has messages of its own from now on, as with nginx; one directory cannot hold both.
             tracing::warn!(
                 "the log is the new binary's: what is published here does not survive a restart until that one has ended"
             );
-            let looked = state::look_at_anothers(self.log_end, &self.shared.hub, &self.settings.state);
-            if let Err(error) = looked {
-                tracing::error!(target: ALERT, "what the new binary was given is not known here: {error}");
-            }
-            self.seq_beside = Some(self.shared.hub.last_seq());
+            self.zones.part_from_successor();
         }
         self.resume();
     }
@@ -111,7 +105,7 @@ impl Server {
         tracing::error!(target: ALERT, "the new binary process {} has ended: {status}", successor.id());
         self.successor = None;
         self.take_name_back();
-        self.take_log_back();
+        self.zones.take_logs_back();
         self.resume();
     }
 
@@ -120,7 +114,7 @@ impl Server {
         if !std::mem::take(&mut self.handed_over) {
             return;
         }
-        self.shared.hub.set_closed(false);
+        self.zones.set_closed(false);
         self.open_status();
         match listen::shares(&self.bound, self.workers.len()) {
             Ok(shares) => {
@@ -130,25 +124,6 @@ impl Server {
                 }
             }
             Err(error) => tracing::error!(target: ALERT, "cannot listen again ({})", listen::errno_text(&error)),
-        }
-    }
-
-    /// Reads what a successor has written, if it was given the log, and keeps it again.
-    fn take_log_back(&mut self) {
-        let (state, hub) = (&self.settings.state, &self.shared.hub);
-        if hub.log_health().is_some() {
-            return;
-        }
-        // What was published here beside the successor is in memory alone, and what was published there at the same time has taken
-        // the same places.
-        let changed = self.seq_beside.take().is_some_and(|seq| seq != hub.last_seq());
-        let restored = match state::open(state) {
-            Ok(None) => Ok(()),
-            Ok(Some(log)) => state::restore(if changed { log.rewritten() } else { log }, self.log_end, hub, state),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = restored {
-            tracing::error!(target: ALERT, "the log cannot be taken back: {error}; messages do not survive a restart");
         }
     }
 

@@ -1,6 +1,7 @@
 //! A worker thread: a single-threaded runtime that accepts connections and serves them until it is told to stop.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use super::privileges;
 use super::tls::TlsSite;
 use crate::conf::Settings;
 use crate::conf::settings::ListenAddress;
-use crate::delivery::{Addresses, Departure, Worker};
+use crate::delivery::{Addresses, Connection, Departure, Worker};
 use crate::hub::Hub;
 use crate::metrics::{Cause, Reloads, Tally};
 use crate::push::context::Context;
@@ -42,8 +43,10 @@ const FEW: usize = 20;
 /// What all workers share.
 #[derive(Clone)]
 pub(super) struct Shared {
-    /// Channels and messages.
+    /// Channels and messages of the first zone.
     pub hub: Arc<Hub>,
+    /// Those of each zone, by number.
+    pub hubs: Arc<[Arc<Hub>]>,
     /// Rendered templates.
     pub views: Arc<Mutex<ViewTable>>,
     /// Counts of `limit_conn` and `limit_req`.
@@ -72,7 +75,13 @@ pub(super) enum Order {
         opened: Share,
         /// Addresses that are listened on from now on, new ones or not.
         kept: Arc<[ListenAddress]>,
-        /// Whether subscribers are told farewell, as the module does on reload.
+        /// The zones there are from now on, by number.
+        hubs: Arc<[Arc<Hub>]>,
+        /// Zones that servers have left, whose subscribers are told farewell: they come back to where those are now.
+        left: BTreeSet<u16>,
+        /// Over what time.
+        spread: Duration,
+        /// Whether all subscribers are told farewell, as the module does on reload.
         farewell: bool,
     },
     /// Open the access logs anew.
@@ -147,6 +156,7 @@ struct WorkerThread {
 impl WorkerThread {
     fn new(index: usize, shared: Shared, settings: Arc<Settings>, tls: Arc<TlsSite>) -> Self {
         let worker = Worker::new(index, shared.hub, shared.tally, SUBSCRIBER_BUDGET).with_addresses(shared.addresses);
+        worker.serve_zones(&shared.hubs);
         let (memory, address) = memory::bounds(&settings);
         worker.set_bounds(memory, address);
         let context = Context::new(Rc::new(worker), settings, shared.views, shared.limiter);
@@ -164,14 +174,16 @@ impl WorkerThread {
         self.listen(sockets);
         while let Some(order) = inbox.recv().await {
             match order {
-                Order::Reconfigure { settings, tls, opened, kept, farewell } => {
+                Order::Reconfigure { settings, tls, opened, kept, hubs, left, spread, farewell } => {
                     *self.door.tls.borrow_mut() = tls;
+                    self.bench.context.worker.serve_zones(&hubs);
                     self.reconfigure(&settings, opened, &kept);
                     self.bench.context.reopen_logs();
                     if farewell {
                         self.bench.context.worker.farewell(Cause::Reload);
                     } else {
                         self.bench.context.worker.close_idle();
+                        self.send_back(&left, spread);
                     }
                 }
                 Order::ReopenLogs => self.bench.context.reopen_logs(),
@@ -261,14 +273,17 @@ impl WorkerThread {
         self.rest();
         let worker = &self.bench.context.worker;
         let subscribers = worker.depart(leave.departure);
-        let rounds = (leave.spread.as_millis() / FAREWELL_PAUSE.as_millis()).max(1);
-        let some = subscribers.len().div_ceil(rounds as usize).max(FEW);
-        for (round, some) in subscribers.chunks(some).enumerate() {
-            if round > 0 {
-                tokio::time::sleep(FAREWELL_PAUSE).await;
-            }
-            worker.say_farewell_to(some, Cause::Farewell);
+        say_farewell(worker, &subscribers, leave.spread, Cause::Farewell).await;
+    }
+
+    /// Tells the subscribers of these zones farewell, while all else goes on.
+    fn send_back(&self, zones: &BTreeSet<u16>, spread: Duration) {
+        if zones.is_empty() {
+            return;
         }
+        let worker = Rc::clone(&self.bench.context.worker);
+        let subscribers = worker.let_go_of(zones);
+        spawn_local(async move { say_farewell(&worker, &subscribers, spread, Cause::Reload).await });
     }
 
     async fn stop(&self, leave: Leave, patience: Duration, inbox: &mut UnboundedReceiver<Order>) {
@@ -281,6 +296,18 @@ impl WorkerThread {
             }
             tokio::time::sleep(STOP_POLL).await;
         }
+    }
+}
+
+/// Tells these subscribers farewell, some at a time.
+async fn say_farewell(worker: &Worker, subscribers: &[Rc<Connection>], spread: Duration, cause: Cause) {
+    let rounds = (spread.as_millis() / FAREWELL_PAUSE.as_millis()).max(1);
+    let some = subscribers.len().div_ceil(rounds as usize).max(FEW);
+    for (round, some) in subscribers.chunks(some).enumerate() {
+        if round > 0 {
+            tokio::time::sleep(FAREWELL_PAUSE).await;
+        }
+        worker.say_farewell_to(some, cause);
     }
 }
 

@@ -181,6 +181,7 @@ pub(crate) fn server(root: Location, all: Vec<Location>, named: Vec<(&str, Locat
         ignore_invalid_headers: true,
         origin: "".into(),
         pushes: false,
+        zone: 0,
         foreign: None,
     }
 }
@@ -203,6 +204,7 @@ pub(crate) fn settings(server: Server) -> Settings {
         drain_time: 0,
         drain_delay: 0,
         bounds: Bounds::default(),
+        zones: vec!["default".into()],
         zone_name: "push_stream_module".into(),
         zone: Zone {
             memory: 1 << 20,

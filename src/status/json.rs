@@ -2,9 +2,11 @@
 
 use axum::Json;
 use axum::extract::{Query, State};
+use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 
-use super::Sources;
+use super::messages::no_zone;
+use super::{Sources, Zone};
 use crate::backplane;
 use crate::delivery;
 use crate::log::HealthView;
@@ -43,10 +45,45 @@ pub(super) struct Status {
     refused_of_address: u64,
     /// Connections ended by a mistake of the server.
     disconnected_by_panic: u64,
-    /// The log, where there is one.
+    /// The log, where there is one; of several zones the logs together.
     log: Option<LogStatus>,
     /// The nodes and what they share, where it is shared.
     backplane: Option<BackplaneStatus>,
+    /// What of this is whose.
+    zones: Vec<ZoneStatus>,
+}
+
+/// A zone in `/status`.
+#[derive(Serialize)]
+struct ZoneStatus {
+    name: Box<str>,
+    subscribers: u64,
+    channels: u32,
+    wildcard_channels: u32,
+    published_messages: u64,
+    stored_messages: u64,
+    memory_used_bytes: u64,
+    memory_limit_bytes: u64,
+    log: Option<LogStatus>,
+    backplane: Option<BackplaneStatus>,
+}
+
+impl From<&Zone> for ZoneStatus {
+    fn from(zone: &Zone) -> Self {
+        let census = zone.census();
+        Self {
+            name: zone.name.clone(),
+            subscribers: census.subscribers,
+            channels: census.channels,
+            wildcard_channels: census.wildcard_channels,
+            published_messages: census.published,
+            stored_messages: census.stored,
+            memory_used_bytes: census.memory_used,
+            memory_limit_bytes: census.memory_limit,
+            log: zone.hub.log_health().map(LogStatus::from),
+            backplane: zone.backplane.as_ref().map(|backplane| backplane.view().into()),
+        }
+    }
 }
 
 /// The backplane in `/status`.
@@ -125,6 +162,8 @@ impl From<HealthView> for LogStatus {
 
 #[derive(Deserialize)]
 pub(super) struct Listing {
+    /// The zone, that of servers which name none if it is not named.
+    zone: Option<String>,
     #[serde(default)]
     prefix: String,
     limit: Option<usize>,
@@ -134,7 +173,7 @@ pub(super) struct Listing {
 }
 
 #[derive(Serialize)]
-pub(super) struct Listed {
+struct Listed {
     channel: String,
     /// Its place in the order of creation, which is that of the listing.
     place: u64,
@@ -165,14 +204,16 @@ pub(super) async fn status(State(sources): State<Sources>) -> Json<Status> {
         refused_bodies: totals.refused_bodies,
         refused_of_address: totals.crowded,
         disconnected_by_panic: totals.cut(Cause::Panic),
-        log: sources.hub.log_health().map(LogStatus::from),
-        backplane: sources.backplane.as_ref().map(|backplane| backplane.view().into()),
+        log: sources.log_health().map(LogStatus::from),
+        backplane: sources.backplane_health().map(BackplaneStatus::from),
+        zones: sources.zones.load().iter().map(ZoneStatus::from).collect(),
     })
 }
 
-pub(super) async fn channels(State(sources): State<Sources>, Query(listing): Query<Listing>) -> Json<Vec<Listed>> {
+pub(super) async fn channels(State(sources): State<Sources>, Query(listing): Query<Listing>) -> Response {
+    let Some(zone) = sources.zone(listing.zone.as_deref()) else { return no_zone() };
     let most = listing.limit.unwrap_or(USUAL).min(MOST);
-    let found = sources.hub.list(listing.prefix.as_bytes(), Some(listing.after.into()), most);
+    let found = zone.hub.list(listing.prefix.as_bytes(), Some(listing.after.into()), most);
     let shown = found.into_iter().map(|(key, info)| Listed {
         place: key.into(),
         channel: String::from_utf8_lossy(info.id.as_bytes()).into_owned(),
@@ -180,5 +221,5 @@ pub(super) async fn channels(State(sources): State<Sources>, Query(listing): Que
         stored_messages: info.stored,
         subscribers: info.subscribers,
     });
-    Json(shown.collect())
+    Json(shown.collect::<Vec<_>>()).into_response()
 }

@@ -56,6 +56,8 @@ struct Figures {
     lag: Vec<u64>,
     log: Option<Log>,
     nodes: Vec<Node>,
+    /// Names of the zones, where there are several.
+    zones: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -132,6 +134,7 @@ impl Figures {
                 backlog: census.log_backlog,
                 sync_age: health.synced_at.map_or(0.0, |at| at.elapsed().as_secs_f64()),
             }),
+            zones: snapshot.zones.into_iter().map(|zone| zone.zone).collect(),
             nodes: nodes.into_iter().map(|node| Node { name: node.name, subscribers: node.subscribers }).collect(),
         }
     }

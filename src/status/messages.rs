@@ -16,6 +16,8 @@ const SHOWN: usize = 4096;
 
 #[derive(Deserialize)]
 pub(super) struct Asked {
+    /// The zone, that of servers which name none if it is not named.
+    zone: Option<String>,
     /// The `place` of the channel, as listings tell it.
     place: u64,
     /// The `place` of the message before which to go on.
@@ -64,12 +66,18 @@ impl Told {
     }
 }
 
+/// Whoever asks for a zone that does not exist is told so.
+pub(super) fn no_zone() -> Response {
+    (StatusCode::NOT_FOUND, "there is no such zone\n").into_response()
+}
+
 /// The messages of a channel.
 pub(super) async fn messages(State(sources): State<Sources>, Query(asked): Query<Asked>) -> Response {
     if !sources.messages {
         return (StatusCode::FORBIDDEN, "texts are shown with push_stream_status_messages on\n").into_response();
     }
-    match sources.hub.newest(asked.place.into(), asked.before.unwrap_or(u64::MAX)) {
+    let Some(zone) = sources.zone(asked.zone.as_deref()) else { return no_zone() };
+    match zone.hub.newest(asked.place.into(), asked.before.unwrap_or(u64::MAX)) {
         None => (StatusCode::NOT_FOUND, "there is no such channel\n").into_response(),
         Some((messages, more)) => {
             Json(Page { messages: messages.iter().map(|message| Told::of(message)).collect(), more }).into_response()

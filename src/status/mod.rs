@@ -1,8 +1,8 @@
 //! What operators are told: a page for people, metrics for Prometheus, JSON, and health for balancers.
 //!
 //! `/` is the page, fed by `/live`; `/healthz` (`/health`) answers 200 while the process lives, `/readyz` until it is about to
-//! end; `/metrics` is for Prometheus, `/status`, `/channels?prefix=P&after=K&limit=N` and, where that is allowed,
-//! `/messages?place=K&before=N` are JSON. It binds no socket: whoever has one hands it in, with a [`Guard`] that fits its address. Reads
+//! end; `/metrics` is for Prometheus, `/status`, `/channels?zone=Z&prefix=P&after=K&limit=N` and, where that is
+//! allowed, `/messages?zone=Z&place=K&before=N` are JSON. It binds no socket: whoever has one hands it in, with a [`Guard`] that fits its address. Reads
 //! only: nothing a client sends here changes anything.
 
 mod guard;
@@ -14,7 +14,7 @@ mod sources;
 mod tls;
 
 pub use guard::Guard;
-pub use sources::Sources;
+pub use sources::{Sources, Zone};
 pub use tls::Certificate;
 
 use std::fmt::Debug;
@@ -98,7 +98,7 @@ async fn with_fields(mut response: Response) -> Response {
 
 /// That the process serves, and what is wrong with it all the same.
 async fn health(State(sources): State<Sources>) -> String {
-    match sources.hub.log_health().and_then(|log| log.gap) {
+    match sources.log_health().and_then(|log| log.gap) {
         None => "ok\n".to_owned(),
         Some(gap) => format!("ok\nthe log has a gap: {gap}\n"),
     }
@@ -109,7 +109,7 @@ async fn ready(State(sources): State<Sources>) -> (StatusCode, String) {
     if sources.is_leaving() {
         return (StatusCode::SERVICE_UNAVAILABLE, "leaving\n".to_owned());
     }
-    match sources.backplane.as_ref().and_then(|backplane| backplane.unready()) {
+    match sources.unready() {
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         None => (StatusCode::OK, "ready\n".to_owned()),
     }

@@ -6,17 +6,36 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 
-use crate::backplane::Health;
+use crate::backplane::{Health, HealthView};
 use crate::delivery;
 use crate::hub::{Census, Hub};
-use crate::metrics::{Process, Reloads, Snapshot, Tally};
+use crate::log;
+use crate::metrics::{Process, Reloads, Snapshot, Tally, ZoneCensus};
 use crate::model::Now;
+
+/// A zone of the process.
+#[derive(Clone)]
+pub struct Zone {
+    /// Its name.
+    pub name: Box<str>,
+    /// Channels, messages and the log.
+    pub hub: Arc<Hub>,
+    /// Where its order is made, if nodes share it.
+    pub backplane: Option<Arc<Health>>,
+}
+
+impl Zone {
+    /// The numbers of the hub.
+    pub(super) fn census(&self) -> Census {
+        self.hub.census(Now(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)))
+    }
+}
 
 /// Where numbers come from; a handle.
 #[derive(Clone)]
 pub struct Sources {
-    /// Channels, messages and the log.
-    pub hub: Arc<Hub>,
+    /// The zones, the one of servers which name none first.
+    pub zones: Arc<ArcSwap<Vec<Zone>>>,
     /// What the workers count.
     pub tally: Arc<Tally>,
     /// What became of reloads.
@@ -25,8 +44,6 @@ pub struct Sources {
     pub certificates: Arc<ArcSwap<Vec<(String, i64)>>>,
     /// Whether the server is about to end.
     pub leaving: Arc<AtomicBool>,
-    /// The backplane, if nodes share the channels.
-    pub backplane: Option<Arc<Health>>,
     /// Whether the texts of messages are shown.
     pub messages: bool,
 }
@@ -34,22 +51,52 @@ pub struct Sources {
 impl Sources {
     /// The numbers of this moment.
     pub(super) fn snapshot(&self) -> Snapshot {
+        let zones = self.zones.load();
+        let of_zone = |zone: &Zone| ZoneCensus { zone: zone.name.to_string(), census: zone.census() };
         Snapshot {
+            // What is said of all is not said again of the only one.
+            zones: if zones.len() > 1 { zones.iter().map(of_zone).collect() } else { Vec::new() },
             totals: self.tally.totals(),
             census: self.census(),
             held: delivery::held() as u64,
-            log: self.hub.log_health(),
+            log: self.log_health(),
             process: Process::now(),
             reloads: self.reloads.view(),
             certificates: self.certificates.load().to_vec(),
             leaving: self.is_leaving(),
-            backplane: self.backplane.as_ref().map(|backplane| backplane.view()),
+            backplane: self.backplane_health(),
         }
     }
 
-    /// The numbers of the hub.
+    /// The numbers of all zones together.
     pub(super) fn census(&self) -> Census {
-        self.hub.census(Now(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)))
+        let mut sum = Census::default();
+        self.zones.load().iter().for_each(|zone| sum.add(&zone.census()));
+        sum
+    }
+
+    /// The state of their logs, if there are any.
+    pub(super) fn log_health(&self) -> Option<log::HealthView> {
+        self.zones.load().iter().filter_map(|zone| zone.hub.log_health()).reduce(log::HealthView::and)
+    }
+
+    /// The state of what they share with other nodes, if they do.
+    pub(super) fn backplane_health(&self) -> Option<HealthView> {
+        self.zones.load().iter().filter_map(|zone| Some(zone.backplane.as_ref()?.view())).reduce(HealthView::and)
+    }
+
+    /// Why balancers should send nobody here, if that is so, and for which zone.
+    pub(super) fn unready(&self) -> Option<String> {
+        let zones = self.zones.load();
+        let (zone, why) = zones.iter().find_map(|zone| Some((zone, zone.backplane.as_ref()?.unready()?)))?;
+        Some(if zones.len() > 1 { format!("{why} (zone {})", zone.name) } else { why.to_owned() })
+    }
+
+    /// The zone of this name; without one that of servers which name none.
+    pub(super) fn zone(&self, name: Option<&str>) -> Option<Zone> {
+        let zones = self.zones.load();
+        let zone = name.map_or_else(|| zones.first(), |name| zones.iter().find(|zone| *zone.name == *name));
+        zone.cloned()
     }
 
     pub(super) fn is_leaving(&self) -> bool {

@@ -8,7 +8,7 @@ use super::elapsed::milliseconds_since;
 use super::listener_place::ListenerPlace;
 use crate::conf::Settings;
 use crate::conf::settings::Listener;
-use crate::delivery::{Caller, Connection};
+use crate::delivery::{Caller, Connection, LocalZone};
 use crate::metrics::Activity;
 use crate::push::context::Context;
 use crate::request::peer::Peer;
@@ -30,12 +30,20 @@ pub struct Session {
     pub ahead: Vec<u8>,
     /// Whether bytes of further requests have been thrown away: what is kept of them ends in the middle.
     pub(super) overrun: bool,
-    /// Whether a message has been published since the last look at how far the workers are.
-    pub(super) published: bool,
+    /// Where messages have been published since the last look at how far the workers are.
+    published: Published,
     /// Whether the bytes read ahead are part of a head whose time is running.
     pub(super) reading_head: bool,
     /// What is left to be done when the subscription ends: nothing for most.
     late: Option<Box<Late>>,
+}
+
+/// The zones in which a connection has published.
+#[derive(Clone, Copy)]
+enum Published {
+    Nowhere,
+    In(u16),
+    InSeveral,
 }
 
 /// What the end of a subscription is waited for with.
@@ -59,7 +67,7 @@ impl Session {
             requests: 0,
             ahead,
             overrun: false,
-            published: false,
+            published: Published::Nowhere,
             reading_head: false,
             late: None,
         })
@@ -80,9 +88,26 @@ impl Session {
         }
     }
 
-    /// Whether this is a publisher that is ahead of the workers.
-    pub(super) fn must_wait(&mut self, context: &Context) -> bool {
-        std::mem::take(&mut self.published) && context.worker.hub().is_congested()
+    /// Notes that a request publishes in this zone.
+    pub(super) fn note_published(&mut self, zone: u16) {
+        self.published = match self.published {
+            Published::Nowhere => Published::In(zone),
+            Published::In(other) if other == zone => Published::In(zone),
+            _ => Published::InSeveral,
+        };
+    }
+
+    /// A zone whose workers this publisher is ahead of; asked again and again until there is none.
+    pub(super) fn must_wait(&mut self, context: &Context) -> Option<Rc<LocalZone>> {
+        let zone = match self.published {
+            Published::Nowhere => None,
+            Published::In(zone) => Some(context.worker.zone(zone)).filter(|zone| zone.hub().is_congested()),
+            Published::InSeveral => context.worker.congested_zone(),
+        };
+        if zone.is_none() {
+            self.published = Published::Nowhere;
+        }
+        zone
     }
 
     /// How long the next bytes may take, milliseconds: between requests `keepalive_timeout`, for a whole head

@@ -20,10 +20,7 @@ const NATURAL: [(&[&str], &str); 9] = [
         &["delivery/connection", "delivery/subscribers"],
         "a connection holds its subscriber, the table of them connections",
     ),
-    (
-        &["delivery/admission", "delivery/departure", "delivery/parting", "delivery/worker"],
-        "acts of the worker, a file each",
-    ),
+    (&["delivery/departure", "delivery/parting", "delivery/worker"], "acts of the worker, a file each"),
     (&["request/head", "request/head_parser"], "a head and its grammar"),
     (&["embed/subscription", "embed/subscriptions"], "a subscription leaves the table it stands in"),
     (&["server/ending", "server/service"], "the end of the service"),

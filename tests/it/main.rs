@@ -48,3 +48,4 @@ mod support;
 mod tls;
 mod tls_server;
 mod tools;
+mod zones;

@@ -68,9 +68,16 @@ pub fn nearest(name: &str) -> Option<&'static str> {
 
 fn rows() -> Vec<Directive> {
     let mut rows = Vec::new();
-    for written in
-        [push::ZONE, own::BOUNDS, own::LOG_LINES, own::STATUS, backplane::BACKPLANE, push::LOCATIONS, push::OLD]
-    {
+    for written in [
+        push::ZONE,
+        own::ZONES,
+        own::BOUNDS,
+        own::LOG_LINES,
+        own::STATUS,
+        backplane::BACKPLANE,
+        push::LOCATIONS,
+        push::OLD,
+    ] {
         rows.extend_from_slice(written);
     }
     for written in [

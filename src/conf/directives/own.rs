@@ -1,8 +1,21 @@
-//! Rows of our own: what connections may hold, how log lines are spelled, what operators are told. Nothing of the module compares with
+//! Rows of our own: zones, what connections may hold, how log lines are spelled, what operators are told. Nothing of the module compares with
 //! them.
 
 use super::row::Kind::{Flag, Number, Offset, Text, Words};
-use super::row::{Directive, HTTP, OURS, row, take};
+use super::row::{Contexts, Directive, HTTP, OURS, SERVER, row, take};
+
+/// Which zone a server is of.
+pub(super) const ZONES: &[Directive] = &[row(
+    "push_stream_zone",
+    Contexts::of(&[HTTP, SERVER]),
+    take(1),
+    Text,
+    "default",
+    "Zone of the server: servers of the same zone share their channels, different zones share nothing. Limits, texts and \
+     `push_stream_shared_memory_size` are the same for all and count for each by itself. Letters, digits and `._-`, at most 64, a `.` not \
+     first. Not known with `--strict`.",
+)
+.known(OURS)];
 
 /// Bounds, `http` only.
 pub(super) const BOUNDS: &[Directive] = &[

@@ -11,6 +11,7 @@ pub fn markdown() -> String {
          writes it again.\n\n",
     );
     section(&mut page, "Push stream: the zone", push::ZONE, true);
+    section(&mut page, "Push stream: zones", own::ZONES, true);
     section(&mut page, "Push stream: nodes", backplane::BACKPLANE, true);
     section(&mut page, "Push stream: what connections may hold", own::BOUNDS, true);
     section(&mut page, "Push stream: log lines", own::LOG_LINES, true);

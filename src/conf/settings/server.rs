@@ -65,6 +65,8 @@ impl ServerNames {
 pub struct Server {
     /// First `server_name` (`$server_name`), may be empty.
     pub name: Box<str>,
+    /// `push_stream_zone`: its number among [`super::Settings::zones`].
+    pub zone: u16,
     /// Values of the server level; its rewrite operations run before the location is chosen. Used as the location of
     /// requests that match none.
     pub root: Arc<Location>,

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use crate::model::Durability;
 
+/// The directory of the zones that are not the first one.
+const ZONES: &str = "zones";
+
 /// `push_stream_state` and `push_stream_state_sync`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct State {
@@ -11,6 +14,19 @@ pub struct State {
     pub dir: Option<PathBuf>,
     /// When what was written is forced onto the medium.
     pub sync: Durability,
+}
+
+impl State {
+    /// Where those of another zone than the first one do: in a place of its own within the directory.
+    #[must_use]
+    pub fn of_zone(&self, name: &str) -> Self {
+        Self { dir: self.dir.as_ref().map(|dir| dir.join(ZONES).join(name)), sync: self.sync }
+    }
+
+    /// Where the places of these zones are.
+    pub fn of_zones(&self) -> Option<PathBuf> {
+        Some(self.dir.as_ref()?.join(ZONES))
+    }
 }
 
 /// The word of the configuration and the command line for when what was written is forced onto the medium.

@@ -38,7 +38,7 @@ pub(super) fn spell(page: &mut Page<'_>, totals: &Totals, census: &Census) -> fm
         census.memory_used,
     )?;
     page.gauge(
-        &("pushstreamd_memory_limit", "The budget, push_stream_shared_memory_size", bytes()),
+        &("pushstreamd_memory_limit", "The budget, push_stream_shared_memory_size of each zone", bytes()),
         census.memory_limit,
     )
 }

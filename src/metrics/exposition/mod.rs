@@ -12,6 +12,7 @@ mod messages;
 mod page;
 mod process;
 mod workers;
+mod zones;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -31,8 +32,10 @@ use crate::log::HealthView;
 pub struct Snapshot {
     /// What the workers count.
     pub totals: Totals,
-    /// What the hub counts.
+    /// What the hubs of all zones count.
     pub census: Census,
+    /// What each of them counts, where there are several.
+    pub zones: Vec<ZoneCensus>,
     /// Bytes held for all connections.
     pub held: u64,
     /// The log, if there is one.
@@ -47,6 +50,15 @@ pub struct Snapshot {
     pub leaving: bool,
     /// The backplane, if there is one.
     pub backplane: Option<backplane::HealthView>,
+}
+
+/// What the hub of a zone counts.
+#[derive(Clone, Debug, Default)]
+pub struct ZoneCensus {
+    /// The zone's name.
+    pub zone: String,
+    /// Its numbers.
+    pub census: Census,
 }
 
 /// In which words a scrape is answered.
@@ -105,6 +117,9 @@ impl Collector for Snapshot {
         }
         if let Some(health) = &self.backplane {
             backplane_state::spell(&mut page, health)?;
+        }
+        if !self.zones.is_empty() {
+            zones::spell(&mut page, &self.zones)?;
         }
         aliases::spell(&mut page, &self.census)
     }

@@ -10,6 +10,7 @@ fn full() -> Snapshot {
     Snapshot {
         totals: crate::metrics::Tally::new(2).totals(),
         log: Some(HealthView::default()),
+        zones: vec![ZoneCensus { zone: "chat".to_owned(), census: crate::hub::Census::default() }],
         certificates: vec![("/etc/a \"b\"\\c.pem".to_owned(), 1_800_000_000)],
         backplane: Some(crate::backplane::HealthView {
             joined: true,
@@ -55,7 +56,7 @@ fn the_page_of_metrics_is_current() {
          counters with `_total`, of histograms the stem of `_bucket`, `_sum` and `_count`. Made of the code by \
          `UPDATE_DOCS=1 cargo test page_of_metrics`.\n\nNo label holds a channel id. Counters go on through reloads and begin \
          at 0 with the process; `pushstreamd_messages_published_total` goes on where a log brings the count back. Those named `pushstreamd_log_...` \
-         are there where there is a log, `pushstreamd_backplane_...` where nodes share their channels, certificates where TLS is served.\n\n| name | type | labels | what it says |\n|---|---|---|---|\n",
+         are there where there is a log, `pushstreamd_backplane_...` where nodes share their channels, `pushstreamd_zone_...` where there are several zones, certificates where TLS is served.\n\n| name | type | labels | what it says |\n|---|---|---|---|\n",
     );
     for (name, (kind, help, labels)) in metrics(&full().text(Format::Classic)) {
         let help = help.trim_end_matches('.');

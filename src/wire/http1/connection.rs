@@ -43,11 +43,12 @@ pub async fn serve(bench: Rc<Workbench>, connection: Rc<Connection>, mut session
         if !matches!(next, Next::Read | Next::Answer) {
             bench.context.worker.set_activity(&connection, Activity::Writing);
         }
-        next = match next {
-            Next::Answer | Next::Read if session.must_wait(&bench.context) => {
-                Box::pin(engine::catch_up(&bench.context)).await;
-                next
+        if matches!(next, Next::Answer | Next::Read) {
+            while let Some(zone) = session.must_wait(&bench.context) {
+                Box::pin(engine::catch_up(&zone)).await;
             }
+        }
+        next = match next {
             // What was kept of the requests sent ahead ends in the middle of one.
             Next::Answer if session.overrun => Next::Close { linger: true },
             Next::Answer => answer(&bench, &connection, &mut session, false).await,

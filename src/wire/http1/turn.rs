@@ -84,7 +84,9 @@ impl<'s> Turn<'_, 's> {
             }
             Ok(false) => return Step::Body(job),
             Ok(true) => {
-                self.session.published |= job.publishes();
+                if job.publishes() {
+                    self.session.note_published(self.exchange.server.zone);
+                }
                 let text = self.body.take_text();
                 engine::resume(&self.bench.context, self.exchange, job, text)
             }

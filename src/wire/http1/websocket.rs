@@ -61,7 +61,7 @@ pub(super) async fn serve(
                     Received::All => true,
                     Received::Over => false,
                     Received::Ahead => {
-                        Box::pin(go_on(context)).await;
+                        Box::pin(go_on(&context.worker.zone_of(connection))).await;
                         Box::pin(take(bench, connection, session, &mut socket)).await
                     }
                 };
@@ -93,7 +93,7 @@ async fn take(
         match socket.receive(&bench.context, connection, &mut bytes) {
             Received::All => return true,
             Received::Over => return false,
-            Received::Ahead => Box::pin(go_on(&bench.context)).await,
+            Received::Ahead => Box::pin(go_on(&bench.context.worker.zone_of(connection))).await,
         }
     }
 }

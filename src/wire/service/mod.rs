@@ -68,8 +68,8 @@ where
         spawn_local(discard(body));
     }
     let bench = Rc::clone(visit.bench());
-    if visit.session.must_wait(&bench.context) {
-        engine::catch_up(&bench.context).await;
+    while let Some(zone) = visit.session.must_wait(&bench.context) {
+        engine::catch_up(&zone).await;
     }
     match outcome? {
         Outcome::Whole(head) => Ok(respond(visit, head, true)),
@@ -148,7 +148,9 @@ where
             Verdict::Body(job) => match read_body(visit, body, &job).await.ok_or(io::ErrorKind::ConnectionReset)? {
                 Ok(text) => {
                     exchange.request_length += text.len() as u64;
-                    visit.session.published |= job.publishes();
+                    if job.publishes() {
+                        visit.session.note_published(exchange.server.zone);
+                    }
                     engine::resume(context, &mut exchange, job, text.into())
                 }
                 Err(status) => engine::fail_job(context, &mut exchange, &job, status),

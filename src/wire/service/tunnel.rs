@@ -73,7 +73,7 @@ async fn pump<T: AsyncRead + AsyncWrite>(
                     match session.receive(context, connection, &mut bytes) {
                         Received::All => break,
                         Received::Over => return Ok(()),
-                        Received::Ahead => go_on(context).await,
+                        Received::Ahead => go_on(&context.worker.zone_of(connection)).await,
                     }
                 }
                 context.worker.hold_input(connection, session.held());

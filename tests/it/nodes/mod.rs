@@ -6,6 +6,7 @@ mod hostile;
 mod node;
 mod redis;
 mod ways;
+mod zones;
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{PROMPTLY, Prefix, Running, free_port, within};
+use crate::support::{PATIENCE, PROMPTLY, Prefix, Running, free_port, within};
 
 /// The server and its directory.
 pub struct Redis {
@@ -122,4 +122,25 @@ impl Redis {
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
+}
+
+/// A cluster of three that is well.
+pub fn cluster() -> Vec<Redis> {
+    let cluster: Vec<Redis> =
+        (0..3).map(|_| Redis::with(&["--cluster-enabled", "yes", "--appendonly", "yes"])).collect();
+    let addresses: Vec<String> = cluster.iter().map(|redis| format!("127.0.0.1:{}", redis.port)).collect();
+    let made = std::process::Command::new("redis-cli")
+        .args(["--cluster", "create"])
+        .args(&addresses)
+        .args(["--cluster-yes"])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+    within(PATIENCE, "the cluster is well", || {
+        cluster.iter().all(|redis| {
+            let info = redis::from_redis_value::<String>(redis.ask(&["CLUSTER", "INFO"])).unwrap();
+            info.contains("cluster_state:ok")
+        })
+    });
+    cluster
 }

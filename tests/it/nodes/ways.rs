@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::node::Node;
-use super::redis::Redis;
+use super::redis::{Redis, cluster};
 use crate::support::{PATIENCE, Prefix, Running, free_port, said, test_configuration, within};
 
 const PUBLISHER: &str = "location /pub { push_stream_publisher; push_stream_channels_path $arg_id; }";
@@ -133,22 +133,7 @@ fn valkey_serves_as_redis_does() {
 
 #[test]
 fn a_cluster_is_entered_by_any_of_its_nodes_and_each_zone_lives_on_one() {
-    let mut cluster: Vec<Redis> =
-        (0..3).map(|_| Redis::with(&["--cluster-enabled", "yes", "--appendonly", "yes"])).collect();
-    let addresses: Vec<String> = cluster.iter().map(|redis| format!("127.0.0.1:{}", redis.port)).collect();
-    let made = std::process::Command::new("redis-cli")
-        .args(["--cluster", "create"])
-        .args(&addresses)
-        .args(["--cluster-yes"])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
-    within(PATIENCE, "the cluster is well", || {
-        cluster.iter().all(|redis| {
-            let info = redis::from_redis_value::<String>(redis.ask(&["CLUSTER", "INFO"])).unwrap();
-            info.contains("cluster_state:ok")
-        })
-    });
+    let mut cluster = cluster();
     let keeps = |cluster: &[Redis], key: &str| {
         cluster.iter().position(|redis| redis.try_ask(&["EXISTS", key]) == Ok(redis::Value::Int(1)))
     };

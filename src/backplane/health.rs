@@ -30,6 +30,7 @@ struct State {
     losses: u64,
     passed_over: u64,
     applied: u64,
+    position: StreamId,
     snapshots: u64,
     /// The last entry the server has told of, and when it was not yet here.
     target: Option<(StreamId, Instant)>,
@@ -66,6 +67,8 @@ pub struct HealthView {
     pub passed_over: u64,
     /// Entries applied.
     pub applied: u64,
+    /// The place of the last entry, in the stream of the server.
+    pub position: String,
     /// How often the whole zone was read.
     pub snapshots: u64,
     /// The living nodes, this one among them.
@@ -92,6 +95,7 @@ impl HealthView {
             losses: self.losses + other.losses,
             passed_over: self.passed_over + other.passed_over,
             applied: self.applied + other.applied,
+            position: self.position,
             snapshots: self.snapshots + other.snapshots,
             nodes,
         }
@@ -112,6 +116,7 @@ impl Health {
             losses: 0,
             passed_over: 0,
             applied: 0,
+            position: StreamId::default(),
             snapshots: 0,
             target: None,
             nodes: Vec::new(),
@@ -131,6 +136,7 @@ impl Health {
             losses: state.losses,
             passed_over: state.passed_over,
             applied: state.applied,
+            position: state.position.to_string(),
             snapshots: state.snapshots,
             nodes: state.nodes.clone(),
         }
@@ -267,6 +273,7 @@ impl Health {
     pub(super) fn applied(&self, count: u64, position: StreamId, at_end: bool) -> bool {
         let mut state = self.0.lock();
         state.applied += count;
+        state.position = position;
         state.target.take_if(|(target, _)| *target <= position);
         let late = state.target.is_some_and(|(_, since)| since.elapsed() > FOLLOWS / 2);
         if at_end && state.target.is_none() {

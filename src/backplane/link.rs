@@ -3,7 +3,9 @@
 //! It does not know what is said over them. The password stands in no line and no error.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -21,8 +23,12 @@ use crate::conf::settings::{Address, Backplane as Settings, Place};
 
 /// Where the password is where no file is named.
 const PASSWORD: &str = "PUSHSTREAMD_BACKPLANE_PASSWORD";
-/// How long it may take to be connected.
+/// How long it may take to be connected, or to be answered.
 const CONNECTS: Duration = Duration::from_secs(2);
+/// Bytes a second that a line carries at least.
+const CARRIES: usize = 4 << 20;
+/// What is said where no answer comes in time.
+const SILENT: &str = "it does not answer";
 /// How often sentinels are asked whether the master is still the same.
 const WATCHES: Duration = Duration::from_secs(1);
 
@@ -30,8 +36,12 @@ const WATCHES: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Linker {
     address: Address,
-    password: Option<Arc<str>>,
+    password_file: Option<PathBuf>,
+    /// What the file said last, or the environment.
+    password: Arc<Mutex<Option<String>>>,
     ca: Option<Vec<u8>>,
+    /// Which of several hosts is asked.
+    entry: Arc<AtomicUsize>,
     /// Where a cluster says that the zone is.
     moved: Arc<Mutex<Option<(String, u16)>>>,
     /// What sentinels said last.
@@ -77,23 +87,24 @@ impl Linker {
             std::fs::read(path).map_err(|error| BackplaneError::File { path: path.clone(), error })
         };
         let password = match &settings.password_file {
-            Some(path) => {
-                let text = String::from_utf8_lossy(&read(path)?).into_owned();
-                Some(text.lines().next().unwrap_or_default().into())
-            }
-            None => std::env::var(PASSWORD).ok().map(Into::into),
+            Some(path) => Some(first_line(&read(path)?)),
+            None => std::env::var(PASSWORD).ok(),
         };
         let ca = settings.ca.as_ref().map(read).transpose()?;
         let linker = Self {
             address: address.clone(),
-            password,
+            password_file: settings.password_file.clone(),
+            password: Arc::new(Mutex::new(password)),
             ca,
+            entry: Arc::default(),
             moved: Arc::default(),
             mandate: Arc::default(),
             broken: Arc::default(),
         };
         // A certificate that is none is told at the start.
-        if let Place::Host(host, port) = &address.place {
+        if let Place::Hosts(hosts) = &address.place
+            && let Some((host, port)) = hosts.first()
+        {
             linker.client(linker.at(host, *port)).map_err(|error| BackplaneError::Unusable(error.to_string()))?;
         }
         Ok(linker)
@@ -101,7 +112,13 @@ impl Linker {
 
     /// One that makes the same connections, and has nothing else in common with this one.
     pub(super) fn anew(&self) -> Self {
-        Self { moved: Arc::default(), mandate: Arc::default(), broken: Arc::default(), ..self.clone() }
+        Self {
+            entry: Arc::default(),
+            moved: Arc::default(),
+            mandate: Arc::default(),
+            broken: Arc::default(),
+            ..self.clone()
+        }
     }
 
     /// A connection for messages that are not kept.
@@ -116,13 +133,20 @@ impl Linker {
         let mut connection = self.connect(addr).await?;
         let mut info = redis::pipe();
         info.cmd("TIME").cmd("INFO").arg("server").cmd("INFO").arg("replication").cmd("INFO").arg("memory");
-        let (time, told, replication, memory): ((u64, u64), String, String, String) =
+        info.cmd("INFO").arg("cluster");
+        let (time, told, replication, memory, cluster): ((u64, u64), String, String, String, String) =
             within(info.query_async(&mut connection)).await?;
         let value = |text: &str, name: &str| {
             text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
         };
-        if value(&replication, "role").is_some_and(|role| role == "slave") {
-            return Err(failure("it is a replica"));
+        // One of a cluster says itself where to go, whatever it is.
+        if value(&cluster, "cluster_enabled").is_none_or(|enabled| enabled == "0") {
+            if value(&replication, "role").is_some_and(|role| role == "slave") {
+                return Err(failure("it is a replica"));
+            }
+            if self.hosts() > 1 {
+                return Err(failure("several hosts are those of a cluster, and this is none"));
+            }
         }
         let run = value(&told, "run_id").ok_or_else(|| failure("it does not tell its run id"))?;
         // The time was told before now: a deadline made of it comes too early rather than too late.
@@ -138,7 +162,11 @@ impl Linker {
         let moved = self.moved.lock().clone();
         Ok(match (&self.address.place, moved) {
             (_, Some((host, port))) => (self.at(&host, port), format!("{host}:{port}")),
-            (Place::Host(host, port), None) => (self.at(host, *port), format!("{host}:{port}")),
+            (Place::Hosts(hosts), None) => {
+                let entry = self.entry.load(Ordering::Relaxed) % hosts.len().max(1);
+                let (host, port) = hosts.get(entry).ok_or_else(|| failure("there is no host"))?;
+                (self.at(host, *port), format!("{host}:{port}"))
+            }
             (Place::Socket(path), None) => (ConnectionAddr::Unix(path.clone()), path.display().to_string()),
             (Place::Sentinels(sentinels, name), None) => {
                 let (host, port) = self.ask_sentinels(sentinels, name).await?;
@@ -147,21 +175,33 @@ impl Linker {
         })
     }
 
-    /// Goes where a cluster says that the zone is, if this error says so, which is returned; else to where it was told to be.
+    /// Goes where a cluster says that the zone is, if this error says so, which is returned; else to where it was told to be, or to the next of
+    /// several hosts.
     pub(super) fn learn(&self, error: &RedisError) -> bool {
-        let there = error.redirect_node().and_then(|(there, _)| there.rsplit_once(':'));
-        let there = there.and_then(|(host, port)| Some((self.host_or_own(host)?, port.parse().ok()?)));
+        // Where a slot is under way both of its nodes name the other one: that is waited out.
+        let there = error.redirect_node().filter(|_| error.code() == Some("MOVED"));
+        let there = there.and_then(|(there, _)| there.rsplit_once(':'));
         let mut moved = self.moved.lock();
-        *moved = there;
+        let own = moved.as_ref().map(|(host, _)| host.clone());
+        *moved = there.and_then(|(host, port)| Some((self.host_or(host, own)?, port.parse().ok()?)));
+        if moved.is_none() {
+            self.entry.fetch_add(1, Ordering::Relaxed);
+        }
         moved.is_some()
     }
 
     /// A cluster that does not know the name of a node means the host that was asked.
-    fn host_or_own(&self, host: &str) -> Option<String> {
-        match &self.address.place {
-            Place::Host(own, _) if host.is_empty() => Some(own.to_string()),
-            _ => (!host.is_empty()).then(|| host.to_owned()),
+    fn host_or(&self, host: &str, asked: Option<String>) -> Option<String> {
+        if !host.is_empty() {
+            return Some(host.to_owned());
         }
+        let Place::Hosts(hosts) = &self.address.place else { return asked };
+        let entry = self.entry.load(Ordering::Relaxed) % hosts.len().max(1);
+        asked.or_else(|| Some(hosts.get(entry)?.0.to_string()))
+    }
+
+    fn hosts(&self) -> usize {
+        if let Place::Hosts(hosts) = &self.address.place { hosts.len() } else { 1 }
     }
 
     fn at(&self, host: &str, port: u16) -> ConnectionAddr {
@@ -175,10 +215,11 @@ impl Linker {
 
     fn client(&self, addr: ConnectionAddr) -> RedisResult<Client> {
         let mut entrance = RedisConnectionInfo::default().set_db(self.address.db.into()).set_skip_set_lib_name();
+        let password = self.password();
         if let Some(user) = &self.address.user {
-            entrance = entrance.set_username(user);
-        }
-        if let Some(password) = &self.password {
+            // Without a password too: else it would be another user.
+            entrance = entrance.set_username(user).set_password(password.unwrap_or_default());
+        } else if let Some(password) = password {
             entrance = entrance.set_password(password);
         }
         let info = addr.into_connection_info()?.set_redis_settings(entrance);
@@ -187,6 +228,15 @@ impl Linker {
         } else {
             Client::open(info)
         }
+    }
+
+    /// The password as it is now: it may have been changed since the start.
+    fn password(&self) -> Option<String> {
+        let mut password = self.password.lock();
+        if let Some(text) = self.password_file.as_ref().and_then(|path| std::fs::read(path).ok()) {
+            *password = Some(first_line(&text));
+        }
+        password.clone()
     }
 
     async fn connect(&self, addr: ConnectionAddr) -> RedisResult<MultiplexedConnection> {
@@ -238,9 +288,33 @@ async fn connect(client: Client) -> RedisResult<MultiplexedConnection> {
     client.get_multiplexed_async_connection_with_config(&config).await
 }
 
+fn first_line(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).lines().next().unwrap_or_default().to_owned()
+}
+
 /// The answer, if it comes in time.
 pub(super) async fn within<T>(answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-    timeout(CONNECTS, answer).await.unwrap_or_else(|_| Err(failure("it does not answer")))
+    within_for(0, answer).await
+}
+
+/// The answer, if it comes in time where so many bytes go over the line.
+pub(super) async fn within_for<T>(bytes: usize, answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    timeout(CONNECTS + transfer_of(bytes), answer).await.unwrap_or_else(|_| Err(no_answer()))
+}
+
+/// How long a line may take for so many bytes.
+pub(super) fn transfer_of(bytes: usize) -> Duration {
+    Duration::from_millis((bytes / (CARRIES / 1000)) as u64)
+}
+
+/// That no answer came in time.
+pub(super) fn no_answer() -> RedisError {
+    failure(SILENT)
+}
+
+/// Whether that is what an error says.
+pub(super) fn is_no_answer(error: &RedisError) -> bool {
+    error.to_string().contains(SILENT)
 }
 
 /// An error of our own.
@@ -255,8 +329,8 @@ pub(super) fn is_an_answer(error: &RedisError) -> bool {
 
 /// Whether the connection, or the server behind it, is of no use for writes any more.
 pub(super) fn is_over(error: &RedisError) -> bool {
-    const WORDS: [&str; 8] =
-        ["TOOLATE", "READONLY", "MASTERDOWN", "LOADING", "MOVED", "ASK ", "CLUSTERDOWN", "TRYAGAIN"];
+    const WORDS: [&str; 9] =
+        ["TOOLATE", "READONLY", "MASTERDOWN", "LOADING", "MOVED", "ASK ", "CLUSTERDOWN", "TRYAGAIN", "NOAUTH"];
     // Before Redis 7 the errors of commands within scripts stand in the text of another one.
     let text = error.to_string();
     !is_an_answer(error) || error.is_cluster_error() || WORDS.iter().any(|word| text.contains(word))

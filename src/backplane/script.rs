@@ -5,7 +5,7 @@ use std::sync::Arc;
 use redis::{RedisResult, Script};
 
 use super::keys::Keys;
-use super::link::{Link, failure, within};
+use super::link::{Link, failure, within_for};
 use super::stream::StreamId;
 use super::waiting::{Kind, Operation};
 use crate::model::Stamp;
@@ -13,6 +13,9 @@ use crate::model::Stamp;
 /// Most entries of the log of a zone, and most bytes.
 const ENTRIES: usize = 100_000;
 const BYTES: usize = 64 << 20;
+
+/// The format of entries and marks: what one version cannot read that another one writes is another format.
+pub(super) const FORMAT: u64 = 1;
 
 /// Calls the script for one node.
 pub(super) struct Caller {
@@ -29,6 +32,9 @@ pub(super) struct Seen {
     pub(super) skipped: u64,
 }
 
+/// As it says that.
+type Returned = (String, u64, u64, Vec<(String, String)>, u64, String, usize);
+
 /// What the script answers.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -39,6 +45,10 @@ pub(super) struct Answer {
     pub(super) now: u64,
     /// What each node says of itself.
     pub(super) nodes: Vec<(String, String)>,
+    /// The last operation that was done.
+    pub(super) done: u64,
+    /// Why the next thing could not be done, and in how many channels it was.
+    pub(super) failed: Option<(String, usize)>,
 }
 
 impl Caller {
@@ -57,7 +67,7 @@ impl Caller {
         let mut call = self.script.prepare_invoke();
         call.key(&self.keys.zone).key(&self.keys.log).key(&self.keys.nodes);
         call.arg(&link.run).arg(&self.node).arg(seen.stamp.time).arg(seen.stamp.tag).arg(seen.skipped);
-        call.arg(ENTRIES).arg(BYTES).arg(about).arg(deadline);
+        call.arg(ENTRIES).arg(BYTES).arg(about).arg(deadline).arg(FORMAT);
         for operation in batch {
             match operation.kind {
                 Kind::Publish { ttl, most, keep, stored } => {
@@ -74,9 +84,11 @@ impl Caller {
                 call.key(self.keys.counts(channel.as_bytes())).key(self.keys.messages(channel.as_bytes()));
             }
         }
-        let (last, _epoch, skipped, now, nodes): (String, u64, u64, u64, Vec<(String, String)>) =
-            within(call.invoke_async(&mut link.connection)).await?;
+        let bytes = batch.iter().map(|operation| operation.payload.len()).sum();
+        let (last, skipped, now, nodes, done, why, partly): Returned =
+            within_for(bytes, call.invoke_async(&mut link.connection)).await?;
         let last = last.parse().map_err(|()| failure("an answer that cannot be read"))?;
-        Ok(Answer { last, skipped, now, nodes })
+        let failed = (!why.is_empty()).then_some((why, partly));
+        Ok(Answer { last, skipped, now, nodes, done, failed })
     }
 }

@@ -9,9 +9,10 @@ use redis::{RedisResult, Value};
 
 use super::keys::Keys;
 use super::lineage::Lineage;
-use super::link::{Link, failure, within};
+use super::link::{Link, failure, within, within_for};
 use super::position::Position;
 use super::record::{self, Record, What, seq};
+use super::script::FORMAT;
 use super::stream::{self, items};
 use crate::hub::Hub;
 use crate::log::{ChannelMark, Entry, Published};
@@ -19,8 +20,8 @@ use crate::model::{ChannelId, Now, Stamp};
 
 /// Channels asked for at once.
 const PAGE: usize = 500;
-/// Messages of a channel read at once.
-const MESSAGES: usize = 1000;
+/// Bytes of messages read at once, about; one message may have more.
+const BYTES: usize = 4 << 20;
 /// Entries applied before others get their turn.
 const BATCH: usize = 2000;
 
@@ -37,6 +38,14 @@ pub(super) struct Marks {
     published: u64,
     /// Operations of this node that were done.
     pub(super) done: u64,
+    format: u64,
+}
+
+impl Marks {
+    /// Refuses a zone to which a version of the program writes what this one cannot read.
+    pub(super) fn can_be_followed(&self) -> RedisResult<()> {
+        if self.format > FORMAT { Err(failure("a newer version of pushstreamd writes to this zone")) } else { Ok(()) }
+    }
 }
 
 /// The zone at one entry of its log.
@@ -64,7 +73,8 @@ pub(super) async fn marks(link: &mut Link, keys: &Keys) -> RedisResult<Option<Ma
 
 async fn marks_for(link: &mut Link, keys: &Keys, node: &str) -> RedisResult<Option<Marks>> {
     let mut command = redis::cmd("HMGET");
-    command.arg(&keys.zone).arg(&["id", "epochs", "entry", "epoch", "skip", "published"]).arg(format!("n:{node}"));
+    command.arg(&keys.zone).arg(&["id", "epochs", "entry", "epoch", "skip", "published", "format"]);
+    command.arg(format!("n:{node}"));
     let told: Vec<Option<String>> = within(command.query_async(&mut link.connection)).await?;
     let text = |at: usize| told.get(at).and_then(Option::as_deref);
     let number = |at| text(at).and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -75,13 +85,15 @@ async fn marks_for(link: &mut Link, keys: &Keys, node: &str) -> RedisResult<Opti
         entries: number(2),
         epoch: (number(3), number(4)),
         published: number(5),
-        done: number(6),
+        format: number(6),
+        done: number(7),
     }))
 }
 
 /// Reads the zone; nothing if it was never begun.
 pub(super) async fn load(link: &mut Link, keys: &Keys, node: &str) -> RedisResult<Option<Snapshot>> {
     let Some(marks) = marks_for(link, keys, node).await? else { return Ok(None) };
+    marks.can_be_followed()?;
     let Some((id, bytes)) = stream::newest(link, &keys.log).await? else { return Ok(None) };
     let Ok(last) = Record::read(&bytes) else { return Err(failure("the end of the log cannot be read")) };
     if marks.lineage.name() != Some(&last.epoch) {
@@ -113,7 +125,7 @@ impl Snapshot {
     /// Nothing yet, of what stood there at an entry with this stamp.
     pub(super) fn at(position: Position, stamp: Stamp) -> Self {
         let (zone, lineage, entries) = (position.zone.clone(), position.lineage.clone(), position.number);
-        let marks = Marks { zone, lineage, entries, epoch: (0, 0), published: 0, done: 0 };
+        let marks = Marks { zone, lineage, entries, epoch: (0, 0), published: 0, done: 0, format: FORMAT };
         Self { position, marks, channels: HashMap::new(), messages: Vec::new(), stamp }
     }
 
@@ -130,29 +142,68 @@ impl Snapshot {
         new
     }
 
+    /// Reads channels, in portions that a line carries within a moment: what they hold is asked for first.
     async fn read_channels(&mut self, link: &mut Link, keys: &Keys, page: &[ChannelId]) -> RedisResult<()> {
         let mut ask = redis::pipe();
+        ask.ignore_errors();
         for id in page {
-            ask.cmd("GET").arg(keys.counts(id.as_bytes()));
-            ask.cmd("XRANGE").arg(keys.messages(id.as_bytes())).arg("-").arg("+").arg("COUNT").arg(MESSAGES);
+            ask.cmd("XLEN").arg(keys.messages(id.as_bytes()));
+            ask.cmd("MEMORY").arg("USAGE").arg(keys.messages(id.as_bytes()));
         }
-        let answers: Vec<Value> = within(ask.query_async(&mut link.connection)).await?;
-        let mut answers = answers.into_iter();
+        let sizes: Vec<RedisResult<Option<usize>>> = within(ask.query_async(&mut link.connection)).await?;
+        let sizes: Vec<Option<usize>> = sizes.into_iter().map(ours).collect::<RedisResult<_>>()?;
+        let mut sizes = sizes.chunks_exact(2).map(|size| match size {
+            [Some(messages), Some(bytes)] => (*messages, *bytes),
+            _ => (0, 0),
+        });
+        let (mut portion, mut filled) = (Vec::new(), 0);
         for id in page {
+            let (messages, bytes) = sizes.next().unwrap_or_default();
+            let mean = bytes.checked_div(messages).unwrap_or(0).max(1);
+            let most = (BYTES / mean).max(1);
+            let bytes = bytes.min(most * mean);
+            if filled > 0 && filled + bytes > BYTES {
+                self.read_portion(link, keys, &std::mem::take(&mut portion), filled).await?;
+                filled = 0;
+            }
+            portion.push((id, most));
+            filled += bytes;
+        }
+        self.read_portion(link, keys, &portion, filled).await
+    }
+
+    /// Reads channels, of each so many messages at once.
+    async fn read_portion(
+        &mut self,
+        link: &mut Link,
+        keys: &Keys,
+        portion: &[(&ChannelId, usize)],
+        bytes: usize,
+    ) -> RedisResult<()> {
+        let mut ask = redis::pipe();
+        ask.ignore_errors();
+        for (id, most) in portion {
+            ask.cmd("GET").arg(keys.counts(id.as_bytes()));
+            ask.cmd("XRANGE").arg(keys.messages(id.as_bytes())).arg("-").arg("+").arg("COUNT").arg(most);
+        }
+        let answers: Vec<RedisResult<Value>> = within_for(bytes, ask.query_async(&mut link.connection)).await?;
+        let mut answers = answers.into_iter().map(ours);
+        for (id, most) in portion {
             let (Some(counts), Some(messages)) = (answers.next(), answers.next()) else {
                 return Err(failure("an answer is missing"));
             };
-            let messages = items(messages)?;
+            let (counts, messages) = (counts?, items(messages?)?);
             let Value::BulkString(counts) = counts else { continue };
-            let mut last = messages.last().map(|(last, _)| *last).filter(|_| messages.len() == MESSAGES);
+            let mut last = messages.last().map(|(last, _)| *last).filter(|_| messages.len() == *most);
             let messages: Vec<Vec<u8>> = messages.into_iter().map(|(_, bytes)| bytes).collect();
             if !self.add(id.as_bytes(), &counts, &messages) {
                 continue;
             }
             while let Some(from) = last {
                 let key = keys.messages(id.as_bytes());
-                let more = stream::range(link, key, &format!("({from}"), "+", MESSAGES).await?;
-                last = more.last().map(|(last, _)| *last).filter(|_| more.len() == MESSAGES);
+                let more =
+                    stream::range(link, key, &format!("({from}"), "+", *most, stream::patience_for(*most)).await?;
+                last = more.last().map(|(last, _)| *last).filter(|_| more.len() == *most);
                 for (_, bytes) in more {
                     self.take(&bytes);
                 }
@@ -220,6 +271,14 @@ impl Snapshot {
                 return gone;
             }
         }
+    }
+}
+
+/// What stands under a key of ours; what somebody else has put there is nothing.
+fn ours<T: Default>(answer: RedisResult<T>) -> RedisResult<T> {
+    match answer {
+        Err(error) if error.code() == Some("WRONGTYPE") => Ok(T::default()),
+        answer => answer,
     }
 }
 

@@ -7,10 +7,12 @@ use std::time::Duration;
 use redis::{Cmd, RedisResult, ToSingleRedisArg, Value};
 use tokio::time::timeout;
 
-use super::link::{Link, failure};
+use super::link::{Link, failure, no_answer};
 
 /// How long the answer to a read may take: a connection that is half open says nothing for ever.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// How long that to a read of one entry may take where it is as large as a body may be.
+const PATIENCE_FOR_ONE: Duration = Duration::from_secs(30);
 /// Milliseconds a read waits for an entry.
 const BLOCK: u64 = 500;
 
@@ -51,11 +53,16 @@ pub(super) async fn read_after(link: &mut Link, key: &str, after: StreamId, coun
     let mut command = redis::cmd("XREAD");
     command.arg("COUNT").arg(count).arg("BLOCK").arg(BLOCK).arg("STREAMS").arg(key).arg(after.to_string());
     // `[[KEY, ENTRIES]]`
-    let Value::Array(mut streams) = ask(link, &command).await? else { return Ok(Vec::new()) };
+    let Value::Array(mut streams) = ask(link, &command, patience_for(count)).await? else { return Ok(Vec::new()) };
     match streams.pop() {
         Some(Value::Array(mut stream)) => items(stream.pop().unwrap_or_default()),
         _ => Ok(Vec::new()),
     }
+}
+
+/// How long entries may take of which so many are read because no more come in time.
+pub(super) fn patience_for(count: usize) -> Duration {
+    if count == 1 { PATIENCE_FOR_ONE } else { PATIENCE }
 }
 
 /// The entries from a place on (`-`: the first, `(ID`: behind it), up to another and up to so many.
@@ -65,22 +72,23 @@ pub(super) async fn range(
     from: &str,
     to: &str,
     count: usize,
+    patience: Duration,
 ) -> RedisResult<Vec<Item>> {
     let mut command = redis::cmd("XRANGE");
     command.arg(key).arg(from).arg(to).arg("COUNT").arg(count);
-    items(ask(link, &command).await?)
+    items(ask(link, &command, patience).await?)
 }
 
 /// The last entry.
 pub(super) async fn newest(link: &mut Link, key: &str) -> RedisResult<Option<Item>> {
     let mut command = redis::cmd("XREVRANGE");
     command.arg(key).arg("+").arg("-").arg("COUNT").arg(1);
-    Ok(items(ask(link, &command).await?)?.pop())
+    Ok(items(ask(link, &command, PATIENCE).await?)?.pop())
 }
 
-async fn ask(link: &mut Link, command: &Cmd) -> RedisResult<Value> {
-    let answer = timeout(PATIENCE, command.query_async(&mut link.connection)).await;
-    answer.unwrap_or_else(|_| Err(failure("it does not answer")))
+async fn ask(link: &mut Link, command: &Cmd, patience: Duration) -> RedisResult<Value> {
+    let answer = timeout(patience, command.query_async(&mut link.connection)).await;
+    answer.unwrap_or_else(|_| Err(no_answer()))
 }
 
 /// `[[ID, [FIELD, VALUE]], ...]`

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::health::Health;
 use super::keys::Keys;
-use super::link::{Link, Linker, failure};
+use super::link::{Link, Linker, failure, is_no_answer};
 use super::position::{Gap, Loss, Onward, Position};
 use super::record::{Record, What, marks};
 use super::snapshot;
@@ -22,7 +22,7 @@ use crate::hub::Hub;
 use crate::log::Entry;
 use crate::model::{ALERT, Now, Tick};
 
-/// Entries read at once.
+/// Entries read at once, where the line carries so many.
 const COUNT: usize = 1000;
 /// How often it is looked whether workers that are behind have caught up.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -64,6 +64,10 @@ pub(super) struct Tail {
     position: Option<Position>,
     /// Whether the position is known to lead nowhere.
     astray: bool,
+    /// Entries read at once. Fewer, where so many did not come in time: some entries are large, and some lines narrow.
+    count: usize,
+    /// Entries that could not be read.
+    unreadable: u64,
 }
 
 impl Tail {
@@ -74,7 +78,19 @@ impl Tail {
         node: String,
         clock: fn() -> Tick,
     ) -> Self {
-        Self { linker, keys, waiting, health, hub, node, clock, position: None, astray: false }
+        Self {
+            linker,
+            keys,
+            waiting,
+            health,
+            hub,
+            node,
+            clock,
+            position: None,
+            astray: false,
+            count: COUNT,
+            unreadable: 0,
+        }
     }
 
     /// Follows until it is over.
@@ -98,6 +114,9 @@ impl Tail {
                 }
                 Stop::Early => sleep(AGAIN).await,
                 Stop::Broken(error) => {
+                    if is_no_answer(&error) {
+                        self.count = self.count.div_ceil(4);
+                    }
                     let moved = self.linker.learn(&error);
                     self.linker.broken.notify_waiters();
                     if !told && !moved {
@@ -136,11 +155,12 @@ impl Tail {
     async fn begin(&mut self, link: &mut Link) -> Result<Position, Stop> {
         let Some(position) = self.position.clone() else { return self.join(link).await };
         let marks = snapshot::marks(link, &self.keys).await?.ok_or(Stop::Early)?;
+        marks.can_be_followed()?;
         let (number, loss) = match position.onward(&marks.zone, &marks.lineage, marks.entries) {
             Onward::Here if self.astray => return self.join(link).await,
             Onward::Here => {
                 let id = position.id.to_string();
-                let there = stream::range(link, &self.keys.log, &id, &id, 1).await?;
+                let there = stream::range(link, &self.keys.log, &id, &id, 1, stream::PATIENCE).await?;
                 let is_there = there.first().is_some_and(|(_, bytes)| position.is_at(bytes));
                 // Of one that is only the place before an entry nothing stands there.
                 return if is_there || position.checksum.is_none() { Ok(position) } else { Err(Stop::Gap) };
@@ -167,10 +187,11 @@ impl Tail {
     async fn find(&self, link: &mut Link, position: &Position, number: u64) -> Result<Option<Position>, Stop> {
         let mut from = "-".to_owned();
         loop {
-            let page = stream::range(link, &self.keys.log, &from, "+", COUNT).await?;
+            let count = self.count;
+            let page = stream::range(link, &self.keys.log, &from, "+", count, stream::patience_for(count)).await?;
             let found = page.iter().find_map(|(id, bytes)| position.before(number, *id, bytes));
             match page.last() {
-                Some((last, _)) if found.is_none() && page.len() == COUNT => from = format!("({last}"),
+                Some((last, _)) if found.is_none() && page.len() == count => from = format!("({last}"),
                 _ => return Ok(found),
             }
         }
@@ -227,31 +248,42 @@ impl Tail {
             sleep(PAUSE).await;
         }
         let server = link.server.clone();
+        let (asked, unreadable) = (self.count, self.unreadable);
         let entries = tokio::select! {
-            entries = stream::read_after(link, &self.keys.log, position.id, COUNT) => entries?,
+            entries = stream::read_after(link, &self.keys.log, position.id, asked) => entries?,
             () = self.linker.mandate.is_revoked(&server) => {
                 return Err(failure("the sentinels name another server").into());
             }
         };
+        self.count = (asked * 2).min(COUNT);
         let (count, came) = (entries.len(), (self.clock)());
         for (id, bytes) in entries {
             self.apply(id, &bytes, position, came)?;
         }
         self.waiting.has_come_to(position.id);
-        if self.health.applied(count as u64, position.id, count < COUNT) {
+        if self.health.applied(count as u64, position.id, count < asked) {
             return Err(failure("entries that it has told of do not come").into());
+        }
+        if self.unreadable > unreadable
+            && let Some(marks) = snapshot::marks(link, &self.keys).await?
+        {
+            marks.can_be_followed()?;
         }
         Ok(())
     }
 
     /// Applies an entry that came at this moment.
-    fn apply(&self, id: StreamId, bytes: &[u8], position: &mut Position, came: Tick) -> Result<(), Gap> {
+    fn apply(&mut self, id: StreamId, bytes: &[u8], position: &mut Position, came: Tick) -> Result<(), Gap> {
         let (record, loss) = position.advance(id, bytes)?;
         if let Some(loss) = loss {
             self.tell(loss);
         }
         let Some(Record { stamp, what, .. }) = record else {
-            tracing::error!(target: ALERT, "the backplane's log holds an entry that cannot be read");
+            self.unreadable += 1;
+            // Who writes one writes many.
+            if self.unreadable.is_power_of_two() {
+                tracing::error!(target: ALERT, "the backplane's log holds entries that cannot be read: {} so far", self.unreadable);
+            }
             return Ok(());
         };
         match what {

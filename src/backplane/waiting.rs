@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::census::Questions;
 use super::health::Health;
+use super::link::transfer_of;
 use super::record::{deletion_payload, message_payload};
 use super::stream::StreamId;
 use crate::hub::{Found, Order, Outcome, Terms, Told};
@@ -138,7 +139,7 @@ impl Waiting {
         state.last += 1;
         state.bytes += bytes;
         let number = state.last;
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + PATIENCE + transfer_of(bytes);
         let left = channels.len();
         state.waiters.insert(number, Waiter { told, at, left, found: 0, until, bytes, sent: None, tries: 0 });
         state.queue.push_back(Arc::new(Operation { number, kind, payload, channels }));
@@ -240,11 +241,20 @@ impl Waiting {
 
     /// Takes operations out that the server has refused for certain.
     pub(super) fn refused(&self, batch: &[Arc<Operation>]) {
+        self.end_all(batch, Refusal::Away);
+    }
+
+    /// Takes operations out that the server has done in part.
+    pub(super) fn unanswered(&self, batch: &[Arc<Operation>]) {
+        self.end_all(batch, Refusal::Unanswered);
+    }
+
+    fn end_all(&self, batch: &[Arc<Operation>], refusal: Refusal) {
         self.taken(batch);
         for operation in batch {
             let waiter = self.state.lock().end(operation.number);
             if let Some(waiter) = waiter {
-                (waiter.told)(Err(Refusal::Away));
+                (waiter.told)(Err(refusal));
             }
         }
     }

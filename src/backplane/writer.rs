@@ -14,8 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::health::Health;
 use super::keys::Keys;
 use super::link::{Link, Linker, failure, is_an_answer, is_over, within};
-use super::script::{Caller, Seen};
-use super::stream::StreamId;
+use super::script::{Answer, Caller, Seen};
 use super::waiting::{Operation, Waiting};
 use crate::hub::{Hub, Terms};
 use crate::model::{ALERT, Now};
@@ -24,7 +23,7 @@ use crate::model::{ALERT, Now};
 const BEAT: Duration = Duration::from_secs(1);
 /// How often those are looked for who have waited too long.
 const LOOK: Duration = Duration::from_millis(100);
-/// Pauses between attempts to connect.
+/// Pauses before the next attempt, when one has failed.
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(500)];
 
@@ -75,12 +74,16 @@ impl Writer {
     }
 
     async fn write(&self, place: &mut Option<Link>) {
+        let mut failures = 0;
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let (mut link, new) = match place.take() {
-                Some(link) => (link, false),
-                None => (self.connect().await, true),
+            let new = place.is_none();
+            let mut link = if let Some(link) = place.take() {
+                link
+            } else {
+                pause(failures).await;
+                self.connect(&mut failures).await
             };
             let beats = tokio::select! {
                 _ = beat.tick() => true,
@@ -94,9 +97,10 @@ impl Writer {
             };
             let (batch, asking) = (self.waiting.batch(&link.run), self.waiting.asking());
             match self.call(&mut link, beats, &batch).await {
-                Ok(last) => {
-                    self.waiting.taken(&batch);
-                    self.waiting.wait_for(asking, last);
+                Ok(answer) => {
+                    self.done(&batch, &answer);
+                    self.waiting.wait_for(asking, answer.last);
+                    failures = 0;
                     if new {
                         self.entered(&link);
                     }
@@ -107,17 +111,43 @@ impl Writer {
                         self.waiting.not_done(&batch);
                     }
                     self.lost(&error);
+                    failures += 1;
                     beat.reset_immediately();
                 }
                 Err(error) => {
                     // It answers, and takes nothing: out of memory, no right to write.
-                    if self.health.refuses(Some(&error.to_string())) {
-                        tracing::error!(target: ALERT, "the backplane refuses what is published: {error}");
-                    }
+                    self.refuses(&error.to_string());
                     self.waiting.refused(&batch);
                     *place = Some(link);
                 }
             }
+        }
+    }
+
+    /// Takes what was done out of the queue; where the server stopped halfway, the operation that it could not do, and the rest goes again.
+    fn done(&self, batch: &[Arc<Operation>], answer: &Answer) {
+        let (done, rest) = batch.split_at(batch.partition_point(|operation| operation.number <= answer.done));
+        self.waiting.taken(done);
+        let Some((why, partly)) = &answer.failed else {
+            if self.health.refuses(None) {
+                tracing::info!(target: "notice", "the backplane takes what is published again");
+            }
+            return;
+        };
+        self.refuses(why);
+        self.waiting.not_done(rest);
+        let Some((failed, _)) = rest.split_first() else { return };
+        let failed = std::slice::from_ref(failed);
+        if *partly > 0 {
+            self.waiting.unanswered(failed);
+        } else {
+            self.waiting.refused(failed);
+        }
+    }
+
+    fn refuses(&self, why: &str) {
+        if self.health.refuses(Some(why)) {
+            tracing::error!(target: ALERT, "the backplane refuses what is published: {why}");
         }
     }
 
@@ -132,7 +162,7 @@ impl Writer {
         }
     }
 
-    async fn call(&self, link: &mut Link, beats: bool, batch: &[Arc<Operation>]) -> Result<StreamId, RedisError> {
+    async fn call(&self, link: &mut Link, beats: bool, batch: &[Arc<Operation>]) -> Result<Answer, RedisError> {
         let seen = Seen { stamp: self.hub.last_stamp(), skipped: self.health.skipped() };
         let about = if beats {
             let Terms { ttl, most, inactivity } = self.hub.terms();
@@ -151,10 +181,7 @@ impl Writer {
                  belong to be configured alike"
             );
         }
-        if self.health.refuses(None) {
-            tracing::info!(target: "notice", "the backplane takes what is published again");
-        }
-        Ok(answer.last)
+        Ok(answer)
     }
 
     fn lost(&self, error: &RedisError) {
@@ -179,14 +206,21 @@ impl Writer {
         Ok(link)
     }
 
-    async fn connect(&self) -> Link {
-        let mut pauses = PAUSES.iter();
+    async fn connect(&self, failures: &mut usize) -> Link {
         loop {
             match self.link().await {
                 Ok(link) => return link,
                 Err(error) => self.lost(&error),
             }
-            sleep(pauses.next().copied().unwrap_or(Duration::from_millis(500))).await;
+            *failures += 1;
+            pause(*failures).await;
         }
+    }
+}
+
+/// So that a server which refuses everything for a while is not asked without end.
+async fn pause(failures: usize) {
+    if let Some(last) = failures.checked_sub(1) {
+        sleep(PAUSES.get(last).copied().unwrap_or(Duration::from_millis(500))).await;
     }
 }

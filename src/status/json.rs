@@ -100,6 +100,8 @@ struct BackplaneStatus {
     /// Messages that were not shown, since their place had been passed.
     passed_over: u64,
     entries_applied: u64,
+    /// The place of the last one in the stream: two nodes of the same place have the same.
+    position: String,
     /// How often the whole zone was read.
     snapshots: u64,
     nodes: Vec<NodeStatus>,
@@ -123,6 +125,7 @@ impl From<backplane::HealthView> for BackplaneStatus {
             losses: view.losses,
             passed_over: view.passed_over,
             entries_applied: view.applied,
+            position: view.position,
             snapshots: view.snapshots,
             nodes: nodes.collect(),
         }

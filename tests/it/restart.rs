@@ -278,12 +278,27 @@ impl Stranger {
         self.0
     }
 
+    /// Whether it has not ended: whose end nobody has heard of has ended all the same.
     pub fn lives(&self) -> bool {
-        kill(Pid::from_raw(self.0), None).is_ok()
+        let told = std::fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default();
+        told.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+    }
+
+    /// The one with this id.
+    pub fn of(id: i32) -> Self {
+        Self(id)
     }
 
     pub fn kill(&self) {
-        kill(Pid::from_raw(self.0), Signal::SIGKILL).unwrap();
+        self.signal(Signal::SIGKILL);
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        Self::signal_to(self.0, signal);
+    }
+
+    pub fn signal_to(id: i32, signal: Signal) {
+        kill(Pid::from_raw(id), signal).unwrap();
     }
 }
 

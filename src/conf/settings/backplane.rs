@@ -35,8 +35,8 @@ pub struct Address {
 /// Where a server is, or who knows where.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Place {
-    /// A host and port.
-    Host(Box<str>, u16),
+    /// Hosts and their ports: one, or some of a cluster.
+    Hosts(Vec<(Box<str>, u16)>),
     /// A unix socket.
     Socket(PathBuf),
     /// Sentinels, and the name of what they watch.
@@ -49,7 +49,7 @@ const SENTINEL_PORT: u16 = 26379;
 impl FromStr for Address {
     type Err = String;
 
-    /// `redis://[USER@]HOST[:PORT][/DB]`, `rediss://` (TLS), `redis+unix://[USER@]/PATH[?db=DB]`,
+    /// `redis://[USER@]HOST[:PORT][,HOST[:PORT]][/DB]`, `rediss://` (TLS), `redis+unix://[USER@]/PATH[?db=DB]`,
     /// `redis+sentinel://[USER@]HOST[:PORT],HOST[:PORT]/NAME[/DB]`, `rediss+sentinel://`.
     fn from_str(url: &str) -> Result<Self, String> {
         let (scheme, rest) =
@@ -66,9 +66,8 @@ impl FromStr for Address {
         }
         let (tls, place, db) = match scheme {
             "redis" | "rediss" | "valkey" | "valkeys" => {
-                let (host, db) = rest.split_once('/').unwrap_or((rest, ""));
-                let (host, port) = host_and_port(host, PORT)?;
-                (scheme.ends_with("ss") || scheme.ends_with("ys"), Place::Host(host, port), db)
+                let (hosts, db) = rest.split_once('/').unwrap_or((rest, ""));
+                (scheme.ends_with("ss") || scheme.ends_with("ys"), Place::Hosts(hosts_and_ports(hosts, PORT)?), db)
             }
             "redis+unix" | "unix" => {
                 let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -84,8 +83,8 @@ impl FromStr for Address {
                 if name.is_empty() {
                     return Err("sentinels are asked for a name: redis+sentinel://HOST,HOST/NAME".into());
                 }
-                let hosts: Result<_, _> = hosts.split(',').map(|host| host_and_port(host, SENTINEL_PORT)).collect();
-                (scheme.starts_with("rediss"), Place::Sentinels(hosts?, name.into()), db)
+                let hosts = hosts_and_ports(hosts, SENTINEL_PORT)?;
+                (scheme.starts_with("rediss"), Place::Sentinels(hosts, name.into()), db)
             }
             _ => return Err(format!("\"{scheme}\" is no kind of backplane")),
         };
@@ -93,6 +92,10 @@ impl FromStr for Address {
             if db.is_empty() { 0 } else { db.parse().map_err(|_| format!("\"{db}\" is no number of a database"))? };
         Ok(Self { tls, place, user: user.map(Into::into), db })
     }
+}
+
+fn hosts_and_ports(text: &str, usual: u16) -> Result<Vec<(Box<str>, u16)>, String> {
+    text.split(',').map(|host| host_and_port(host, usual)).collect()
 }
 
 fn host_and_port(text: &str, usual: u16) -> Result<(Box<str>, u16), String> {
@@ -111,12 +114,14 @@ fn host_and_port(text: &str, usual: u16) -> Result<(Box<str>, u16), String> {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tls = if self.tls { "s" } else { "" };
+        let told = |hosts: &[(Box<str>, u16)]| -> String {
+            hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>().join(",")
+        };
         match &self.place {
-            Place::Host(host, port) => write!(f, "redis{tls}://{host}:{port}/{}", self.db),
+            Place::Hosts(hosts) => write!(f, "redis{tls}://{}/{}", told(hosts), self.db),
             Place::Socket(path) => write!(f, "redis+unix://{}?db={}", path.display(), self.db),
             Place::Sentinels(hosts, name) => {
-                let hosts: Vec<String> = hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
-                write!(f, "redis{tls}+sentinel://{}/{name}/{}", hosts.join(","), self.db)
+                write!(f, "redis{tls}+sentinel://{}/{name}/{}", told(hosts), self.db)
             }
         }
     }
@@ -137,6 +142,7 @@ mod tests {
             ("valkey://10.0.0.1:7000/3", "redis://10.0.0.1:7000/3"),
             ("rediss://push@redis.example:6380", "rediss://redis.example:6380/0"),
             ("valkeys://h", "rediss://h:6379/0"),
+            ("redis://push@a,b:7001", "redis://a:6379,b:7001/0"),
             ("redis://[::1]:7000/1", "redis://::1:7000/1"),
             ("redis+unix:///run/redis.sock?db=2", "redis+unix:///run/redis.sock?db=2"),
             ("redis+sentinel://a,b:1/mymaster", "redis+sentinel://a:26379,b:1/mymaster/0"),
@@ -154,6 +160,7 @@ mod tests {
             ("http://a", "no kind"),
             ("redis://", "host is missing"),
             ("redis://a:b", "no port"),
+            ("redis://a,", "host is missing"),
             ("redis://a/b", "no number"),
             ("redis+sentinel://a", "a name"),
             ("redis+unix://run/x", "begins with /"),

@@ -20,6 +20,7 @@ fn full() -> Snapshot {
             losses: 0,
             passed_over: 0,
             applied: 0,
+            position: "0-0".to_owned(),
             snapshots: 0,
             nodes: vec![crate::backplane::NodeView { name: "a".to_owned(), subscribers: 3 }],
         }),

@@ -3,7 +3,7 @@
 
 use super::node::Node;
 use super::redis::Redis;
-use crate::support::{PATIENCE, Prefix, within};
+use crate::support::{PATIENCE, Prefix, percent_encoded, within};
 
 const ZONE: &str = "{pushstreamd.pushstreamd}:zone";
 const LOG: &str = "{pushstreamd.pushstreamd}:log";
@@ -32,6 +32,129 @@ fn the_rights_of_the_documentation_suffice_and_one_that_is_missing_is_told() {
     redis.ask(&["ACL", "SETUSER", "push", "+xadd"]);
     one.publish_when_possible("a", "y");
     two.await_stored("a", &["1 x", "2 y"]);
+}
+
+#[test]
+fn a_right_that_is_missing_halfway_costs_what_needs_it_and_no_place_in_the_order() {
+    let redis = Redis::start();
+    redis.ask(&["ACL", "SETUSER", "push", "on", "nopass", "~*", "&*", "+@all"]);
+    let url = redis.url().replace("://", "://push@");
+    let (one, two) = (Node::start(&url), Node::start(&url));
+    let mut stream = two.subscribe("a/b");
+    one.publish("a", "1");
+    redis.ask(&["ACL", "SETUSER", "push", "-expire"]);
+    let reply = one.try_publish("a", b"never");
+    assert!(reply.status == 503 && !reply.head.contains("may have been published"), "{}", reply.head);
+    assert_eq!(one.ask("POST /memory?id=a", &[], b"not stored").status, 200, "that needs it not");
+    redis.ask(&["ACL", "SETUSER", "push", "+expire", "-set"]);
+    assert_eq!(two.try_publish("a", b"never").status, 503);
+    redis.ask(&["ACL", "SETUSER", "push", "+set", "-hset"]);
+    assert_eq!(two.try_publish("a", b"never").status, 503);
+    // One channel can be served and the other cannot.
+    redis.ask(&["SET", "{pushstreamd.pushstreamd}:m:b", "odd"]);
+    redis.ask(&["ACL", "SETUSER", "push", "+hset", "-del"]);
+    let reply = one.try_publish("a/b", b"in part");
+    assert!(reply.status == 503 && reply.head.contains("may have been published"), "{}", reply.head);
+    redis.ask(&["ACL", "SETUSER", "push", "+del"]);
+    two.publish("a/b", "last");
+    let text = stream.until(" b last\n");
+    let seen: Vec<&str> = text.lines().filter_map(|line| Some(line.split_once(' ')?.1)).collect();
+    assert_eq!(seen, ["a 1", "a not stored", "a in part", "a last", "b last"]);
+    let three = Node::start(&url);
+    for node in [&one, &two, &three] {
+        within(PATIENCE, "all have the same", || {
+            let texts: Vec<String> =
+                node.stored("a").iter().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect();
+            texts == ["1", "in part", "last"]
+        });
+        assert_eq!(node.backplane()["snapshots"], 1, "nobody has found a gap: {}", node.log());
+    }
+}
+
+#[test]
+fn what_strangers_have_put_under_the_keys_of_channels_and_nodes_is_replaced() {
+    let redis = Redis::start();
+    let key = |kind: &str, id: &str| format!("{{pushstreamd.pushstreamd}}:{kind}:{id}");
+    for (id, counts) in [("words", "not counts"), ("few", "1 2"), ("huge", "99999999999999999999 0 1 1 1")] {
+        redis.ask(&["SET", &key("c", id), counts]);
+    }
+    redis.ask(&["RPUSH", &key("c", "list"), "x"]);
+    redis.ask(&["SET", &key("m", "text"), "x"]);
+    redis.ask(&["SET", "{pushstreamd.pushstreamd}:nodes", "x"]);
+    let (one, two) = (Node::start(&redis.url()), Node::start(&redis.url()));
+    for id in ["words", "few", "list", "text"] {
+        one.publish(id, "x");
+        two.await_stored(id, &["1 x"]);
+    }
+    let _ = one.try_publish("huge", b"x");
+    one.publish("last", "x");
+    two.await_stored("last", &["1 x"]);
+    within(PATIENCE, "each knows the other", || two.backplane()["nodes"].as_array().unwrap().len() == 2);
+    assert_eq!(
+        (&one.backplane()["fault"], &two.backplane()["fault"]),
+        (&serde_json::Value::Null, &serde_json::Value::Null)
+    );
+}
+
+#[test]
+fn a_zone_to_which_a_newer_version_writes_is_left_alone_and_said_to_be_so() {
+    let redis = Redis::start();
+    let (one, two) = (Node::start(&redis.url()), Node::start(&redis.url()));
+    let mut stream = two.subscribe("a");
+    one.publish("a", "before");
+    redis.ask(&["HSET", ZONE, "format", "2"]);
+    let reply = one.try_publish("a", b"never");
+    assert!(reply.status == 503 && !reply.head.contains("may have been published"), "{}", reply.head);
+    one.await_log("a newer version of pushstreamd writes to this zone");
+    // An entry of it that this one cannot read.
+    let told = ::redis::from_redis_value::<Vec<String>>(redis.ask(&["HMGET", ZONE, "entry", "name"])).unwrap();
+    redis.ask(&["XADD", LOG, "*", "e", &format!("{} {} Q new\n", told[0].parse::<u64>().unwrap() + 1, told[1])]);
+    redis.ask(&["HINCRBY", ZONE, "entry", "1"]);
+    two.await_log("holds entries that cannot be read: 1 so far");
+    within(PATIENCE, "it says that it does not follow", || two.readiness().status == 503);
+    let three = Node::begin(&["--backplane", &redis.url()], "");
+    three.await_log("a newer version of pushstreamd writes to this zone");
+    assert_eq!(three.readiness().text(), "joining\n");
+    redis.ask(&["HSET", ZONE, "format", "1"]);
+    one.publish_when_possible("a", "after");
+    let text = stream.until("after\n");
+    assert_eq!(text.matches(" a ").count(), 2, "{text}");
+    three.await_ready();
+    three.await_stored("a", &["1 before", "2 after"]);
+}
+
+#[test]
+fn ids_of_any_bytes_are_the_same_channel_on_all_nodes() {
+    let redis = Redis::start();
+    let (one, two) = (Node::start(&redis.url()), Node::start(&redis.url()));
+    let bytes: Vec<u8> = (1..=255).filter(|byte| !b"/*".contains(byte)).collect();
+    let ids: Vec<String> = bytes.chunks(16).map(percent_encoded).chain(["%7D%7B%3A%0D%0A%20%00x".into()]).collect();
+    for id in &ids {
+        one.publish(id, b"\x00\xff\r\n{}".as_slice());
+    }
+    let three = Node::start(&redis.url());
+    for id in &ids {
+        for node in [&one, &two, &three] {
+            within(PATIENCE, id, || {
+                let told = node.ask(&format!("GET /pub?id={id}"), &[], b"").text();
+                told.contains("\"stored_messages\": 1")
+            });
+        }
+    }
+    for id in &ids {
+        assert_eq!(three.ask(&format!("DELETE /pub?id={id}"), &[], b"").status, 200, "{id}");
+        within(PATIENCE, id, || one.ask(&format!("GET /pub?id={id}"), &[], b"").status == 404);
+    }
+}
+
+#[test]
+fn messages_that_are_to_live_for_longer_than_time_is_counted_are_messages() {
+    let redis = Redis::start();
+    let http = "push_stream_message_ttl 100y;";
+    let (one, two) = (Node::with(&redis.url(), http), Node::with(&redis.url(), http));
+    one.publish("a", "x");
+    two.await_stored("a", &["1 x"]);
+    Node::with(&redis.url(), http).await_stored("a", &["1 x"]);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use crate::restart::{Stranger, succeed};
 use crate::support::{Client, PATIENCE, Prefix, Reply, Running, Socket, exchange, free_port, percent_encoded, within};
 
@@ -31,9 +33,13 @@ const LOCATIONS: &str = "
         push_stream_message_template \"~text~\";
     }";
 
-/// A node. The process goes before its directory.
+/// A node. The processes go before their directory.
 pub struct Node {
     process: Running,
+    /// What has taken the place of that one.
+    successor: Option<Stranger>,
+    /// How many successors there were when the last one was asked for.
+    successions: usize,
     args: Vec<String>,
     status: u16,
     prefix: Prefix,
@@ -77,7 +83,7 @@ impl Node {
         let args: Vec<String> = [args, &["--status", &address]].concat().into_iter().map(str::to_owned).collect();
         let words: Vec<&str> = args.iter().map(String::as_str).collect();
         let process = prefix.spawn(&words);
-        let node = Self { process, args, status, prefix };
+        let node = Self { process, successor: None, successions: 0, args, status, prefix };
         node.await_listening();
         node
     }
@@ -92,6 +98,9 @@ impl Node {
 
     /// The process ends at once.
     pub fn kill(&mut self) {
+        // A successor that does not serve yet is gone too.
+        drop(self.prefix.pid().map(Stranger::of));
+        drop(self.successor.take());
         let _ = self.process.0.kill();
         let _ = self.process.0.wait();
     }
@@ -105,6 +114,43 @@ impl Node {
     /// USR2; returns once a successor serves beside it.
     pub fn succeed(&self) -> Stranger {
         succeed(&self.prefix, self.process.process())
+    }
+
+    /// USR2 to the process that serves; [`Node::retire`] is what comes then.
+    pub fn ask_for_successor(&mut self) {
+        self.successions = self.successors();
+        self.signal(Signal::SIGUSR2);
+    }
+
+    /// Ends the process that serves, if its successor does by now; else that one, and the process goes on. Returns whether it has ended.
+    pub fn retire(&mut self) -> bool {
+        let new = self.prefix.pid().filter(|id| *id != self.id()).map(Stranger::of);
+        if self.successors() == self.successions {
+            return false;
+        }
+        let Some(new) = new else { return false };
+        self.signal(Signal::SIGQUIT);
+        let old = Stranger::of(self.id());
+        let until = Instant::now() + Duration::from_secs(2);
+        while old.lives() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        drop(old);
+        self.successor = Some(new);
+        true
+    }
+
+    fn successors(&self) -> usize {
+        self.log().matches("serves from now on").count()
+    }
+
+    fn id(&self) -> i32 {
+        self.successor.as_ref().map_or_else(|| self.process.process(), Stranger::process)
+    }
+
+    /// Sends the process that serves a signal.
+    pub fn signal(&self, signal: Signal) {
+        Stranger::signal_to(self.id(), signal);
     }
 
     /// Where it listens.

@@ -40,6 +40,15 @@ fn valkey() -> PathBuf {
         .expect("valkey-server is not installed: `make test` does that, or compat-tests/setup")
 }
 
+/// The one that `CHAOS_REDIS` names: `valkey`, or Redis.
+pub fn chosen() -> PathBuf {
+    match std::env::var("CHAOS_REDIS").as_deref() {
+        Ok("valkey") => valkey(),
+        Ok("redis" | "") | Err(_) => program().into(),
+        Ok(other) => panic!("CHAOS_REDIS={other} is neither redis nor valkey"),
+    }
+}
+
 impl Redis {
     /// One that forgets everything when it is killed.
     pub fn start() -> Self {
@@ -54,6 +63,11 @@ impl Redis {
     /// One with these arguments.
     pub fn with(args: &[&str]) -> Self {
         Self::of(program().into(), args)
+    }
+
+    /// One of the kind that `CHAOS_REDIS` names.
+    pub fn chosen(args: &[&str]) -> Self {
+        Self::of(chosen(), args)
     }
 
     /// A Valkey that writes down everything before it answers.

@@ -26,6 +26,25 @@ fn a_password_comes_from_a_file_or_the_environment_and_is_told_to_nobody() {
 }
 
 #[test]
+fn a_password_that_is_changed_is_read_again_when_a_connection_is_made() {
+    let redis = Redis::start();
+    redis.ask(&["ACL", "SETUSER", "push", "on", ">first", "~*", "&*", "+@all"]);
+    let secrets = Prefix::new("secrets");
+    secrets.write("password", "first\n");
+    let directive = format!("push_stream_backplane_password_file {};", secrets.path("password").display());
+    let node = Node::with(&redis.url().replace("://", "://push@"), &directive);
+    node.publish("a", "one");
+    redis.ask(&["ACL", "SETUSER", "push", "resetpass", ">second"]);
+    redis.ask(&["CLIENT", "KILL", "USER", "push"]);
+    node.await_log("the backplane is away");
+    assert_eq!(node.stored("a"), ["1 one"]);
+    secrets.write("password", "second\n");
+    node.publish_when_possible("a", "two");
+    node.await_stored("a", &["1 one", "2 two"]);
+    assert!(!node.log().contains("first") && !node.log().contains("second"), "{}", node.log());
+}
+
+#[test]
 fn a_unix_socket_and_tls_lead_there_too() {
     let place = Prefix::new("ways");
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
@@ -160,6 +179,35 @@ fn a_cluster_is_entered_by_any_of_its_nodes_and_each_zone_lives_on_one() {
         }
         places.push(at);
     }
+    // While the slot goes to another one nobody publishes, and then everybody goes on there.
+    let zone = "{pushstreamd.moving}";
+    let nodes: Vec<Node> =
+        cluster.iter().map(|redis| Node::with(&redis.url(), "push_stream_backplane_zone moving;")).collect();
+    let mut stream = nodes[2].subscribe("a");
+    nodes[0].publish("a", "before");
+    let at = keeps(&cluster, &format!("{zone}:log")).unwrap();
+    let (from, to) = (&cluster[at], &cluster[(at + 1) % 3]);
+    let id = |redis: &Redis| ::redis::from_redis_value::<String>(redis.ask(&["CLUSTER", "MYID"])).unwrap();
+    let number = |words: &[&str]| ::redis::from_redis_value::<u64>(from.ask(words)).unwrap().to_string();
+    let slot = number(&["CLUSTER", "KEYSLOT", zone]);
+    to.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(from)]);
+    from.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(to)]);
+    for part in [":log", ":zone", ":nodes", ":c:a", ":m:a"] {
+        let key = format!("{zone}{part}");
+        from.ask(&["MIGRATE", "127.0.0.1", &to.port.to_string(), &key, "0", "5000"]);
+        let reply = nodes[1].try_publish("a", b"never");
+        assert!(reply.status == 503 && !reply.head.contains("may have been"), "{part}: {}", reply.head);
+        assert_eq!(nodes[0].stored("a"), ["1 before"], "polls are answered");
+    }
+    for redis in [to, from, &cluster[(at + 2) % 3]] {
+        redis.ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &id(to)]);
+    }
+    nodes[1].publish_when_possible("a", "after");
+    nodes[0].publish_when_possible("a", "last");
+    let text = stream.until(" a last\n");
+    let seen: Vec<&str> = text.lines().filter_map(|line| Some(line.rsplit_once(" a ")?.1)).collect();
+    assert_eq!(seen, ["before", "after", "last"]);
+    assert!(nodes.iter().all(|node| node.backplane()["losses"] == 0));
     assert!(places.iter().any(|at| *at != places[0]), "zones spread: {places:?}");
 }
 

@@ -1,8 +1,10 @@
-//! Three nodes, a Redis with a replica and a sentinel, and everything that can go wrong with them and the network between them, while clients of
-//! all modes move from node to node: each sees every acknowledged message that Redis has not lost once, in order; what Redis lost was told.
+//! Three nodes, a Redis with a replica and a sentinel or a cluster, and everything that can go wrong with them and the network between them, while
+//! clients of all modes move from node to node: each sees every acknowledged message that Redis has not lost once, in order; what Redis lost was
+//! told.
 //!
-//! `CHAOS_SECONDS` makes it longer and `CHAOS_SEED` other than usual (`make chaos`).
+//! `CHAOS_SECONDS` makes it longer, `CHAOS_SEED` other than usual, `CHAOS_REDIS=valkey` has Valkey in its place (`make chaos`).
 
+mod cluster;
 mod disaster;
 mod relay;
 mod stage;
@@ -13,14 +15,32 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use self::disaster::{Random, strike};
+use self::cluster::Cluster;
+use self::disaster::{Nodes, Random};
 use self::stage::Stage;
 use crate::nodes::node::Node;
+use crate::nodes::redis::Redis;
 use crate::support::{Door, Follower, LAST, Seen, number_from_environment};
 
+/// The key of the zone's log.
+const LOG: &str = "{pushstreamd.pushstreamd}:log";
 const CHANNELS: [&str; 2] = ["a", "b"];
 /// How long the clients may take for the rest when everything is well again.
 const REST: Duration = Duration::from_secs(60);
+
+/// Where it happens.
+trait Scene {
+    fn nodes(&self) -> &Nodes;
+
+    /// One disaster after the other; what happened.
+    fn strike(&mut self, random: &mut Random, total: Duration) -> Vec<String>;
+
+    /// The server that has the zone, once there is one.
+    fn master(&self) -> &Redis;
+
+    /// What else is known of it.
+    fn said(&self) -> String;
+}
 
 /// What became of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,12 +122,20 @@ fn followers() -> Vec<Follower<'static>> {
 
 #[test]
 fn whatever_breaks_each_client_sees_each_acknowledged_message_once_in_order() {
-    let total = Duration::from_secs(number_from_environment("CHAOS_SECONDS", 60));
+    play(&mut Stage::new(), 60);
+}
+
+#[test]
+fn whatever_a_cluster_goes_through_each_client_sees_each_acknowledged_message_once_in_order() {
+    play(&mut Cluster::new(), 30);
+}
+
+fn play(stage: &mut impl Scene, usual: u64) {
+    let total = Duration::from_secs(number_from_environment("CHAOS_SECONDS", usual));
     let seed = number_from_environment("CHAOS_SEED", 1);
     println!("CHAOS_SEED={seed}");
     let mut random = Random(seed);
-    let mut stage = Stage::new();
-    let addresses = stage.addresses();
+    let addresses = [0, 1, 2].map(|node: usize| stage.nodes().all[node].address());
     let (stop, give_up) = (AtomicBool::new(false), AtomicBool::new(false));
     let (attempts, clients, told) = std::thread::scope(|scope| {
         let (stop, give_up) = (&stop, &give_up);
@@ -121,7 +149,7 @@ fn whatever_breaks_each_client_sees_each_acknowledged_message_once_in_order() {
             })
             .collect();
         let publishers = [0, 1, 2].map(|publisher| scope.spawn(move || publish_until(addresses, publisher, stop)));
-        let told = strike(&mut stage, &mut random, total);
+        let told = stage.strike(&mut random, total);
         stop.store(true, Ordering::Relaxed);
         let attempts: Vec<Attempt> = publishers.into_iter().flat_map(|publisher| publisher.join().unwrap()).collect();
         stage.master();
@@ -142,9 +170,9 @@ fn whatever_breaks_each_client_sees_each_acknowledged_message_once_in_order() {
             clients.into_iter().map(|(follower, thread)| Client { follower, seen: thread.join().unwrap() }).collect();
         (attempts, clients, told)
     });
-    let found = Reckoning::new(&stage, &attempts).judge(&stage, &clients);
+    let found = Reckoning::new(stage, &attempts).judge(stage.nodes(), &clients);
     println!("{}", told.join("\n"));
-    println!("{}", stage.sentinel_log());
+    println!("{}", stage.said());
     assert!(found.is_empty(), "CHAOS_SEED={seed}:\n{}", found.join("\n"));
 }
 
@@ -159,10 +187,10 @@ struct Reckoning<'a> {
 }
 
 impl<'a> Reckoning<'a> {
-    fn new(stage: &Stage, attempts: &'a [Attempt]) -> Self {
+    fn new(stage: &impl Scene, attempts: &'a [Attempt]) -> Self {
         let kept: Vec<u64> = CHANNELS.iter().flat_map(|channel| numbers_in(stage, channel)).collect();
         let has = kept.iter().copied().collect();
-        let told_lost = told_lost(stage, attempts);
+        let told_lost = told_lost(stage.nodes(), attempts);
         Self { attempts: attempts.iter().map(|attempt| (attempt.number, attempt)).collect(), kept, has, told_lost }
     }
 
@@ -171,8 +199,8 @@ impl<'a> Reckoning<'a> {
     }
 
     /// What is wrong.
-    fn judge(&self, stage: &Stage, clients: &[Client]) -> Vec<String> {
-        let mut wrong = self.untold_losses(stage);
+    fn judge(&self, nodes: &Nodes, clients: &[Client]) -> Vec<String> {
+        let mut wrong = self.untold_losses(nodes);
         for client in clients {
             let Follower { mode, channels, .. } = client.follower;
             let faults = first_of(self.faults(client));
@@ -204,10 +232,10 @@ impl<'a> Reckoning<'a> {
     }
 
     /// A node that has acknowledged what Redis then lost tells it, unless it was killed before it could.
-    fn untold_losses(&self, stage: &Stage) -> Vec<String> {
-        let told: Vec<Vec<SystemTime>> = stage.nodes.iter().map(|node| moments(&node.log(), "has lost")).collect();
+    fn untold_losses(&self, nodes: &Nodes) -> Vec<String> {
+        let told: Vec<Vec<SystemTime>> = nodes.all.iter().map(|node| moments(&node.log(), "has lost")).collect();
         let after = |moments: &[SystemTime], at| moments.iter().any(|moment| *moment + Duration::from_secs(1) >= at);
-        let untold = self.lost().filter(|(_, node, at)| !after(&told[*node], *at) && !after(&stage.kills[*node], *at));
+        let untold = self.lost().filter(|(_, node, at)| !after(&told[*node], *at) && !after(&nodes.ends[*node], *at));
         let mut untold: Vec<(SystemTime, usize, u64)> =
             untold.map(|(attempt, node, at)| (at, node, attempt.number)).collect();
         untold.sort_unstable();
@@ -289,7 +317,7 @@ fn first_of(mut faults: Vec<String>) -> Vec<String> {
 
 /// The messages that may be meant where a node says that so many of the last entries are lost: so many that each node acknowledged last until
 /// then. (Sentinel may make a server the master again whose entries were lost before; who has gone on without them is not shown them then.)
-fn told_lost(stage: &Stage, attempts: &[Attempt]) -> HashSet<u64> {
+fn told_lost(nodes: &Nodes, attempts: &[Attempt]) -> HashSet<u64> {
     let mut acknowledged: [Vec<(SystemTime, u64)>; 3] = Default::default();
     for attempt in attempts {
         if let Outcome::Acknowledged { node, at } = attempt.outcome {
@@ -300,7 +328,7 @@ fn told_lost(stage: &Stage, attempts: &[Attempt]) -> HashSet<u64> {
         of_node.sort_unstable();
     }
     let mut told = HashSet::new();
-    for log in stage.nodes.iter().map(Node::log) {
+    for log in nodes.all.iter().map(Node::log) {
         for line in log.lines().filter(|line| line.contains("the backplane has lost")) {
             let count = line.split(' ').find_map(|word| word.parse::<usize>().ok()).unwrap_or(usize::MAX);
             let until = moment_of(line).unwrap() + Duration::from_secs(1);
@@ -314,7 +342,7 @@ fn told_lost(stage: &Stage, attempts: &[Attempt]) -> HashSet<u64> {
 }
 
 /// The numbers that are stored in a channel.
-fn numbers_in(stage: &Stage, channel: &str) -> Vec<u64> {
+fn numbers_in(stage: &impl Scene, channel: &str) -> Vec<u64> {
     let master = stage.master();
     let key = format!("{{pushstreamd.pushstreamd}}:m:{channel}");
     let entries: Vec<(String, Vec<Vec<u8>>)> =

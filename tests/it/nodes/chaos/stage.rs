@@ -1,19 +1,18 @@
 //! Where it happens: three nodes, a Redis with a replica and a sentinel, and a network of relays between all of them.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::process::Command;
-use std::time::SystemTime;
+use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use tokio::runtime::Runtime;
 
+use super::disaster::{Disaster, NodeFault, Nodes, Random, strike};
 use super::relay::{Lookout, Relay};
+use super::{LOG, Scene};
 use crate::nodes::node::Node;
-use crate::nodes::redis::{Redis, program};
+use crate::nodes::redis::{Redis, chosen};
 use crate::support::{PATIENCE, Prefix, Running, TEMPLATE, free_port, within};
-
-/// The key of the zone's log.
-pub const LOG: &str = "{pushstreamd.pushstreamd}:log";
 
 const LOCATIONS: &str = "
     location /pub { push_stream_publisher; push_stream_channels_path $arg_id; push_stream_store_messages on; }
@@ -27,17 +26,15 @@ const LOCATIONS: &str = "
 
 /// Everything that may break. Processes go before the network.
 pub struct Stage {
-    pub nodes: Vec<Node>,
-    /// When each node was killed.
-    pub kills: [Vec<SystemTime>; 3],
+    nodes: Nodes,
     _sentinel: Running,
-    pub servers: [Redis; 2],
+    servers: [Redis; 2],
     /// The way of each node to each server.
-    pub relays: [[Relay; 2]; 3],
+    relays: [[Relay; 2]; 3],
     /// The sentinel as each node sees it.
-    pub lookouts: [Lookout; 3],
+    lookouts: [Lookout; 3],
     /// The way of the other server and of the sentinel to each server.
-    pub between: [Relay; 2],
+    between: [Relay; 2],
     place: Prefix,
     sentinel: u16,
     _runtime: Runtime,
@@ -50,7 +47,7 @@ impl Stage {
         let names = [free_port(), free_port()];
         let servers = names.map(|name| {
             let name = name.to_string();
-            Redis::with(&[
+            Redis::chosen(&[
                 "--appendonly",
                 "yes",
                 "--appendfsync",
@@ -76,7 +73,7 @@ impl Stage {
                 names[0]
             ),
         );
-        let process = Command::new(program())
+        let process = Command::new(chosen())
             .arg(place.path("sentinel.conf"))
             .arg("--sentinel")
             .stdout(fs::File::create(place.path("stderr")).unwrap())
@@ -90,21 +87,9 @@ impl Stage {
             let ways: &[Relay; 2] = &relays[node];
             Lookout::start(network, sentinel, [(names[0], ways[0].port), (names[1], ways[1].port)])
         });
-        let nodes = lookouts.iter().map(|lookout| {
-            let url = format!("redis+sentinel://127.0.0.1:{}/push", lookout.port);
-            let http = format!(
-                "push_stream_shared_memory_size 256m; push_stream_message_ttl 1d;
-                push_stream_max_messages_stored_per_channel 200000;
-                push_stream_last_received_message_time $arg_time; push_stream_last_received_message_tag $arg_tag;
-                push_stream_message_template '{TEMPLATE}';"
-            );
-            let node = Node::serving(&["--backplane", &url], &http, LOCATIONS);
-            node.await_ready();
-            node
-        });
+        let nodes = lookouts.iter().map(|lookout| node(&format!("redis+sentinel://127.0.0.1:{}/push", lookout.port)));
         Self {
-            nodes: nodes.collect(),
-            kills: [const { Vec::new() }; 3],
+            nodes: Nodes { all: nodes.collect(), ends: Default::default() },
             _sentinel: Running(process),
             servers,
             relays,
@@ -116,33 +101,19 @@ impl Stage {
         }
     }
 
-    pub fn addresses(&self) -> [SocketAddr; 3] {
-        [0, 1, 2].map(|node| self.nodes[node].address())
-    }
-
-    pub fn hold_up(&self, node: usize, deaf: bool, mute: bool) {
+    fn hold_up(&self, node: usize, deaf: bool, mute: bool) {
         self.relays[node].iter().for_each(|relay| relay.hold_up(deaf, mute));
     }
 
     /// Tells both servers something, if they hear it.
-    pub fn tell_all(&self, words: &[&str]) {
+    fn tell_all(&self, words: &[&str]) {
         for server in &self.servers {
             let _ = server.try_ask(words);
         }
     }
 
-    /// The server that the sentinel calls the master, once it is one.
-    pub fn master(&self) -> &Redis {
-        let mut found = None;
-        within(PATIENCE, "there is a master", || {
-            found = self.named().filter(|&at| self.says(at, "role:master"));
-            found.is_some()
-        });
-        &self.servers[found.unwrap()]
-    }
-
     /// Whether there is a master, and a replica that has all it has.
-    pub fn is_whole(&self) -> bool {
+    fn is_whole(&self) -> bool {
         self.named().is_some_and(|at| self.says(at, "role:master") && self.says(1 - at, "master_link_status:up"))
     }
 
@@ -160,8 +131,181 @@ impl Stage {
         told.is_ok_and(|told| redis::from_redis_value::<String>(told).is_ok_and(|told| told.contains(line)))
     }
 
-    /// What the sentinel has said.
-    pub fn sentinel_log(&self) -> String {
+    /// Has the sentinel make the replica the master though nothing has happened to that one.
+    fn fail_over(&self) {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.sentinel)).unwrap();
+        let mut told = redis::cmd("SENTINEL");
+        told.arg("failover").arg("push");
+        // It may be at it already.
+        let _ = client.get_connection().and_then(|mut link| told.query::<()>(&mut link));
+    }
+}
+
+/// A node with all modes, and a history that nothing falls out of.
+pub fn node(backplane: &str) -> Node {
+    let http = format!(
+        "push_stream_shared_memory_size 256m; push_stream_message_ttl 1d;
+        push_stream_max_messages_stored_per_channel 200000;
+        push_stream_last_received_message_time $arg_time; push_stream_last_received_message_tag $arg_tag;
+        push_stream_message_template '{TEMPLATE}';"
+    );
+    let node = Node::serving(&["--backplane", backplane], &http, LOCATIONS);
+    node.await_ready();
+    node
+}
+
+impl Scene for Stage {
+    fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    fn strike(&mut self, random: &mut Random, total: Duration) -> Vec<String> {
+        strike::<Self, Fault>(self, random, total)
+    }
+
+    fn master(&self) -> &Redis {
+        let mut found = None;
+        within(PATIENCE, "there is a master", || {
+            found = self.named().filter(|&at| self.says(at, "role:master"));
+            found.is_some()
+        });
+        &self.servers[found.unwrap()]
+    }
+
+    fn said(&self) -> String {
         self.place.read("stderr")
+    }
+}
+
+/// What happens.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Node(NodeFault, usize),
+    /// Nothing from a node to Redis, nothing back, or neither.
+    HeldUp(usize, bool, bool),
+    Cut(usize),
+    HalfOpen(usize),
+    /// It reaches neither Redis nor the sentinel.
+    Split(usize),
+    RedisKilled(usize),
+    RedisStopped(usize),
+    /// Both, each either killed or stopped.
+    AllRedis(bool, bool),
+    /// The other Redis and the sentinel do not reach it; the nodes do.
+    RedisSplit(usize),
+    FailedOver,
+    ConnectionsKilled,
+    ScriptsForgotten,
+    LogTrimmed,
+}
+
+/// What a fault is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum About {
+    Node(usize),
+    Redis,
+    /// It is over at once.
+    Nothing,
+}
+
+impl Fault {
+    fn about(self) -> About {
+        match self {
+            Self::Node(_, node)
+            | Self::HeldUp(node, ..)
+            | Self::Cut(node)
+            | Self::HalfOpen(node)
+            | Self::Split(node) => About::Node(node),
+            Self::RedisKilled(_)
+            | Self::RedisStopped(_)
+            | Self::RedisSplit(_)
+            | Self::AllRedis(..)
+            | Self::FailedOver => About::Redis,
+            Self::ConnectionsKilled | Self::ScriptsForgotten | Self::LogTrimmed => About::Nothing,
+        }
+    }
+}
+
+impl Disaster<Stage> for Fault {
+    fn any(random: &mut Random, stage: &Stage) -> Option<Self> {
+        let (node, redis) = (random.below(3) as usize, random.below(2) as usize);
+        let fault = match random.below(19) {
+            0..5 => Self::Node(NodeFault::any(random), node),
+            5 => Self::HeldUp(node, true, false),
+            6 => Self::HeldUp(node, false, true),
+            7 => Self::Cut(node),
+            8 => Self::HalfOpen(node),
+            9 => Self::Split(node),
+            10 | 11 => Self::RedisKilled(redis),
+            12 | 13 => Self::RedisStopped(redis),
+            14 => Self::RedisSplit(redis),
+            15 => Self::AllRedis(node == 0, redis == 0),
+            16 => Self::FailedOver,
+            17 => Self::LogTrimmed,
+            _ if node == 0 => Self::ScriptsForgotten,
+            _ => Self::ConnectionsKilled,
+        };
+        // A Redis that has lost its only copy loses everything: there is no second fault before the first is made good.
+        (fault.about() != About::Redis || stage.is_whole()).then_some(fault)
+    }
+
+    fn touches(self, other: Self) -> bool {
+        self.about() != About::Nothing && self.about() == other.about()
+    }
+
+    fn begin(self, stage: &mut Stage) {
+        match self {
+            Self::Node(fault, node) => fault.begin(&mut stage.nodes, node),
+            Self::HeldUp(node, deaf, mute) => stage.hold_up(node, deaf, mute),
+            Self::Cut(node) => stage.relays[node].iter().for_each(Relay::cut),
+            Self::HalfOpen(node) => stage.relays[node].iter().for_each(Relay::leave_half_open),
+            Self::Split(node) => {
+                stage.hold_up(node, true, true);
+                stage.lookouts[node].is_blind(true);
+            }
+            Self::RedisKilled(redis) => stage.servers[redis].kill(),
+            Self::RedisStopped(redis) => stage.servers[redis].signal(Signal::SIGSTOP),
+            Self::AllRedis(one, other) => {
+                for (server, killed) in stage.servers.iter_mut().zip([one, other]) {
+                    if killed {
+                        server.kill();
+                    } else {
+                        server.signal(Signal::SIGSTOP);
+                    }
+                }
+            }
+            Self::RedisSplit(redis) => stage.between[redis].hold_up(true, true),
+            Self::FailedOver => stage.fail_over(),
+            Self::ConnectionsKilled => stage.tell_all(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]),
+            Self::ScriptsForgotten => stage.tell_all(&["SCRIPT", "FLUSH"]),
+            // As if many more entries had come: who is behind has to read everything.
+            Self::LogTrimmed => stage.tell_all(&["XTRIM", LOG, "MAXLEN", "2"]),
+        }
+    }
+
+    fn end(self, stage: &mut Stage) {
+        match self {
+            Self::Node(fault, node) => fault.end(&mut stage.nodes, node),
+            Self::HeldUp(node, ..) => stage.hold_up(node, false, false),
+            Self::Split(node) => {
+                stage.lookouts[node].is_blind(false);
+                stage.hold_up(node, false, false);
+                // Systems give up connections over which nothing came for long.
+                stage.relays[node].iter().for_each(Relay::cut);
+            }
+            Self::RedisKilled(redis) => stage.servers[redis].go_on(),
+            Self::RedisStopped(redis) => stage.servers[redis].signal(Signal::SIGCONT),
+            Self::AllRedis(one, other) => {
+                for (server, killed) in stage.servers.iter_mut().zip([one, other]) {
+                    if killed {
+                        server.go_on();
+                    } else {
+                        server.signal(Signal::SIGCONT);
+                    }
+                }
+            }
+            Self::RedisSplit(redis) => stage.between[redis].hold_up(false, false),
+            _ => {}
+        }
     }
 }

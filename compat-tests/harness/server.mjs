@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { example, installCertificate, moved, root, scratch } from './configs.mjs';
+import { Nodes } from './nodes.mjs';
 import { eventually, freePorts, Program } from './programs.mjs';
 
 /** The binary under test. */
@@ -19,13 +20,16 @@ export class Server {
    * `config`: name of an example, or `text`: a configuration. `args`: of pushstreamd. `edit` may change the text.
    * A statistics server is added beside it, so that a test can count subscribers, unless `statistics` is false.
    * `program`: another one that takes `-c` and `-p`.
+   * With NODES=3 in the environment the server is three nodes of one zone, and each request goes to another one than the one before.
    */
   static async start({ config, text, args = [], edit = (t) => t, statistics = true, program = binary } = {}) {
     assert.ok(fs.existsSync(program), `${program} is not built: cargo build --release --bins --examples`);
-    const server = new Server();
+    const nodes = Number(process.env.NODES ?? 0);
+    const server = new (nodes > 0 ? Nodes.of(Server) : Server)();
+    server.count = nodes;
     server.binary = program;
     server.dir = scratch();
-    server.args = [...args, ...alone()];
+    server.args = args;
     await installCertificate(server.dir);
     const source = edit(text ?? example(config));
     const placed = await moved(source);
@@ -40,8 +44,7 @@ export class Server {
   /** Starts the process (again, after `stop` or `kill`) on the same files and ports. */
   async launch() {
     this.program = new Program(path.basename(this.binary), this.binary, [...this.args, '-c', this.file, '-p', this.dir], { cwd: this.dir });
-    const listening = [...fs.readFileSync(this.file, 'utf8').matchAll(/listen\s+127\.0\.0\.1:(\d+)/g)].map((m) => Number(m[1]));
-    await this.program.ready(listening);
+    await this.program.ready(listening(fs.readFileSync(this.file, 'utf8')));
     return this;
   }
 
@@ -83,11 +86,8 @@ export class Server {
   }
 }
 
-/** With `BACKPLANE=redis://HOST:PORT` in the environment every server is the one node of a database of its own there (of 4,096). */
-function alone() {
-  const { BACKPLANE } = process.env;
-  return BACKPLANE ? ['--backplane', `${BACKPLANE}/${Math.floor(Math.random() * 4096)}`] : [];
-}
+/** The ports that a configuration listens on. */
+export const listening = (text) => [...text.matchAll(/listen\s+127\.0\.0\.1:(\d+)/g)].map((m) => Number(m[1]));
 
 function withStatistics(text, port) {
   const end = text.lastIndexOf('}');

@@ -60,7 +60,7 @@ export class Wire {
 }
 
 /** Where the first answer of `text` ends; null while it is not complete. */
-function cut(text, ended, bodiless) {
+export function cut(text, ended, bodiless) {
   const head = text.indexOf('\r\n\r\n');
   if (head < 0) return null;
   const lines = text.slice(0, head);

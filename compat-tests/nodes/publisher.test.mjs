@@ -1,0 +1,4 @@
+// PHP as Bitrix's publisher once more, where the server is three nodes and each request goes to another one than the one before.
+
+process.env.NODES = '3';
+await import('../bitrix/publisher.test.mjs');

@@ -1,5 +1,4 @@
-// The part of docs/QUICKSTART.md with containers, command by command, by a Docker of its own: its daemon runs for this test alone, with its data in a
-// directory of the test and in the network of the tests. The image `nginx:stable` is made of the Debian that machines are booted from.
+// The part of docs/QUICKSTART.md with containers, command by command, by a Docker of its own. The image `nginx:stable` is made of the Debian that machines are booted from.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -8,34 +7,25 @@ import { after, before, test } from 'node:test';
 import { Browser } from '../browser/page.mjs';
 import { root } from '../harness/configs.mjs';
 import { block } from '../harness/documentation.mjs';
-import { accepts, eventually, Program, run } from '../harness/programs.mjs';
+import { accepts, eventually } from '../harness/programs.mjs';
 import { request } from '../harness/server.mjs';
+import { Dockerd } from './dockerd.mjs';
 import { dist } from './machine.mjs';
 
 const packages = path.join(root, 'target/packages');
-const home = path.join(packages, 'docker');
-const work = path.join(home, 'work');
-let daemon;
+let docker;
 let browser;
 let began;
 
-/** Runs a shell's text where the packages lie, with this daemon. */
-const sh = (text, timeout = 180000) => run('sh', ['-euc', text], { timeout, cwd: work, env: { DOCKER_HOST: `unix://${home}/socket`, COMPOSE_PROJECT_NAME: 'quick' } });
+/** Runs a shell's text where the packages lie. */
+const sh = (text, timeout) => docker.sh(text, timeout);
 const follow = (name) => sh(block('docs/QUICKSTART.md', name)).catch(async (error) => {
-  throw new Error(`${error.message}\n${await sh('docker ps -a; docker-compose -f compose-bitrix.yml logs --tail 20').catch((also) => also.message)}\n${daemon.output.slice(-4000)}`);
+  throw new Error(`${error.message}\n${await sh('docker ps -a; docker-compose -f compose-bitrix.yml logs --tail 20').catch((also) => also.message)}\n${docker.output.slice(-4000)}`);
 });
-const down = () => sh('docker ps -aq | xargs -r docker rm -f -v; docker volume ls -q | xargs -r docker volume rm');
 
 before(async () => {
-  fs.rmSync(home, { recursive: true, force: true });
-  fs.mkdirSync(work, { recursive: true });
-  for (const name of fs.readdirSync(dist).filter((name) => /^compose-|docker\.tar$/.test(name))) fs.copyFileSync(path.join(dist, name), path.join(work, name));
-  daemon = new Program('dockerd', 'dockerd', ['--data-root', `${home}/data`, '--exec-root', `${home}/exec`, '--pidfile', `${home}/pid`, '-H', `unix://${home}/socket`,
-    '--storage-driver', 'vfs', '--log-level', 'warn']);
-  await eventually('the daemon answers', () => {
-    if (daemon.how) throw new Error(`it ended: ${daemon.output}`);
-    return sh('docker version >/dev/null').then(() => true, () => false);
-  }, 60000);
+  docker = await Dockerd.start(path.join(packages, 'docker'), 'quick');
+  for (const name of fs.readdirSync(dist).filter((name) => /^compose-|docker\.tar$/.test(name))) fs.copyFileSync(path.join(dist, name), path.join(docker.work, name));
   // Only what nginx needs is in it, and what compose-nginx.conf looks for.
   const kept = ['usr/sbin/nginx', 'usr/lib/x86_64-linux-gnu', 'usr/lib/aarch64-linux-gnu', 'usr/lib64', 'lib', 'lib64', 'etc/nginx', 'etc/passwd', 'etc/group', 'var/log/nginx', 'var/lib/nginx', 'run', 'tmp']
     .filter((name) => fs.existsSync(path.join(packages, 'base', name)));
@@ -47,9 +37,7 @@ before(async () => {
 });
 after(async () => {
   await browser?.close();
-  await down().catch(() => {});
-  await daemon?.stop('SIGTERM', 60000);
-  fs.rmSync(home, { recursive: true, force: true });
+  await docker?.stop();
 });
 
 const step = (name, body) => test(name, async (t) => {
@@ -85,7 +73,7 @@ step('a page behind nginx with TLS receives what is published in the container',
 
 step('the status page asks for the token', async () => {
   assert.equal((await request('http://127.0.0.1:8896/')).status, 401);
-  const token = fs.readFileSync(path.join(work, 'status-token'), 'utf8').trim();
+  const token = fs.readFileSync(path.join(docker.work, 'status-token'), 'utf8').trim();
   const answer = await request('http://127.0.0.1:8896/', { headers: { Authorization: `Basic ${Buffer.from(`me:${token}`).toString('base64')}` } });
   assert.match(answer.body, /<title>pushstreamd/);
 });
@@ -103,7 +91,7 @@ step('a container that is made anew has its messages, and was ended in order', a
 });
 
 step('the file for pushstreamd alone serves on 8893', async () => {
-  await down();
+  await docker.down();
   await sh('docker-compose -f compose-plain.yml up -d');
   await eventually('8893 accepts', () => accepts(8893), 30000);
   await sh("docker-compose -f compose-plain.yml exec -T push /usr/bin/pushstreamd pub --quote plain 'here'");

@@ -165,6 +165,7 @@ pub(crate) const ROWS: &[Row] = &[
     own("nodes-redis", "publish over Redis, stored, 8 connections: Redis", "µs", 40.0, Measure::Nodes(1, nodes::redis)),
     own("nodes-answer", "publish over Redis, until it is answered", "µs", 1000.0, Measure::Nodes(1, nodes::answer)),
     own("nodes-apply", "an entry that waited for a node which stood still", "µs", 5.0, Measure::Nodes(2, nodes::apply)),
+    own("nodes-join", "a node joins a zone of 1,000,000 messages of 200 B", "s", 10.0, Measure::Nodes(1, nodes::join)),
     own("nodes-alone", "publish to delivery, without Redis", "µs", 1000.0, Measure::Nodes(0, nodes::delivery)),
     own(
         "nodes-one",

@@ -21,12 +21,15 @@ use crate::swarm::Swarm;
 
 const PUBLISHES: usize = 20_000;
 const ENTRIES: usize = 50_000;
+const STORED: usize = 1_000_000;
 const ROUNDS: u32 = 500;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Nodes, and what they share.
 pub(super) struct Nodes {
+    kind: Kind,
+    setup: Setup,
     servers: Vec<Server>,
     redis: Option<Redis>,
 }
@@ -51,7 +54,7 @@ impl Nodes {
             }
             server.family.settle()?;
         }
-        Ok(Self { servers, redis })
+        Ok(Self { kind: kind.clone(), setup, servers, redis })
     }
 
     fn first(&self) -> Result<&Server> {
@@ -76,17 +79,29 @@ pub(super) fn redis(nodes: &Nodes) -> Result<f64> {
 fn published(nodes: &Nodes, whose: impl FnOnce(&Redis) -> Result<Family>) -> Result<f64> {
     let family = whose(nodes.redis.as_ref().context("no Redis")?)?;
     let mut swarm = Swarm::new()?;
-    fill(&mut swarm, nodes.first()?, PUBLISHES)?;
+    fill(&mut swarm, nodes.first()?, PUBLISHES, publish::CHANNELS)?;
     let before = family.cpu()?;
-    fill(&mut swarm, nodes.first()?, PUBLISHES)?;
+    fill(&mut swarm, nodes.first()?, PUBLISHES, publish::CHANNELS)?;
     Ok((family.cpu()? - before) as f64 / PUBLISHES as f64 / 1e3)
 }
 
-fn fill(swarm: &mut Swarm, server: &Server, count: usize) -> Result<()> {
+fn fill(swarm: &mut Swarm, server: &Server, count: usize, channels: usize) -> Result<()> {
     let text = requests::message(200);
     publish::all(swarm, server, count, |n, out| {
-        out.extend_from_slice(&requests::publish("pub", &format!("n{}", n % publish::CHANNELS), &text));
+        out.extend_from_slice(&requests::publish("pub", &format!("n{}", n % channels), &text));
     })
+}
+
+/// Seconds from the start of a node until it serves what a zone of a million messages holds.
+pub(super) fn join(nodes: &Nodes) -> Result<f64> {
+    fill(&mut Swarm::new()?, nodes.first()?, STORED, STORED / 100)?;
+    let began = Instant::now();
+    let node = Server::start(&nodes.kind, &nodes.setup)?;
+    let wanted = format!("\"stored_messages\": {STORED},");
+    while !node.get("/channels-stats")?.contains(&wanted) {
+        wait(began + PATIENCE, "the node does not join")?;
+    }
+    Ok(began.elapsed().as_secs_f64())
 }
 
 /// Microseconds until a publish is answered, one at a time.
@@ -134,7 +149,7 @@ pub(super) fn apply(nodes: &Nodes) -> Result<f64> {
     let (first, last) = (nodes.first()?, nodes.last()?);
     let pid = Pid::from_raw(last.family.0 as i32);
     kill(pid, Signal::SIGSTOP)?;
-    let filled = fill(&mut Swarm::new()?, first, ENTRIES);
+    let filled = fill(&mut Swarm::new()?, first, ENTRIES, publish::CHANNELS);
     kill(pid, Signal::SIGCONT)?;
     let began = Instant::now();
     filled?;

@@ -79,7 +79,8 @@ dist: build ## deb, rpm, static archive, container image, compose files, SHA256S
 	packaging/musl
 	WITHOUT_SBOM=$(WITHOUT_SBOM) packaging/dist
 
-test-packages: dist ## install deb and rpm in a Debian that is booted, upgrade them under traffic, remove them; run the image, also by Docker (as root)
+test-packages: ## make dist, install deb and rpm in a Debian that is booted, upgrade them under traffic, remove them; run the image, also by Docker (as root)
+	@packaging/base & base=$$!; $(MAKE) dist; made=$$?; wait $$base && exit $$made # one waits for a mirror, the other for processors
 	packaging/test
 
 audit: ## licences, sources and duplicates of all crates (ADVISORIES=1: known holes too, from the network)

@@ -30,7 +30,7 @@ async function serving() {
 async function newer() {
   const dir = scratch();
   const [machineName] = (await run('uname', ['-m'])).trim().split('\n');
-  await run('cargo', ['generate-rpm', '--target', `${machineName}-unknown-linux-musl`, '--set-metadata', 'release = "2"', '--output', `${dir}/`],
+  await run('cargo', ['generate-rpm', '--target', `${machineName}-unknown-linux-musl`, '--payload-compress', 'gzip', '--set-metadata', 'release = "2"', '--output', `${dir}/`],
     // It asks cargo, which waits while somebody builds.
     { cwd: root, timeout: 240000, env: { PATH: `${path.join(root, 'target/tools/bin')}:${process.env.PATH}` } });
   const [name] = fs.readdirSync(dir);

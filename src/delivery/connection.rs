@@ -56,6 +56,7 @@ const TOUCHED: u8 = 8;
 pub(super) const CLOSING: u8 = 16;
 const HELD: u8 = 32;
 const FETCHED: u8 = 64;
+pub(super) const GONE: u8 = 128;
 
 /// Bytes that are fetched at a time: a peer that takes so many has made progress.
 const FETCH: usize = 16 * 1024;

@@ -42,7 +42,7 @@ impl Worker {
 
     /// Notes what a client has sent and nobody has dealt with: bytes that are held for it beside its outbox.
     pub fn hold_input(&self, connection: &Rc<Connection>, bytes: usize) {
-        if connection.holding.input.get() == bytes {
+        if connection.holding.input.get() == bytes || self.has_let_go(connection) {
             return;
         }
         let of_address = connection.hold_input(bytes);

@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use super::address::{AddressBounds, Addresses, TooMany};
 use super::admission::Admission;
 use super::clock::{clock, wall};
-use super::connection::{Connection, Flush};
+use super::connection::{Connection, Flush, GONE};
 use super::deadlines::Deadlines;
 use super::departure::Departure;
 use super::local_zone::LocalZone;
@@ -228,8 +228,17 @@ impl Worker {
         connection
     }
 
+    /// Whether the worker has let a connection go. Streams of HTTP/2 may outlive theirs for a moment; it counts for nothing then.
+    #[expect(clippy::unused_self, reason = "the worker lets go")]
+    pub(super) fn has_let_go(&self, connection: &Connection) -> bool {
+        connection.signs.get() & GONE != 0
+    }
+
     /// Notes what a connection is doing from now on.
     pub fn set_activity(&self, connection: &Connection, activity: Activity) {
+        if self.has_let_go(connection) {
+            return;
+        }
         let before = connection.activity.replace(activity);
         if before != activity {
             self.counts.end(before);
@@ -237,9 +246,13 @@ impl Worker {
         }
     }
 
-    /// Counts a request that comes by this connection.
-    pub fn begin_request(&self, connection: &Connection) {
+    /// Counts a request, of which a part may be all that ever comes.
+    pub fn count_request(&self) {
         self.counts.requests.add(1);
+    }
+
+    /// A request that has come by this connection is looked at.
+    pub fn begin_request(&self, connection: &Connection) {
         self.asking.set(connection.activity());
     }
 
@@ -255,6 +268,7 @@ impl Worker {
         connection.hold_input(0);
         if self.connections.borrow_mut().try_remove(connection.slot.get() as usize).is_some() {
             self.counts.end(connection.activity());
+            connection.signs.set(connection.signs.get() | GONE);
             connection.leave_seat();
         }
     }
@@ -404,7 +418,7 @@ impl Worker {
 
     pub(super) fn arm(&self, connection: &Rc<Connection>, at: u64) {
         let armed = connection.armed.get();
-        if armed != 0 && armed <= at {
+        if armed != 0 && armed <= at || self.has_let_go(connection) {
             return;
         }
         self.disarm(connection);

@@ -34,6 +34,8 @@ pub struct Session {
     published: Published,
     /// Whether the bytes read ahead are part of a head whose time is running.
     pub(super) reading_head: bool,
+    /// The request of that head counts already, as it does in nginx from its first byte.
+    pub(super) head_counted: bool,
     /// What is left to be done when the subscription ends: nothing for most.
     late: Option<Box<Late>>,
 }
@@ -69,6 +71,7 @@ impl Session {
             overrun: false,
             published: Published::Nowhere,
             reading_head: false,
+            head_counted: false,
             late: None,
         })
     }

@@ -48,6 +48,23 @@ fn stub_status_counts_as_nginx_counts() {
     assert_eq!((now[0], now[1] - before[1], now[2] - before[2]), (5, 4, 4));
     assert!(now[3] > before[3] + 3);
     assert_eq!(ask()[3], now[3] + 1, "each question is a request");
+    // And so is one of which a part has come, once.
+    let mut asked = 0;
+    let counted = now[3] + 1;
+    let mut late = server.connect();
+    late.send("GET /o");
+    let mut last = 0;
+    server.eventually("it is read", || {
+        asked += 1;
+        let numbers = ask();
+        last = numbers[3];
+        numbers[4] == 2
+    });
+    assert_eq!(last, counted + asked + 1);
+    late.send("k HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(late.reply().status, 204);
+    assert_eq!(ask()[3], last + 1);
+    drop(late);
     drop((idle, subscriber, half, fresh));
     server.eventually("nobody is left", || ask()[0] == 1 && ask()[4..] == [0, 1, 0]);
 }

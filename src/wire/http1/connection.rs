@@ -133,7 +133,11 @@ async fn wait_for_bytes(bench: &Workbench, connection: &Rc<Connection>, session:
             }
         }
     }
-    worker.set_activity(connection, session.waits_as());
+    let waits_as = session.waits_as();
+    worker.set_activity(connection, waits_as);
+    if waits_as == Activity::Reading && !std::mem::replace(&mut session.head_counted, true) {
+        worker.count_request();
+    }
     if let Some(patience) = session.patience(&bench.context) {
         worker.set_deadline(connection, Some(worker.patience(patience)));
     }
@@ -270,6 +274,9 @@ fn answer_one<'s>(
         Err(bad) => (RequestHead::unreadable(input), Err(bad)),
     };
     session.requests += 1;
+    if !std::mem::take(&mut session.head_counted) {
+        bench.context.worker.count_request();
+    }
     bench.context.worker.begin_request(connection);
     let mut exchange = Exchange::new(settings, listener, peer, head, now, session.requests);
     exchange.limiter = Some(&bench.context.limiter);

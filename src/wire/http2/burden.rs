@@ -39,13 +39,12 @@ pub(super) struct Burden {
     kept: Cell<usize>,
     heads: Cell<usize>,
     streams: Cell<usize>,
-    over: Cell<bool>,
 }
 
 impl Burden {
     pub(super) fn new(worker: Rc<Worker>, control: Rc<Connection>) -> Rc<Self> {
         let [read, kept, heads, streams] = [const { Cell::new(0) }; 4];
-        let burden = Rc::new(Self { worker, control, read, kept, heads, streams, over: Cell::new(false) });
+        let burden = Rc::new(Self { worker, control, read, kept, heads, streams });
         burden.weigh();
         burden
     }
@@ -90,16 +89,9 @@ impl Burden {
         self.weigh();
     }
 
-    /// The connection is over, whatever its streams still do.
-    pub(super) fn lay_down(&self) {
-        self.over.set(true);
-    }
-
     fn weigh(&self) {
-        if !self.over.get() {
-            let bytes = CONNECTION + self.kept.get() + self.heads.get() + self.streams.get() * STREAM;
-            self.worker.hold_input(&self.control, bytes);
-        }
+        let bytes = CONNECTION + self.kept.get() + self.heads.get() + self.streams.get() * STREAM;
+        self.worker.hold_input(&self.control, bytes);
     }
 }
 

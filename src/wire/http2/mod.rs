@@ -107,7 +107,6 @@ struct Dismissal<'a>(&'a Shared);
 
 impl Drop for Dismissal<'_> {
     fn drop(&mut self) {
-        self.0.burden.lay_down();
         self.0.bench.context.worker.dismiss(&self.0.control);
     }
 }

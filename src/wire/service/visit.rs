@@ -38,6 +38,7 @@ impl Visit {
         let stream = of.map_or_else(|| Connection::new(Stream::Body), |of| Connection::beside(of, Stream::Body));
         let connection = bench.context.worker.enter(stream);
         bench.context.worker.set_activity(&connection, Activity::Writing);
+        bench.context.worker.count_request();
         bench.context.worker.begin_request(&connection);
         let mut session = Session::new(peer, place, Vec::new());
         session.requests = number;

@@ -126,6 +126,8 @@ struct State {
     panics: u64,
     /// Bytes held for connections.
     held: u64,
+    /// What `stub_status` says of connections: active, reading, writing, waiting.
+    doing: [u64; 4],
 }
 
 impl House {
@@ -153,6 +155,7 @@ impl House {
                     location /lp {{ push_stream_subscriber long-polling; }}
                     location /ws {{ push_stream_subscriber websocket; push_stream_websocket_allow_publish on; }}
                     location /idle {{ return 200 idle; }}
+                    location /doing {{ stub_status; }}
                     location /file {{ root @DIR@; }}
                 }}
             }}",
@@ -194,8 +197,17 @@ impl House {
                 .sum(),
             panics: number("disconnected_by_panic"),
             held: number("connections_memory_bytes"),
+            doing: self.doing(),
             files: self.server.open_files(),
         }
+    }
+
+    fn doing(&self) -> [u64; 4] {
+        let page = exchange(self.server.address().port(), "GET", "/doing", "").unwrap();
+        let page = page.split_once("\r\n\r\n").unwrap().1;
+        let numbers = page.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
+        let numbers: Vec<u64> = numbers.collect();
+        [numbers[0], numbers[4], numbers[5], numbers[6]]
     }
 
     /// The state once nothing moves any more.

@@ -35,7 +35,7 @@ pub(super) struct Burden {
     control: Rc<Connection>,
     /// Bytes that came and were put down to no head yet: they are read ahead of heads.
     read: Cell<usize>,
-    /// What the table may keep of those before.
+    /// What the table may keep of those before, as far as it has room for.
     kept: Cell<usize>,
     heads: Cell<usize>,
     streams: Cell<usize>,
@@ -57,6 +57,15 @@ impl Burden {
         &self.control
     }
 
+    /// So many bytes of those that have come were a body's, of which a table keeps a quarter at most (measured with 16 KiB between
+    /// two heads): they are read into buffers of their own. They may have been put down to their head, with which they came.
+    fn pass_body(&self, bytes: usize) {
+        let freed = bytes - bytes / 4;
+        let unassigned = freed.min(self.read.get());
+        self.read.set(self.read.get() - unassigned);
+        self.kept.set(self.kept.get().saturating_sub(buffered(freed - unassigned)));
+    }
+
     /// So many bytes have come.
     pub(super) fn has_read(&self, bytes: usize) {
         self.read.set(self.read.get().saturating_add(bytes));
@@ -70,9 +79,7 @@ impl Burden {
         let head = COPIES * (bytes + target) + FIELD * fields.len();
         let around = self.read.get().min(KEPT);
         self.read.set(self.read.get() - around);
-        // A buffer is half as large again as what came in it.
-        let fresh = around.saturating_sub(ORDINARY) * 3 / 2;
-        self.kept.set((self.kept.get() + fresh).min(ENTRIES * KEPT));
+        self.kept.set(self.kept.get() + buffered(around.saturating_sub(ORDINARY)));
         self.heads.set(self.heads.get() + head);
         self.weigh();
         Head { burden: Rc::clone(self), bytes: head }
@@ -90,15 +97,28 @@ impl Burden {
     }
 
     fn weigh(&self) {
-        let bytes = CONNECTION + self.kept.get() + self.heads.get() + self.streams.get() * STREAM;
+        let kept = self.kept.get().min(ENTRIES * KEPT);
+        let bytes = CONNECTION + kept + self.heads.get() + self.streams.get() * STREAM;
         self.worker.hold_input(&self.control, bytes);
     }
+}
+
+/// A buffer is half as large again as what came in it.
+fn buffered(bytes: usize) -> usize {
+    bytes * 3 / 2
 }
 
 /// What the head of a request takes until it has been dealt with.
 pub(super) struct Head {
     burden: Rc<Burden>,
     bytes: usize,
+}
+
+impl Head {
+    /// So many bytes of the body have been taken.
+    pub(super) fn pass_body(&self, bytes: usize) {
+        self.burden.pass_body(bytes);
+    }
 }
 
 impl Drop for Head {
@@ -184,5 +204,23 @@ mod tests {
                 held_is(trial, "nothing", 0).await;
             });
         }
+    }
+
+    #[test]
+    fn a_body_that_has_been_read_counts_for_little() {
+        with_trial(LOCATIONS, async |trial| {
+            let (client, connection) = client::handshake(trial.http2()).await.unwrap();
+            tokio::task::spawn_local(connection);
+            let mut client = client.ready().await.unwrap();
+            for _ in 0..5 {
+                let post = Request::post("http://h/pub/b").body(()).unwrap();
+                let (answer, mut body) = client.send_request(post, false).unwrap();
+                body.send_data(Bytes::from(vec![b'x'; 16_000]), true).unwrap();
+                assert_eq!(answer.await.unwrap().status(), 200);
+            }
+            trial.until("all are over", |trial| trial.worker.entered() == 1).await;
+            let kept = held() - CONNECTION;
+            assert!(kept < 5 * 8000, "{kept}");
+        });
     }
 }

@@ -16,16 +16,16 @@ use super::burden::Head;
 /// A body, if there is one.
 pub(super) struct RequestBody {
     incoming: Option<RecvStream>,
-    _weight: Head,
+    weight: Head,
 }
 
 impl RequestBody {
     pub(super) fn new(incoming: RecvStream, weight: Head) -> Self {
-        Self { incoming: Some(incoming), _weight: weight }
+        Self { incoming: Some(incoming), weight }
     }
 
     pub(super) fn none(weight: Head) -> Self {
-        Self { incoming: None, _weight: weight }
+        Self { incoming: None, weight }
     }
 }
 
@@ -34,9 +34,10 @@ impl Body for RequestBody {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let Self { incoming: Some(incoming), weight } = &mut *self else { return Poll::Ready(None) };
         Poll::Ready(match ready!(incoming.poll_data(cx)) {
             Some(Ok(data)) => {
+                weight.pass_body(data.len());
                 // An error here is the connection's, and comes by the next read.
                 let _ = incoming.flow_control().release_capacity(data.len());
                 Some(Ok(Frame::data(data)))

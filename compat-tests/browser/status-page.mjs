@@ -5,8 +5,11 @@ import WebSocket from 'ws';
 import { freePorts } from '../harness/programs.mjs';
 import { publish, Server } from '../harness/server.mjs';
 
+/** A server that shares nothing with the other. */
+const OTHER = 'server { listen 127.0.0.1:9081; push_stream_zone other; location /pub { push_stream_publisher admin; push_stream_channels_path $arg_id; } }';
+
 /** A configuration with an operators' listener at `port`. */
-const configuration = (port) => `
+const configuration = (port, more) => `
 worker_processes 2; pid server.pid; error_log error.log notice; daemon off; events { worker_connections 1024; }
 http {
     access_log off; push_stream_shared_memory_size 64m; push_stream_state state; push_stream_status ${port}; push_stream_status_messages on;
@@ -19,13 +22,14 @@ http {
         location ~ ^/ws/(.*) { push_stream_subscriber websocket; push_stream_channels_path $1; }
         location ~ ^/known/(.*) { push_stream_subscriber; push_stream_channels_path $1; push_stream_authorized_channels_only on; }
     }
+    ${more}
 }`;
 
 export class Watched {
-  static async start() {
+  static async start({ zones = false } = {}) {
     const watched = new Watched();
     const [port] = await freePorts(1);
-    watched.server = await Server.start({ text: configuration(port), statistics: false });
+    watched.server = await Server.start({ text: configuration(port, zones ? OTHER : ''), statistics: false });
     watched.page = `http://127.0.0.1:${port}/`;
     watched.clients = [];
     return watched;

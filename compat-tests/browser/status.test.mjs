@@ -176,6 +176,21 @@ describe('the status page', () => {
     }
   });
 
+  test('nor where there are zones to choose from', async () => {
+    const zoned = await Watched.start({ zones: true });
+    try {
+      const page = await browser.context.newPage();
+      await page.addInitScript(() => localStorage.setItem('language', 'en'));
+      await page.goto(zoned.page);
+      await page.getByLabel('Zone').selectOption('other');
+      await eventually('nothing is shown', async () => (await text(page, '#found')) === '0 shown');
+      assert.deepEqual(await objections(page), []);
+      await page.evaluate(() => localStorage.clear());
+    } finally {
+      await zoned.stop();
+    }
+  });
+
   test('a connection that is lost is said to everybody, and what was shown stays', async () => {
     const own = await Watched.start();
     const page = await browser.context.newPage();

@@ -103,7 +103,7 @@ test('each line has a name, made of labels that its metric has', () => {
       const known = [...(labels.get(metric) ?? labels.get(metric.replace(/_bucket$/, ''))), 'instance'];
       for (const [, label] of legendFormat.matchAll(/\{\{\s*(\w+)\s*\}\}/g)) assert.ok(known.includes(label), `${title}: ${label} of ${metric}`);
       // What is summed over instances is not named after one.
-      const kept = /^sum by \(([^)]*)\)/.exec(expr)?.[1].split(', ') ?? (expr.startsWith('sum(') || expr.startsWith('histogram_quantile') ? [] : known);
+      const kept = /^(?:sum|max) by \(([^)]*)\)/.exec(expr)?.[1].split(', ') ?? (expr.startsWith('sum(') || expr.startsWith('histogram_quantile') ? [] : known);
       for (const [, label] of legendFormat.matchAll(/\{\{\s*(\w+)\s*\}\}/g)) assert.ok(kept.includes(label), `${title}: ${label} is summed up`);
     }
   }
@@ -112,6 +112,6 @@ test('each line has a name, made of labels that its metric has', () => {
 test('a panel that may have nothing to show says so', () => {
   for (const { title, targets, fieldConfig } of shown) {
     const all = targets.map(({ expr }) => expr);
-    if (all.every((expr) => /_log_|backplane_|certificate|> 0$|histogram_quantile\(.*delivery/.test(expr))) assert.ok(fieldConfig.defaults.noValue, title);
+    if (all.every((expr) => /_log_|backplane_|_zone_|certificate|> 0$|histogram_quantile\(.*delivery/.test(expr))) assert.ok(fieldConfig.defaults.noValue, title);
   }
 });

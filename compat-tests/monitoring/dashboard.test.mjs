@@ -12,7 +12,7 @@ import { Prometheus, RULES } from './prometheus.mjs';
 
 const dashboard = JSON.parse(fs.readFileSync(path.join(root, 'docs/grafana/pushstreamd.json'), 'utf8'));
 /** What gives nothing while nothing of the kind has happened. */
-const QUIET = /connections_cut_total|turned_away_total|bodies_refused|certificate_expiry|backplane_/;
+const QUIET = /connections_cut_total|turned_away_total|bodies_refused|certificate_expiry|backplane_|zone_/;
 /** Those of folded rows too. */
 const panels = dashboard.panels.flatMap((panel) => [panel, ...(panel.panels ?? [])]);
 let watched;

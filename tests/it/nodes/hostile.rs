@@ -32,6 +32,7 @@ fn the_rights_of_the_documentation_suffice_and_one_that_is_missing_is_told() {
     redis.ask(&["ACL", "SETUSER", "push", "+xadd"]);
     one.publish_when_possible("a", "y");
     two.await_stored("a", &["1 x", "2 y"]);
+    Node::with(&url, &directive).await_stored("a", &["1 x", "2 y"]);
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(super) struct LogFile {
     lost: u64,
     /// When a failure to write was told last.
     told: Option<Instant>,
+    /// Others have told enough: nothing is told of this one.
+    pub(super) silent: bool,
 }
 
 enum Due {
@@ -57,7 +59,7 @@ impl LogFile {
             Some(Err(error)) => {
                 self.lost += 1;
                 let now = Instant::now();
-                if self.told.is_none_or(|told| now.duration_since(told) >= TOLD) {
+                if !self.silent && self.told.is_none_or(|told| now.duration_since(told) >= TOLD) {
                     self.told = Some(now);
                     tracing::error!("write() to \"{}\" failed ({})", path.display(), reason(&error));
                 }
@@ -69,8 +71,12 @@ impl LogFile {
             }
         }
         if self.lost > 0 {
-            tracing::warn!("\"{}\" is written again, {} lines were lost", path.display(), self.lost);
-            (self.lost, self.told) = (0, None);
+            let lost = std::mem::take(&mut self.lost);
+            self.told = None;
+            if self.silent {
+                return;
+            }
+            tracing::warn!("\"{}\" is written again, {lost} lines were lost", path.display());
         }
     }
 
@@ -83,13 +89,13 @@ impl LogFile {
         };
         match opened.get(path) {
             Ok(file) => {
-                if !first {
+                if !first && !self.silent {
                     tracing::warn!("\"{}\" is open at last", path.display());
                 }
                 (self.file, self.due) = (Some(file), None);
             }
             Err(error) => {
-                if first {
+                if first && !self.silent {
                     tracing::error!("open() \"{}\" failed ({})", path.display(), reason(&error));
                 }
                 self.due = Some(Due::At(Instant::now() + RETRY));

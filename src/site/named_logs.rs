@@ -22,6 +22,9 @@ use crate::conf::variable::Part;
 
 /// Files of which it is remembered that they cannot be written.
 const FAILING: usize = 64;
+/// Of how many files it is told within [`MINUTE`] that lines are lost, or come again.
+const TOLD: u32 = 10;
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The name of a file that waits for the end of its request.
 pub(crate) struct OpenPath {
@@ -54,6 +57,36 @@ pub(super) struct NamedLogs {
     none: OpenedLogs,
     /// A name that leads elsewhere has been told.
     told: bool,
+    telling: Telling,
+}
+
+/// How much has been told of files that fail, whose names clients think of.
+#[derive(Default)]
+struct Telling {
+    since: Option<Instant>,
+    told: u32,
+    unsaid: u64,
+}
+
+impl Telling {
+    /// Whether more may be told; what was left out before is counted in one line.
+    fn may_go_on(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.duration_since(since) >= MINUTE) {
+            if self.unsaid > 0 {
+                tracing::error!("{} access logs that requests name failed or came back, untold", self.unsaid);
+            }
+            *self = Self { since: Some(now), ..Self::default() };
+        }
+        self.told < TOLD
+    }
+
+    fn count(&mut self, silent: bool) {
+        if silent {
+            self.unsaid += 1;
+        } else {
+            self.told += 1;
+        }
+    }
 }
 
 struct Kept {
@@ -91,8 +124,13 @@ impl NamedLogs {
             checked: now,
         });
         kept.refresh(path, cache, now);
+        let failed = kept.log.fails();
+        kept.log.silent = !self.telling.may_go_on(now);
         // The workers' user has to be able to.
         kept.log.append(path, line, &self.none);
+        if kept.log.fails() != failed {
+            self.telling.count(kept.log.silent);
+        }
         let stays = cache.is_some_and(|cache| kept.uses >= cache.min_uses);
         if !stays && kept.log.file.take().is_some() {
             kept.log.is_due();
@@ -208,11 +246,13 @@ mod tests {
             logs.write(&dir.0.join(format!("none/{number}.log")), None, b"a\n", now);
         }
         assert_eq!((open(&logs), logs.kept.len()), (0, FAILING));
+        assert_eq!((logs.telling.told, logs.telling.unsaid), (TOLD, 190), "clients do not fill the error log");
         std::fs::create_dir(dir.0.join("none")).unwrap();
         let path = dir.0.join("none/199.log");
         logs.kept.get_mut(&path).unwrap().log.is_due();
         logs.write(&path, None, b"b\n", now);
         assert_eq!((dir.read("none/199.log"), logs.kept.len()), ("b\n".into(), FAILING - 1));
+        assert!(logs.telling.may_go_on(now + MINUTE) && logs.telling.unsaid == 0);
     }
 
     #[test]

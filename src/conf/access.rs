@@ -11,10 +11,11 @@ use ipnet::IpNet;
 use super::compiler::{Compiler, rooted};
 use super::complex;
 use super::error::{Fault, shown};
+use super::listen::look_up;
 use super::namespace::dollar_name;
 use super::objection::invalid_parameter;
 use super::scope::{Entry, Level, Scope, Value};
-use super::settings::{AccessRule, AuthBasic, LimitExcept, RealIp, SecureLink, Who};
+use super::settings::{AccessRule, AuthBasic, RealIp, SecureLink, Who};
 use super::tree::Node;
 use super::variable::Complex;
 
@@ -91,29 +92,15 @@ pub(super) fn canonical(network: IpNet) -> IpNet {
     }
 }
 
-/// The `limit_except` of the location; an `if` block in it is limited as the location is.
-pub(super) fn limit_except(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<Arc<LimitExcept>>, Fault> {
-    let in_if = scope.level.node.is_some_and(|node| node.name() == "if");
-    let holder = match scope.outer {
-        Some(outer) if in_if => outer,
-        _ => scope,
-    };
-    let Some(block) = holder.level.blocks_named("limit_except").next() else { return Ok(None) };
-    let Some(node) = block.node else { return Ok(None) };
-    let mut methods: Vec<Box<str>> = Vec::new();
-    for word in node.args() {
+/// The methods a `limit_except` leaves alone.
+pub(super) fn unlimited_methods(node: &Node) -> Result<Vec<Box<str>>, Fault> {
+    let read = |word: &Vec<u8>| {
         let name = shown(word).to_ascii_uppercase();
-        if !METHODS.contains(&&*name) {
-            return Err(Fault::emerg(format_args!("invalid method \"{}\"", shown(word)), &node.place));
-        }
-        methods.push(name.into());
-    }
-    let inner = Scope { level: block, outer: Some(holder) };
-    Ok(Some(Arc::new(LimitExcept {
-        methods,
-        access: rules(inner.list("allow"), compiler)?,
-        auth_basic: auth_basic(&inner, compiler)?,
-    })))
+        let known = METHODS.contains(&&*name);
+        let invalid = || Fault::emerg(format_args!("invalid method \"{}\"", shown(word)), &node.place);
+        known.then(|| name.into()).ok_or_else(invalid)
+    };
+    node.args().iter().map(read).collect()
 }
 
 /// Realm and password file, unless `off`.
@@ -170,7 +157,15 @@ pub(super) fn realip(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<O
     }
     let mut from = Vec::new();
     for Entry { node, .. } in entries {
-        from.push(peer(node, node.arg(0), compiler)?);
+        let word = node.arg(0);
+        if word == b"unix:" || cidr(word).is_some() {
+            from.push(peer(node, word, compiler)?);
+            continue;
+        }
+        let hosts = look_up(&shown(word)).ok_or_else(|| {
+            Fault::emerg(format_args!("host not found in set_real_ip_from \"{}\"", shown(word)), &node.place)
+        })?;
+        from.extend(hosts.into_iter().map(|host| Who::Network(canonical(IpNet::from(host)))));
     }
     let header = scope.word("real_ip_header").unwrap_or_default();
     Ok(Some(Arc::new(RealIp {

@@ -11,9 +11,9 @@ use super::error::{Fault, shown};
 use super::objection::{invalid_parameter, invalid_value, invalid_word};
 use super::row_default::default_words;
 use super::scope::{Entry, Scope};
-use super::settings::{AddHeader, Charset, Core, ErrorPage, Expires, Fallback, Gzip, PathTemplate, TryFiles};
+use super::settings::{AddHeader, Charset, Core, ErrorPage, Fallback, Gzip, IfModifiedSince, PathTemplate, TryFiles};
 use super::units;
-use super::{access, limits, logs, referers};
+use super::{access, expires, limits, logs, referers};
 
 /// Content types where no `types` block applies.
 const BUILT_IN_TYPES: [(&str, &str); 3] = [("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg")];
@@ -25,10 +25,9 @@ pub(super) fn compile(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<
         default_type: shown(scope.text("default_type").unwrap_or_default()).into(),
         types: types(scope, compiler),
         add_headers: add_headers(scope, compiler)?,
-        expires: expires(scope, compiler)?,
+        expires: expires::compile(scope, compiler)?,
         error_pages: error_pages(scope, compiler)?,
         access: access::rules(scope.list("allow"), compiler)?.into(),
-        limit_except: access::limit_except(scope, compiler)?,
         satisfy_any: match scope.word("satisfy") {
             None | Some(b"all") => false,
             Some(b"any") => true,
@@ -43,6 +42,13 @@ pub(super) fn compile(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<
         charset: charset(scope, compiler)?,
         root: path_template(scope, compiler)?,
         internal: !scope.level.own("internal").is_empty(),
+        etag: scope.flag("etag"),
+        if_modified_since: match scope.word("if_modified_since") {
+            Some(b"off") => IfModifiedSince::Off,
+            None | Some(b"exact") => IfModifiedSince::Exact,
+            Some(b"before") => IfModifiedSince::Before,
+            Some(word) => return Err(wrong(scope, "if_modified_since", word)),
+        },
         client_max_body_size: scope.quantity("client_max_body_size"),
         client_body_timeout: scope.quantity("client_body_timeout"),
         send_timeout: scope.quantity("send_timeout"),
@@ -122,36 +128,6 @@ fn add_headers(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Arc<[Ad
     Ok(headers.into())
 }
 
-/// `expires [modified] TIME | epoch | max | off`
-fn expires(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Option<Expires>, Fault> {
-    let Some(entry) = scope.entry("expires") else { return Ok(None) };
-    let node = entry.node;
-    let (word, modified) = match node.args() {
-        [word] => (word.as_slice(), false),
-        [first, word] if first == b"modified" => (word.as_slice(), true),
-        [first, ..] => return Err(invalid_parameter(node, first)),
-        [] => return Ok(None),
-    };
-    Ok(match word {
-        b"off" => None,
-        b"epoch" => Some(Expires::Epoch),
-        b"max" => Some(Expires::Max),
-        [b'@' | b'$', ..] => {
-            compiler.note_unapplied_part(node, word);
-            None
-        }
-        [sign @ (b'-' | b'+'), rest @ ..] => {
-            let seconds = units::seconds(rest).ok_or_else(|| invalid_value(node))? as i64;
-            let seconds = if *sign == b'-' { -seconds } else { seconds };
-            Some(if modified { Expires::Modified(seconds) } else { Expires::In(seconds) })
-        }
-        _ => {
-            let seconds = units::seconds(word).ok_or_else(|| invalid_value(node))? as i64;
-            Some(if modified { Expires::Modified(seconds) } else { Expires::In(seconds) })
-        }
-    })
-}
-
 /// `error_page CODE... [=[CODE]] URI`
 fn error_pages(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Arc<[ErrorPage]>, Fault> {
     let mut pages = Vec::new();
@@ -176,11 +152,10 @@ fn error_pages(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Arc<[Er
             let code = units::number(word).ok_or_else(|| invalid_word(node, word))?;
             let status = u16::try_from(code).ok().filter(|status| (300..=599).contains(status) && *status != 499);
             statuses.push(status.ok_or_else(|| {
-                let text = if code == 499 {
-                    "value must not be 499".to_owned()
-                } else {
-                    format!("value \"{}\" must be between 300 and 599", shown(word))
-                };
+                if code == 499 {
+                    return invalid_word(node, word);
+                }
+                let text = format_args!("value \"{}\" must be between 300 and 599", shown(word));
                 Fault::emerg(text, &node.place)
             })?);
         }
@@ -194,11 +169,22 @@ fn error_pages(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Arc<[Er
 fn path_template(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<PathTemplate, Fault> {
     let entry = scope.entry("root");
     let path = match entry {
+        Some(Entry { node, .. }) if names_itself(node.arg(0)).is_some() => {
+            let text = format_args!(
+                "the ${} variable cannot be used in the \"{}\" directive",
+                names_itself(node.arg(0)).unwrap_or_default(),
+                node.name()
+            );
+            return Err(Fault::emerg(text, &node.place));
+        }
         Some(Entry { node, .. }) => complex::compile(node.arg(0), &mut compiler.namespace, &node.place)?,
         None => complex::literal(b"html"),
     };
     let mut index: Vec<Box<str>> = Vec::new();
     for entry in scope.list("index") {
+        if entry.node.args().iter().any(Vec::is_empty) {
+            return Err(Fault::emerg("index \"\" in \"index\" directive is invalid", &entry.node.place));
+        }
         index.extend(entry.node.args().iter().map(|name| shown(name).into()));
     }
     if index.is_empty() {
@@ -206,9 +192,33 @@ fn path_template(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<PathT
     }
     Ok(PathTemplate {
         path: rooted(&compiler.prefix, path),
-        alias: entry.is_some_and(|entry| entry.node.name() == "alias"),
+        alias: entry.filter(|entry| entry.node.name() == "alias").and_then(|_| aliased(scope)),
         index: index.into(),
     })
+}
+
+/// How long the name is that an alias stands for: that of the location the alias is written in. The alias of a regular
+/// expression is the whole path.
+fn aliased(scope: &Scope<'_, '_>) -> Option<usize> {
+    let holder =
+        std::iter::successors(Some(scope), |scope| scope.outer).find(|scope| !scope.level.own("root").is_empty())?;
+    Some(match holder.level.node?.args() {
+        [modifier, _] if modifier.starts_with(b"~") => usize::MAX,
+        [_, name] => name.len(),
+        [name] if name.starts_with(b"~") => usize::MAX,
+        [name] => {
+            let modifier = [&b"^~"[..], b"="].into_iter().find(|modifier| name.starts_with(modifier));
+            name.len() - modifier.map_or(0, <[u8]>::len)
+        }
+        _ => 0,
+    })
+}
+
+/// A variable in a path that is made of this path.
+fn names_itself(path: &[u8]) -> Option<&'static str> {
+    let text = shown(path).to_ascii_lowercase();
+    let stands = |name: &&str| text.contains(&format!("${name}")) || text.contains(&format!("${{{name}}}"));
+    ["document_root", "realpath_root"].into_iter().find(stands)
 }
 
 /// `try_files FILE... URI | @NAME | =CODE` of this level; it is not inherited.

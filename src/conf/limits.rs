@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::compiler::Compiler;
 use super::complex;
 use super::error::{Fault, shown};
-use super::objection::invalid_parameter;
+use super::objection::{duplicate, invalid_parameter};
 use super::scope::{Entry, Scope};
 use super::settings::{LimitConn, LimitReq, LimitZone};
 use super::tree::Node;
@@ -77,10 +77,12 @@ fn keep(
     Ok(())
 }
 
-/// `10r/s`, `30r/m` -> requests per 1000 seconds.
+/// `10r/s`, `10`, `30r/m` -> requests per 1000 seconds.
 fn read_rate(rate: &[u8]) -> Option<u64> {
-    let (count, scale) =
-        if let Some(count) = rate.strip_suffix(b"r/s") { (count, 1) } else { (rate.strip_suffix(b"r/m")?, 60) };
+    let (count, scale) = match rate.strip_suffix(b"r/m") {
+        Some(count) => (count, 60),
+        None => (rate.strip_suffix(b"r/s").unwrap_or(rate), 1),
+    };
     let count = units::number(count).filter(|count| *count > 0)?;
     Some(count.saturating_mul(1000) / scale)
 }
@@ -94,6 +96,12 @@ pub(super) fn connections(scope: &Scope<'_, '_>, compiler: &Compiler) -> Result<
         let most = units::number(node.arg(1)).filter(|most| *most > 0).ok_or_else(|| {
             Fault::emerg(format_args!("invalid number of connections \"{}\"", shown(node.arg(1))), &node.place)
         })?;
+        if most > 65_535 {
+            return Err(Fault::emerg("connection limit must be less 65536", &node.place));
+        }
+        if limits.iter().any(|other: &LimitConn| other.zone == zone) {
+            return Err(duplicate(node));
+        }
         limits.push(LimitConn { zone, most: narrow(most), status });
     }
     Ok(limits.into())
@@ -123,6 +131,9 @@ pub(super) fn requests(scope: &Scope<'_, '_>, compiler: &Compiler) -> Result<Arc
             }
         }
         let zone = zone.ok_or_else(|| Fault::emerg("\"limit_req\" must have \"zone\" parameter", &node.place))?;
+        if limits.iter().any(|other: &LimitReq| other.zone == zone) {
+            return Err(duplicate(node));
+        }
         limits.push(LimitReq { zone, burst, nodelay, status });
     }
     Ok(limits.into())

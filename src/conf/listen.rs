@@ -94,7 +94,7 @@ fn parameter(listen: &mut Listen, node: &Node, word: &[u8], compiler: &mut Compi
         }
         ("spdy", None) => return Ok(()),
         // Each worker has a socket of its own in any case.
-        ("bind" | "deferred" | "reuseport", None) => {}
+        ("bind" | "deferred" | "reuseport" | "reuse_port", None) => {}
         ("multipath", None) | ("accept_filter" | "setfib", Some(_)) => compiler.note_unapplied_part(node, word),
         ("backlog", Some(value)) => {
             let backlog = value.parse::<i32>().ok().filter(|backlog| *backlog > 0);
@@ -111,7 +111,10 @@ fn parameter(listen: &mut Listen, node: &Node, word: &[u8], compiler: &mut Compi
             return Err(Fault::emerg(format_args!("invalid ipv6only flags \"{text}\""), &node.place));
         }
         ("so_keepalive", Some("off")) => listen.so_keepalive = Some(false),
-        ("so_keepalive", Some(value)) if value == "on" || value.contains(':') => listen.so_keepalive = Some(true),
+        // `IDLE:INTERVAL:COUNT`, each of which may be left out.
+        ("so_keepalive", Some(value)) if value == "on" || !matches!(value, "" | ":" | "::") => {
+            listen.so_keepalive = Some(true);
+        }
         _ => return Err(invalid_parameter(node, word)),
     }
     listen.has_options = true;
@@ -164,7 +167,7 @@ fn ports(text: Option<&str>) -> Option<std::ops::RangeInclusive<u16>> {
     (first <= last).then_some(first..=last)
 }
 
-fn look_up(host: &str) -> Option<Vec<IpAddr>> {
+pub(super) fn look_up(host: &str) -> Option<Vec<IpAddr>> {
     let mut addresses: Vec<IpAddr> = Vec::new();
     for address in (host, 0).to_socket_addrs().ok()? {
         if !addresses.contains(&address.ip()) {

@@ -11,9 +11,9 @@ use super::complex;
 use super::error::{Fault, Place, shown};
 use super::guard_findings::Subject;
 use super::scope::{Level, Scope, Step};
-use super::settings::{Backend, Handler, Location, Locations, Match};
+use super::settings::{Backend, Handler, LimitExcept, Location, Locations, Match};
 use super::tree::Node;
-use super::{backend, core, guard, push, rewrite};
+use super::{access, backend, core, guard, push, rewrite};
 
 /// What an `if` block takes from the block around it.
 pub(super) struct Parent<'a> {
@@ -107,6 +107,7 @@ pub(super) fn if_block(
         core,
         backend: me.backend,
         try_files: None,
+        limit_except: None,
     }))
 }
 
@@ -121,13 +122,56 @@ fn build(
     let has_mode = scope.level.has_mode;
     let push = push::compile(scope, &mut handler, has_mode.then_some(end), compiler)?;
     let core = core::compile(scope, compiler)?;
+    if matches!(matched, Match::None)
+        && let Some(entry) = scope.level.own("root").iter().find(|entry| entry.node.name() == "alias")
+    {
+        let text = "the \"alias\" directive cannot be used inside the named location";
+        return Err(Fault::emerg(text, &entry.node.place));
+    }
     let backend = backend::compile(scope, &matched, compiler)?;
     let pushes = pushes(scope, &matched, compiler);
     let me = Parent { number: compiler.location_number(), handler, backend, has_mode, pushes, end };
     let rewrite = rewrite::compile(scope, &me, compiler)?;
     let try_files = core::try_files(scope, compiler)?;
+    let limit_except = limit_except(scope, &me, compiler)?;
     let (number, handler, backend) = (me.number, me.handler, me.backend);
-    Ok(Arc::new(Location { matched, number, rewrite, nested, handler, push, core, backend, try_files }))
+    Ok(Arc::new(Location { matched, number, rewrite, nested, handler, push, core, backend, try_files, limit_except }))
+}
+
+/// The `limit_except` of a location. Of what answers the location only a backend answers there too.
+fn limit_except(
+    scope: &Scope<'_, '_>,
+    parent: &Parent<'_>,
+    compiler: &mut Compiler,
+) -> Result<Option<LimitExcept>, Fault> {
+    let Some(level) = scope.level.blocks_named("limit_except").next() else { return Ok(None) };
+    let Some(node) = level.node else { return Ok(None) };
+    let methods = access::unlimited_methods(node)?;
+    if parent.has_mode && !access::denies_all(level) {
+        let text = "requests that \"limit_except\" lets in are not answered by push, as in nginx";
+        compiler.warn(text, &node.place);
+    }
+    let inner = Scope { level, outer: Some(scope) };
+    let mut handler = match (&level.handler, &parent.handler) {
+        (Some((own, _)), _) => own.clone(),
+        (None, Handler::Foreign(name)) if name.ends_with("_pass") => Handler::Foreign(name.clone()),
+        (None, _) => Handler::Static,
+    };
+    let push = push::compile(&inner, &mut handler, None, compiler)?;
+    let core = core::compile(&inner, compiler)?;
+    let location = Arc::new(Location {
+        matched: Match::None,
+        number: compiler.location_number(),
+        rewrite: Vec::new(),
+        nested: Locations::default(),
+        handler,
+        push,
+        core,
+        backend: parent.backend.clone(),
+        try_files: None,
+        limit_except: None,
+    });
+    Ok(Some(LimitExcept { methods, location }))
 }
 
 /// What of this block decides about push requests: those of a location with a mode, of its server, of what `auth_request`
@@ -216,10 +260,11 @@ fn check_nesting(outer: Option<&Node>, node: &Node, matched: &Match, name: &[u8]
         let text = format_args!("named location \"{shown_name}\" can be on the server level only");
         return Err(Fault::emerg(text, &node.place));
     }
-    let bare = outer_name.strip_prefix(b"^~").unwrap_or(outer_name);
-    let regex = outer.args().first().is_some_and(|word| word.starts_with(b"~"));
-    let inner_regex = matches!(matched, Match::Regex(_));
-    if !regex && !inner_regex && !name.starts_with(bare) {
+    let alone = outer.args().len() > 1;
+    let modifiers = [&b"^~"[..], b"~*", b"~"].iter().find_map(|modifier| outer_name.strip_prefix(*modifier));
+    let bare = modifiers.filter(|_| !alone).unwrap_or(outer_name);
+    // nginx compares with the pattern of a regular expression as well, letter by letter.
+    if !matches!(matched, Match::Regex(_)) && !name.starts_with(bare) {
         let text = format_args!("location \"{shown_name}\" is outside location \"{}\"", shown(bare));
         return Err(Fault::emerg(text, &node.place));
     }

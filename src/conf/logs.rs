@@ -113,10 +113,17 @@ pub(super) fn access_logs(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Res
             }
             continue;
         }
+        if node.arg(0).starts_with(PIPE) {
+            compiler.note_unapplied_part(node, PIPE);
+            continue;
+        }
         logs.push(access_log(node, cache, compiler)?);
     }
     Ok(logs.into())
 }
+
+/// What Tengine's logs are passed to.
+const PIPE: &[u8] = b"pipe:";
 
 /// The format of a log that names none.
 fn usual(compiler: &Compiler) -> &'static str {
@@ -134,10 +141,10 @@ fn access_log(node: &Node, cache: Option<LogFileCache>, compiler: &mut Compiler)
         if let Some(value) = word.strip_prefix(b"if=") {
             condition = Some(complex::compile(value, &mut compiler.namespace, &node.place)?);
         } else if [&b"buffer="[..], b"flush=", b"gzip"].iter().any(|tuning| word.starts_with(tuning)) {
+            check_buffering(node, word)?;
             if has_variables {
                 return Err(Fault::emerg("buffered logs cannot have variables in name", &node.place));
             }
-            // Lines are written when requests end; only how they are gathered differs.
         } else if index == 1 {
             name = shown(word).into_owned();
         } else {
@@ -153,6 +160,29 @@ fn access_log(node: &Node, cache: Option<LogFileCache>, compiler: &mut Compiler)
         AccessTarget::Fixed(target(node, compiler)?)
     };
     Ok(AccessLog { target, format, condition })
+}
+
+/// Lines are written when requests end, only how they are gathered differs: that has to be spelled as for nginx.
+fn check_buffering(node: &Node, word: &[u8]) -> Result<(), Fault> {
+    let refuse =
+        |what: &str, value: &[u8]| Err(Fault::emerg(format_args!("invalid {what} \"{}\"", shown(value)), &node.place));
+    let gathers = |word: &Vec<u8>| word.starts_with(b"buffer=") || word.starts_with(b"gzip");
+    if let Some(size) = word.strip_prefix(b"buffer=") {
+        return if units::size(size).is_some_and(|size| size > 0) { Ok(()) } else { refuse("buffer size", size) };
+    }
+    if let Some(level) = word.strip_prefix(b"gzip=") {
+        let known = units::number(level).is_some_and(|level| (1..=9).contains(&level));
+        return if known { Ok(()) } else { refuse("compression level", level) };
+    }
+    match word.strip_prefix(b"flush=") {
+        Some(time) if units::milliseconds(time).is_none_or(|time| time == 0) => refuse("flush time", time),
+        Some(_) if !node.args().iter().any(gathers) => {
+            let text = format_args!("no buffer is defined for access_log \"{}\"", shown(node.arg(0)));
+            Err(Fault::emerg(text, &node.place))
+        }
+        None if word != b"gzip" => Err(invalid_parameter(node, word)),
+        _ => Ok(()),
+    }
 }
 
 fn named(node: &Node, cache: Option<LogFileCache>, compiler: &mut Compiler) -> Result<NamedLog, Fault> {
@@ -207,8 +237,8 @@ pub(super) fn read_error_logs(entries: &[Entry<'_>], compiler: &mut Compiler) ->
                 return Err(Fault::emerg(format_args!("duplicate log level \"{text}\""), &node.place));
             }
         }
-        if node.arg(0).starts_with(b"memory:") {
-            compiler.note_unapplied_part(node, b"memory:");
+        if let Some(kind) = [&b"memory:"[..], PIPE].into_iter().find(|kind| node.arg(0).starts_with(kind)) {
+            compiler.note_unapplied_part(node, kind);
             continue;
         }
         logs.push(ErrorLog { target: target(node, compiler)?, level: level.unwrap_or(LogLevel::Error) });

@@ -16,6 +16,7 @@ mod core;
 pub(crate) mod default_layout;
 pub mod directives;
 mod error;
+pub(crate) mod expires;
 mod glob;
 mod guard;
 mod guard_findings;

@@ -89,6 +89,9 @@ fn rewrite(node: &Node, compiler: &mut Compiler) -> Result<Operation, Fault> {
         Some(b"permanent") => flag = RewriteFlag::Permanent,
         Some(word) => return Err(invalid_parameter(node, word)),
     }
+    if node.arg(1).is_empty() {
+        return Err(Fault::emerg("empty replacement", &node.place));
+    }
     let (replacement, drop_args) = match node.arg(1).strip_suffix(b"?") {
         Some(replacement) => (replacement, true),
         None => (node.arg(1), false),

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use access::{AccessRule, AuthBasic, LimitExcept, RealIp, Referers, SecureLink, Who};
+pub use access::{AccessRule, AuthBasic, RealIp, Referers, SecureLink, Who};
 pub use backend::{Backend, UpstreamServer};
 pub use backplane::{Address, Backplane, Place};
-pub use http_core::{AddHeader, Charset, Core, ErrorPage, Expires, Gzip, PathTemplate};
+pub use http_core::{AddHeader, Charset, Core, ErrorPage, Expires, Gzip, IfModifiedSince, PathTemplate};
 pub use limits::{LimitConn, LimitReq, LimitZone};
-pub use location::{Fallback, Handler, Location, Locations, Match, Mode, TryFiles};
+pub use location::{Fallback, Handler, LimitExcept, Location, Locations, Match, Mode, TryFiles};
 pub use logs::{
     AccessLog, AccessTarget, ErrorLog, LogEscape, LogFileCache, LogFormat, LogLevel, LogLines, LogStyle, LogTarget,
     NamedLog,

@@ -96,7 +96,13 @@ fn is_page(node: &Node, pages: &[Vec<u8>], compiler: &mut Compiler) -> bool {
 
 /// A directive of this level that is there to serve files.
 fn static_files<'t>(level: &Level<'t>) -> Option<&'t Node> {
-    ["root", "index", "try_files"].iter().find_map(|name| level.own(name).first()).map(|entry| entry.node)
+    let entry = ["root", "index", "try_files"].iter().find_map(|name| level.own(name).first())?;
+    // `try_files /none @push` looks for nothing that is asked for: it leads on.
+    let leads_on = |node: &Node| {
+        let candidates = node.args().split_last().map_or(&[][..], |(_, candidates)| candidates);
+        node.name() == "try_files" && !candidates.iter().any(|word| word.contains(&b'$'))
+    };
+    Some(entry.node).filter(|node| !leads_on(node))
 }
 
 fn described(node: &Node) -> String {

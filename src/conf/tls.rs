@@ -30,6 +30,10 @@ pub(super) fn compile(
     let keys = scope.list("ssl_certificate_key");
     let mut pairs = Vec::new();
     for (index, entry) in certificates.iter().enumerate() {
+        if entry.node.arg(0).contains(&b'$') {
+            let text = "pushstreamd reads certificates when it starts: \"ssl_certificate\" cannot have variables";
+            return Err(Fault::emerg(text, &entry.node.place));
+        }
         let certificate = compiler.in_directory(entry.node.arg(0));
         let Some(key) = keys.get(index) else {
             let text = format!("no \"ssl_certificate_key\" is defined for certificate \"{}\"", certificate.display());

@@ -117,7 +117,9 @@ fn is_guard(unguarded: &[Unguarded], directive: &Written) -> bool {
 fn self_values(server: &Written, unguarded: &[Unguarded]) -> Vec<Written> {
     let children = server.children().iter().filter(|child| !is_guard(unguarded, child));
     let value = |child: &&Written| {
-        child.block.is_none() && is_for_push(child) && !NATIVE.contains(&child.name().as_str())
+        // `try_files` of a server is for what no location answers.
+        let is_of_site = NATIVE.contains(&child.name().as_str()) || child.name() == "try_files";
+        child.block.is_none() && is_for_push(child) && !is_of_site
             || child.name() == "if" && child.children().iter().all(|step| step.name() == "set")
     };
     children.filter(value).cloned().collect()

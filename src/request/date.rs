@@ -15,6 +15,7 @@ use crate::model::Now;
 const HTTP_DATE_LENGTH: usize = 29;
 
 thread_local! {
+    static ZONE: TimeZone = TimeZone::system();
     static LAST: Cell<(i64, [u8; HTTP_DATE_LENGTH])> = const { Cell::new((i64::MIN, [0; HTTP_DATE_LENGTH])) };
 }
 
@@ -73,10 +74,19 @@ pub(crate) fn seconds(millis: u64) -> String {
     format!("{}.{:03}", millis / 1000, millis % 1000)
 }
 
+/// When the local clock next shows so many seconds past midnight, in seconds since the epoch.
+pub(crate) fn next_time_of_day(now: Now, seconds: u64) -> i64 {
+    let next = Timestamp::from_second(i64::from(now.secs())).and_then(|timestamp| {
+        let here = ZONE.with(|zone| timestamp.to_zoned(zone.clone()));
+        let time = jiff::Span::new().try_seconds(i64::try_from(seconds).unwrap_or_default())?;
+        let today = here.start_of_day()?.datetime().checked_add(time)?.to_zoned(here.time_zone().clone())?;
+        let next = if today > here { today } else { today.checked_add(jiff::Span::new().try_days(1)?)? };
+        Ok(next.timestamp().as_second())
+    });
+    next.unwrap_or_else(|_| i64::from(now.secs()))
+}
+
 fn local(now: Now, format: &str) -> String {
-    thread_local! {
-        static ZONE: TimeZone = TimeZone::system();
-    }
     let Ok(timestamp) = Timestamp::from_second(i64::from(now.secs())) else { return String::new() };
     ZONE.with(|zone| timestamp.to_zoned(zone.clone()).strftime(format).to_string())
 }
@@ -91,6 +101,20 @@ mod tests {
         assert_eq!(&http_date(0), b"Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(&http_date(i64::MIN), b"Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(msec(Now(1_795_373_031_007)), "1795373031.007");
+    }
+
+    #[test]
+    fn the_next_time_of_a_day_is_today_or_tomorrow() {
+        let now = Now(1_795_373_031_000);
+        let hour = |at: i64| (at + 86_400 - i64::from(now.secs())) % 86_400;
+        for seconds in [0, 1, 55_800, 86_399] {
+            let next = next_time_of_day(now, seconds);
+            assert!((1..=86_400).contains(&(next - i64::from(now.secs()))), "{seconds}: {next}");
+            // A later time of the day comes so much later, or a day earlier.
+            let later = next_time_of_day(now, seconds / 2);
+            let apart = (hour(next) - hour(later)).rem_euclid(86_400);
+            assert_eq!(apart, seconds as i64 - seconds as i64 / 2, "{seconds}");
+        }
     }
 
     #[test]

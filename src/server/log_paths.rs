@@ -103,6 +103,9 @@ impl Paths {
                 self.target(target);
             }
         }
+        if let Some(except) = &location.limit_except {
+            self.location(&except.location);
+        }
         self.locations(&location.nested);
         for operation in &location.rewrite {
             if let Operation::If { location, .. } = operation {

@@ -1,15 +1,14 @@
-//! The access phase: `real_ip`, `allow`/`deny`, `limit_except`, `auth_basic`, `auth_request`, combined by `satisfy`.
+//! The access phase: `real_ip`, `allow`/`deny`, `auth_basic`, `auth_request`, combined by `satisfy`.
 //!
 //! Says whether a request may go on; the reply to one that may not is made elsewhere.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use super::exchange::Exchange;
 use super::log_context;
 use super::password::{self, Checked};
 use super::slow_password::SlowPassword;
-use crate::conf::settings::{AccessRule, AuthBasic, LimitExcept, RealIp, Server, Who};
+use crate::conf::settings::{AccessRule, AuthBasic, RealIp, Server, Who};
 use crate::conf::variable::Complex;
 use crate::request::peer::PeerAddress;
 
@@ -98,14 +97,8 @@ fn names(who: Who, address: &PeerAddress) -> bool {
 pub(crate) fn check(exchange: &mut Exchange<'_>) -> Access {
     let location = exchange.location;
     let core = &location.core;
-    let except = core.limit_except.as_ref().filter(|except| is_limited(except, exchange.method()));
-    let rules: &[AccessRule] = match except {
-        Some(except) if !except.access.is_empty() => &except.access,
-        _ => &core.access,
-    };
-    let basic = except.and_then(|except| except.auth_basic.as_ref()).or(core.auth_basic.as_ref());
     exchange.route.refused = None;
-    if let Some(allowed) = verdict(rules, &exchange.remote) {
+    if let Some(allowed) = verdict(&core.access, &exchange.remote) {
         if allowed && core.satisfy_any {
             return Access::Granted;
         }
@@ -117,7 +110,7 @@ pub(crate) fn check(exchange: &mut Exchange<'_>) -> Access {
             exchange.route.refused = Some(403);
         }
     }
-    match basic.map_or(Password::NotAsked, |basic| ask_password(exchange, basic)) {
+    match core.auth_basic.as_ref().map_or(Password::NotAsked, |basic| ask_password(exchange, basic)) {
         Password::Slow(password) => return Access::Verify(password),
         Password::Right if core.satisfy_any => return Access::Granted,
         Password::Right | Password::NotAsked => {}
@@ -167,12 +160,6 @@ fn asked_uri(exchange: &Exchange<'_>, uri: &Complex) -> Vec<u8> {
 fn verdict(rules: &[AccessRule], address: &PeerAddress) -> Option<bool> {
     let untold = *address == PeerAddress::Untold;
     rules.iter().find(|rule| names(rule.who, address) || untold && !rule.allow).map(|rule| rule.allow)
-}
-
-/// Whether `limit_except` applies to a method; GET stands for HEAD as well.
-fn is_limited(except: &Arc<LimitExcept>, method: &[u8]) -> bool {
-    let method = if method == b"HEAD" && !except.methods.iter().any(|m| &**m == "HEAD") { b"GET" } else { method };
-    !except.methods.iter().any(|free| free.as_bytes().eq_ignore_ascii_case(method))
 }
 
 enum Password {
@@ -245,12 +232,6 @@ mod tests {
             assert!(!is_named(&[who], &PeerAddress::Untold), "it is no proxy whose word counts");
         }
         assert_eq!(verdict(&[rule(true, Who::All)], &PeerAddress::Untold), Some(true));
-    }
-
-    #[test]
-    fn get_is_not_limited_for_head() {
-        let except = Arc::new(LimitExcept { methods: vec!["GET".into()], access: vec![], auth_basic: None });
-        assert!(!is_limited(&except, b"GET") && !is_limited(&except, b"HEAD") && is_limited(&except, b"POST"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The capture groups of the last regular expression that matched (`$1` ... `$9`).
+//! The capture groups of the last regular expression that matched (`$1` ... `$9`), and values that one has chosen.
 //!
 //! Holds its own copy of the captured text, so that a rewritten URI does not pull the ground away from it; short texts
 //! stay on the stack. Invariant: a match replaces all groups of the match before it, also when it has none itself.
@@ -65,6 +65,20 @@ impl Captures {
     /// Group by number without the limit of nine, for named groups.
     pub(crate) fn group(&self, number: usize) -> &[u8] {
         u8::try_from(number).map_or(b"", |number| self.get(number))
+    }
+}
+
+/// A value, and the groups of the regular expression of a `map` that has chosen it.
+#[derive(Debug, Default)]
+pub(crate) struct Computed {
+    pub(crate) value: Vec<u8>,
+    pub(crate) captures: Option<Box<Captures>>,
+}
+
+impl Computed {
+    /// The group of this number of the regular expression.
+    pub(crate) fn group(&self, number: u8) -> &[u8] {
+        self.captures.as_ref().map_or(b"", |captures| captures.get(number))
     }
 }
 

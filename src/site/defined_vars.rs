@@ -6,84 +6,99 @@
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
-use super::captures::Captures;
+use super::captures::{Captures, Computed};
 use super::exchange::Exchange;
 use super::server_name::matches_mask;
-use crate::conf::settings::Regex;
 use crate::conf::variable::{Complex, Geo, Map, Part, Source, Split, Variable};
 
 /// Deepest nesting of variables that refer to one another; a circle ends here, with an empty value.
 const MAX_DEPTH: u8 = 32;
 
-/// Groups of the regex that chose an entry of a `map`; its value may refer to them.
-struct MapMatch<'m> {
-    regex: &'m Regex,
-    captures: Captures,
-}
-
 impl Exchange<'_> {
     /// The value of the defined variable `index`.
     pub(crate) fn defined(&self, index: usize) -> &[u8] {
+        let Some(definition) = self.settings.variables.get(index) else { return b"" };
+        let is_assigned = matches!(definition.source, Source::Assigned);
+        // What a `map` has found for a named group came after what was assigned.
+        if is_assigned && let Some(found) = self.computed(index) {
+            return &found.value;
+        }
         if let Some((_, value)) = self.assigned.iter().find(|(assigned, _)| *assigned == index) {
             return value;
         }
-        let Some(definition) = self.settings.variables.get(index) else { return b"" };
-        if matches!(definition.source, Source::Assigned) {
+        if is_assigned {
             return b"";
         }
-        let slots = self.computed.get_or_init(|| self.settings.variables.iter().map(|_| OnceCell::new()).collect());
-        let Some(slot) = slots.get(index) else { return b"" };
+        let Some(slot) = self.slot(index) else { return b"" };
         if slot.get().is_none() {
-            let depth = self.evaluation_depth.get();
-            if depth >= MAX_DEPTH {
-                return b"";
-            }
-            self.evaluation_depth.set(depth + 1);
-            let value = match &definition.source {
-                Source::Assigned => Vec::new(),
+            let Some(computed) = self.deeper(|| match &definition.source {
+                Source::Assigned => Computed::default(),
                 Source::Map(map) => self.mapped(map),
-                Source::Geo(geo) => self.geo(geo).to_vec(),
-                Source::Split(split) => self.split(split).to_vec(),
+                Source::Geo(geo) => Computed { value: self.geo(geo).to_vec(), captures: None },
+                Source::Split(split) => Computed { value: self.split(split).to_vec(), captures: None },
+            }) else {
+                return b"";
             };
-            self.evaluation_depth.set(depth);
-            let _ = slot.set(value);
+            if computed.captures.is_some() {
+                self.mapped_last.set(Some(index));
+            }
+            let _ = slot.set(computed);
         }
-        slot.get().map_or(b"", Vec::as_slice)
+        slot.get().map_or(b"", |computed| &computed.value)
     }
 
-    fn mapped(&self, map: &Map) -> Vec<u8> {
+    fn slot(&self, index: usize) -> Option<&OnceCell<Computed>> {
+        let slots = self.computed.get_or_init(|| self.settings.variables.iter().map(|_| OnceCell::new()).collect());
+        slots.get(index)
+    }
+
+    /// Evaluates what may refer to other variables; nothing where they go round in a circle.
+    pub(crate) fn deeper<T>(&self, evaluate: impl FnOnce() -> T) -> Option<T> {
+        let depth = self.evaluation_depth.get();
+        if depth >= MAX_DEPTH {
+            return None;
+        }
+        self.evaluation_depth.set(depth + 1);
+        let value = evaluate();
+        self.evaluation_depth.set(depth);
+        Some(value)
+    }
+
+    fn mapped(&self, map: &Map) -> Computed {
+        let of = |value: &Complex| Computed { value: self.value(value).into_owned(), captures: None };
         let key = self.value(&map.key);
         let lower = key.to_ascii_lowercase();
         if let Some(value) = map.exact.get(lower.as_slice()) {
-            return self.value(value).into_owned();
+            return of(value);
         }
         if let Ok(name) = std::str::from_utf8(&lower) {
             let name = name.strip_suffix('.').unwrap_or(name);
             if let Some((_, value)) = map.masks.iter().find(|(mask, _)| matches_mask(mask, name)) {
-                return self.value(value).into_owned();
+                return of(value);
             }
         }
         for (regex, value) in &map.regexes {
             if let Some(captures) = Captures::of(regex, &key) {
-                return self.value_of_match(value, &MapMatch { regex, captures });
+                for &(group, variable) in &regex.named {
+                    let value = captures.group(group).to_vec();
+                    if let Some(slot) = self.slot(variable) {
+                        let _ = slot.set(Computed { value, captures: None });
+                    }
+                }
+                let value = self.value_of_match(value, &captures);
+                return Computed { value, captures: Some(Box::new(captures)) };
             }
         }
-        self.value(&map.default).into_owned()
+        of(&map.default)
     }
 
-    /// Expands the value of a map entry; captures are those of the entry's own regex.
-    fn value_of_match(&self, value: &Complex, matched: &MapMatch<'_>) -> Vec<u8> {
+    /// Expands the value of a map entry; numbered groups are those of the entry's own regex.
+    fn value_of_match(&self, value: &Complex, captures: &Captures) -> Vec<u8> {
         let mut out = Vec::new();
         for part in &value.parts {
             match part {
                 Part::Text(text) => out.extend_from_slice(text),
-                Part::Variable(Variable::Capture(number)) => out.extend_from_slice(matched.captures.get(*number)),
-                Part::Variable(Variable::Defined(index)) => {
-                    match matched.regex.named.iter().find(|(_, variable)| variable == index) {
-                        Some((group, _)) => out.extend_from_slice(matched.captures.group(*group)),
-                        None => out.extend_from_slice(self.defined(*index)),
-                    }
-                }
+                Part::Variable(Variable::Capture(number)) => out.extend_from_slice(captures.get(*number)),
                 Part::Variable(variable) => out.extend_from_slice(&self.variable(variable)),
             }
         }

@@ -54,7 +54,6 @@ fn follow<'b>(exchange: &mut Exchange<'b>, page: &'b ErrorPage, status: u16) -> 
             Some(Some(code @ (301 | 302 | 303 | 307 | 308))) => code,
             _ => 302,
         };
-        exchange.status_override = Some(code);
         return ErrorAnswer::Reply(redirection(exchange, code, target));
     }
     if !exchange.count_change() {

@@ -11,11 +11,12 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::backend_answer::Answer;
-use super::captures::Captures;
+use super::captures::{Captures, Computed};
 use super::limiter::{Hold, Limiter};
 use super::server_name::{find_server, normal_host};
 use crate::conf::Settings;
 use crate::conf::settings::{Listener, Location, Regex, Server};
+use crate::conf::variable::Source;
 use crate::model::{ChannelId, Now};
 use crate::request::head::{BadHead, BodyLength, RequestHead, Version, body_length};
 use crate::request::peer::{Peer, PeerAddress};
@@ -75,11 +76,13 @@ pub struct Exchange<'s> {
     pub(crate) hidden: Vec<ChannelId>,
     /// What a backend has answered, in a subrequest that asked one.
     pub(crate) answer: Option<Answer>,
-    pub(crate) captures: Captures,
+    captures: Captures,
+    /// The defined variable whose `map` has matched last, if that was after `captures` were taken.
+    pub(crate) mapped_last: Cell<Option<usize>>,
     /// Values given by `set` and named groups.
     pub(crate) assigned: SmallVec<[(usize, Vec<u8>); 4]>,
-    /// Values of `map` and the like that were asked for.
-    pub(crate) computed: OnceCell<Box<[OnceCell<Vec<u8>>]>>,
+    /// Values of `map` and the like that were asked for, by the number of the variable.
+    pub(crate) computed: OnceCell<Box<[OnceCell<Computed>]>>,
     pub(crate) evaluation_depth: Cell<u8>,
     pub(crate) request_id: OnceCell<[u8; 32]>,
     pub(crate) route: RouteState,
@@ -90,6 +93,8 @@ pub struct Exchange<'s> {
 pub(crate) struct RouteState {
     /// Served by redirection inside the server: `internal` locations are open to it.
     pub(crate) internal: bool,
+    /// A `rewrite ... break` has changed the URI, which an `alias` cannot take its prefix from any more.
+    pub(crate) rewritten_in_place: bool,
     /// Changes of the URI that are still allowed.
     pub(crate) changes_left: u8,
     /// An `error_page` has been used; the next error gets the plain page.
@@ -159,12 +164,14 @@ impl<'s> Exchange<'s> {
             hidden: Vec::new(),
             answer: None,
             captures: Captures::default(),
+            mapped_last: Cell::new(None),
             assigned: SmallVec::new(),
             computed: OnceCell::new(),
             evaluation_depth: Cell::new(0),
             request_id: OnceCell::new(),
             route: RouteState {
                 internal: false,
+                rewritten_in_place: false,
                 changes_left: MAX_URI_CHANGES,
                 error_page_used: false,
                 body_discarded: false,
@@ -184,9 +191,14 @@ impl<'s> Exchange<'s> {
         }
     }
 
-    /// Finds server, URI and framing of the body. Whatever is wrong, the rest is found as far as it can be, for the reply
-    /// that says so.
+    /// Finds server, URI and framing of the body. What is wrong with the request line is answered by the default server,
+    /// which nginx has not left when it reads that line.
     pub fn understand(&mut self) -> Result<(), BadHead> {
+        let body = body_length(&self.head);
+        self.body = body.as_ref().copied().unwrap_or(BodyLength::None);
+        let (uri, args) = canonical(self.head.target(), self.server.merge_slashes)
+            .map(|(uri, args)| (SmallVec::from_slice(&uri), SmallVec::from_slice(args)))?;
+        (self.uri, self.args) = (uri, args);
         let mut host: SmallVec<[u8; 40]> = SmallVec::new();
         let mut sound = true;
         for sent in [self.head.host(), self.head.authority()].into_iter().flatten() {
@@ -194,6 +206,9 @@ impl<'s> Exchange<'s> {
                 Some(normal) => host = SmallVec::from_slice(&normal),
                 None => sound = false,
             }
+        }
+        if !sound {
+            return Err(BadHead::BadRequest);
         }
         let (server, regex) = find_server(&self.listener.names, &host);
         self.server = server;
@@ -203,15 +218,11 @@ impl<'s> Exchange<'s> {
             self.matches(regex, &host);
         }
         self.host = host;
-        let place = canonical(self.head.target(), self.server.merge_slashes)
-            .map(|(uri, args)| (SmallVec::from_slice(&uri), SmallVec::from_slice(args)));
-        // In nginx's order: the line, the fields, what they say of a body, the method.
-        (self.uri, self.args) = place?;
-        if !sound {
-            return Err(BadHead::BadRequest);
+        body?;
+        if matches!(self.head.method(), b"CONNECT" | b"TRACE") {
+            return Err(BadHead::Method);
         }
-        self.body = body_length(&self.head)?;
-        if matches!(self.head.method(), b"CONNECT" | b"TRACE") { Err(BadHead::Method) } else { Ok(()) }
+        Ok(())
     }
 
     /// Matches; a match replaces the numbered captures and sets the variables of named groups.
@@ -227,11 +238,36 @@ impl<'s> Exchange<'s> {
             self.assign(variable, captures.group(group).to_vec());
         }
         self.captures = captures;
+        self.mapped_last.set(None);
         true
+    }
+
+    /// A regular expression of the rewrite phase that does not match leaves no groups, as in nginx; named ones stay.
+    pub(crate) fn forget_groups(&mut self) {
+        self.captures = Captures::default();
+        self.mapped_last.set(None);
+    }
+
+    /// The group of this number of the regular expression that has matched last, be it that of a `map`.
+    pub(crate) fn group(&self, number: u8) -> &[u8] {
+        match self.mapped_last.get() {
+            None => self.captures.get(number),
+            Some(index) => self.computed(index).map_or(b"", |computed| computed.group(number)),
+        }
+    }
+
+    /// The value of a defined variable, if it has been computed.
+    pub(crate) fn computed(&self, index: usize) -> Option<&Computed> {
+        self.computed.get()?.get(index)?.get()
     }
 
     /// Gives a defined variable its value for the rest of the request.
     pub(crate) fn assign(&mut self, variable: usize, value: Vec<u8>) {
+        if let Some(slot) = self.computed.get_mut().and_then(|slots| slots.get_mut(variable))
+            && matches!(self.settings.variables.get(variable).map(|known| &known.source), Some(Source::Assigned))
+        {
+            slot.take();
+        }
         match self.assigned.iter_mut().find(|(index, _)| *index == variable) {
             Some(slot) => slot.1 = value,
             None => self.assigned.push((variable, value)),

@@ -66,7 +66,6 @@ pub(crate) fn core() -> Core {
         expires: None,
         error_pages: Arc::new([]),
         access: Arc::new([]),
-        limit_except: None,
         satisfy_any: false,
         recursive_error_pages: false,
         auth_basic: None,
@@ -75,8 +74,10 @@ pub(crate) fn core() -> Core {
         secure_link: None,
         valid_referers: None,
         charset: None,
-        root: PathTemplate { path: complex("/nonexistent"), alias: false, index: Arc::new(["index.html".into()]) },
+        root: PathTemplate { path: complex("/nonexistent"), alias: None, index: Arc::new(["index.html".into()]) },
         internal: false,
+        etag: true,
+        if_modified_since: IfModifiedSince::Exact,
         client_max_body_size: 1 << 20,
         client_body_timeout: 60_000,
         send_timeout: 60_000,
@@ -146,6 +147,7 @@ pub(crate) fn location(number: usize, pattern: &str) -> Location {
         core: core(),
         backend: None,
         try_files: None,
+        limit_except: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::captures::Captures;
 use super::exchange::Exchange;
-use crate::conf::settings::{Handler, Location, Locations, Match, Server};
+use crate::conf::settings::{Handler, LimitExcept, Location, Locations, Match, Server};
 
 /// Whether a server has a location for a path that does something of its own: one that pushes, or a more special one than `/`.
 pub(crate) fn claims(server: &Server, path: &[u8]) -> bool {
@@ -20,6 +20,20 @@ pub(crate) fn claims(server: &Server, path: &[u8]) -> bool {
         Match::Exact(_) | Match::None => false,
     };
     locations.exact.contains_key(path) || locations.prefixes.iter().chain(&locations.regexes).any(|one| special(one))
+}
+
+/// The location whose values count for requests of a method: that of `limit_except` where it limits the method.
+pub(crate) fn for_method<'b>(location: &'b Arc<Location>, method: &[u8]) -> &'b Arc<Location> {
+    match &location.limit_except {
+        Some(except) if is_limited(except, method) => &except.location,
+        _ => location,
+    }
+}
+
+/// Whether `limit_except` applies to a method; GET stands for HEAD as well.
+fn is_limited(except: &LimitExcept, method: &[u8]) -> bool {
+    let frees = |method: &[u8]| except.methods.iter().any(|free| free.as_bytes() == method);
+    !(frees(method) || method == b"HEAD" && frees(b"GET"))
 }
 
 /// The location of the exchange's URI; `None` where no location of the server matches.

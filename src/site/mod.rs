@@ -31,6 +31,7 @@ mod password_hash;
 pub mod phases;
 #[cfg(test)]
 pub(crate) mod phases_tests;
+mod precondition;
 mod referer;
 mod rewrite;
 mod secure_link;

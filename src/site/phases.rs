@@ -11,7 +11,7 @@ use super::encryption;
 use super::error_page::{self, ErrorAnswer};
 use super::exchange::Exchange;
 use super::limits::{self, Limited};
-use super::location::find_location;
+use super::location::{find_location, for_method};
 use super::log_context;
 use super::rewrite::{self, Rewritten, redirect_inside};
 use super::slow_password::{Busy, SlowPassword};
@@ -19,6 +19,7 @@ use super::static_file::{self, Found, Tried};
 use crate::conf::settings::{Handler, Location};
 use crate::request::head::BodyLength;
 use crate::request::reply::Reply;
+use crate::request::status::DROP;
 
 /// Where a request has come to.
 #[derive(Debug)]
@@ -192,7 +193,7 @@ fn location_rewrites<'b>(exchange: &mut Exchange<'b>) -> Step<'b> {
 
 /// Makes the values of `location` those of the request.
 fn settle<'b>(exchange: &mut Exchange<'b>, location: &'b Arc<Location>) {
-    exchange.location = location;
+    exchange.location = for_method(location, exchange.method());
     exchange.chosen = location;
 }
 
@@ -275,6 +276,9 @@ fn send_on<'b>(exchange: &mut Exchange<'b>, target: &[u8]) -> Step<'b> {
 
 /// Answers an error with the values of the exchange's location.
 fn fail<'b>(exchange: &mut Exchange<'b>, status: u16) -> Step<'b> {
+    if status == DROP {
+        return Step::Done(Routed::Drop);
+    }
     match error_page::answer(exchange, status) {
         ErrorAnswer::Reply(reply) => Step::Done(Routed::Reply(reply)),
         ErrorAnswer::Redirected => Step::Enter(Phase::Server),

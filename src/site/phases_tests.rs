@@ -262,7 +262,7 @@ fn error_pages_are_followed_once() {
 fn static_files_are_served_as_nginx_does() {
     let directory = Directory::new("files");
     let mut alias = static_location(2, "/alias/", &format!("{}/", directory.path()));
-    alias.core.root.alias = true;
+    alias.core.root.alias = Some("/alias/".len());
     let settings = site(vec![static_location(1, "/", directory.path()), alias]);
     for (line, expected) in [
         ("GET /page.html", "200 the page"),
@@ -288,8 +288,9 @@ fn static_files_are_served_as_nginx_does() {
 #[test]
 fn limit_except_and_access_rules_guard_a_location() {
     let mut limited = location(1, "/limited");
-    limited.core.limit_except =
-        Some(Arc::new(LimitExcept { methods: vec!["GET".into()], access: vec![deny()], auth_basic: None }));
+    let mut others = location(2, "limit_except");
+    others.core.access = Arc::new([deny()]);
+    limited.limit_except = Some(LimitExcept { methods: vec!["GET".into()], location: Arc::new(others) });
     let settings = site(vec![limited]);
     assert_eq!(routed(&settings, "POST /limited", &[]), "403 <html>");
     assert_eq!(routed(&settings, "GET /limited", &[]), "serve 1");

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::captures::Captures;
 use super::exchange::Exchange;
+use super::precondition::precondition_failed;
 use crate::conf::settings::{Condition, FileTest, Operation, Regex, Return, RewriteFlag};
 use crate::conf::variable::{Builtin, Complex, Part, Variable};
 use crate::request::reply::Reply;
@@ -80,7 +81,11 @@ fn holds(exchange: &mut Exchange<'_>, condition: &Condition) -> bool {
         Condition::Equal { value, text, negate } => (exchange.value(value) == exchange.value(text)) != *negate,
         Condition::Matches { value, regex, negate } => {
             let captures = Captures::of(regex, &exchange.value(value));
-            exchange.adopt(regex, captures) != *negate
+            let matches = exchange.adopt(regex, captures);
+            if !matches {
+                exchange.forget_groups();
+            }
+            matches != *negate
         }
         Condition::File { path, test, negate } => {
             let path = exchange.value(path);
@@ -99,24 +104,33 @@ fn passes(path: &Path, test: FileTest) -> bool {
     }
 }
 
-fn returned(exchange: &Exchange<'_>, answer: &Return) -> Rewritten {
-    match (&answer.text, answer.code) {
+fn returned(exchange: &mut Exchange<'_>, answer: &Return) -> Rewritten {
+    // An empty text of an error is as good as none.
+    match (answer.text.as_ref().filter(|text| answer.code < 400 || !text.parts.is_empty()), answer.code) {
         (None, DROP | GONE) => Rewritten::Drop,
         (None, code @ 400..) => Rewritten::Status(code),
         (Some(target), code @ (301 | 302 | 303 | 307 | 308)) => {
-            Rewritten::Reply(redirection(exchange, code, exchange.value(target).into_owned()))
+            let target = exchange.value(target).into_owned();
+            Rewritten::Reply(redirection(exchange, code, target))
         }
+        (_, 200) if is_first_answer(exchange) && precondition_failed(exchange, None) => Rewritten::Status(412),
         (text, code) => {
             exchange.status.set(code);
-            let body = text.as_ref().map(|text| exchange.value(text).into_owned()).unwrap_or_default();
+            let body = text.map(|text| exchange.value(text).into_owned()).unwrap_or_default();
             let content_type = exchange.content_type(exchange.location).to_owned();
             Rewritten::Reply(Reply::full(code, content_type, body))
         }
     }
 }
 
-/// A redirection with nginx's page.
-pub(crate) fn redirection(exchange: &Exchange<'_>, code: u16, target: Vec<u8>) -> Reply {
+/// Whether what the client asked for is answered, not an error on the way to it and not another request's question.
+fn is_first_answer(exchange: &Exchange<'_>) -> bool {
+    exchange.status_override.is_none() && !exchange.route.subrequest
+}
+
+/// A redirection with nginx's page; it has its own status also where an `error_page` has led to it.
+pub(crate) fn redirection(exchange: &mut Exchange<'_>, code: u16, target: Vec<u8>) -> Reply {
+    exchange.status_override = Some(code);
     let page = Reply::html_page(code, exchange.location.core.server_tokens);
     Reply { location: Some(target), ..page }
 }
@@ -131,6 +145,7 @@ fn rewrite(
 ) -> Option<Rewritten> {
     let captures = Captures::of(regex, &exchange.uri);
     if !exchange.adopt(regex, captures) {
+        exchange.forget_groups();
         return None;
     }
     let code = match flag {
@@ -160,6 +175,7 @@ fn rewrite(
     }
     exchange.uri = SmallVec::from_vec(target);
     *changed = flag != RewriteFlag::Break;
+    exchange.route.rewritten_in_place |= flag == RewriteFlag::Break;
     match flag {
         RewriteFlag::Break => Some(Rewritten::Proceed(false)),
         RewriteFlag::Last => Some(Rewritten::Proceed(true)),
@@ -219,4 +235,5 @@ pub(crate) fn redirect_inside(exchange: &mut Exchange<'_>, target: &[u8]) {
     exchange.uri = SmallVec::from_slice(path);
     exchange.args = SmallVec::from_slice(args);
     exchange.route.internal = true;
+    exchange.route.rewritten_in_place = false;
 }

@@ -16,8 +16,9 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::exchange::Exchange;
+use super::precondition::{not_modified, precondition_failed};
 use super::rewrite::redirection;
-use crate::conf::settings::{Fallback, Match, TryFiles};
+use crate::conf::settings::{Fallback, TryFiles};
 use crate::conf::variable::Part;
 use crate::request::http_date::parse_http_date;
 use crate::request::reply::{Body, FilePart, Reply};
@@ -41,6 +42,10 @@ pub(crate) fn serve(exchange: &mut Exchange<'_>) -> Found {
     if !matches!(exchange.method(), b"GET" | b"HEAD" | b"POST") {
         return Found::Status(405);
     }
+    if exchange.location.core.root.alias.is_some() && exchange.route.rewritten_in_place {
+        tracing::error!("\"alias\" cannot be used in a location where the URI was rewritten");
+        return Found::Status(500);
+    }
     let path = path_of(exchange);
     if exchange.uri.ends_with(b"/") {
         return index(exchange, &path);
@@ -50,7 +55,8 @@ pub(crate) fn serve(exchange: &mut Exchange<'_>) -> Found {
         Err(error) => return failed(exchange, &path, &error),
     };
     if metadata.is_dir() {
-        return Found::Reply(redirection(exchange, 301, directory_url(exchange)));
+        let url = directory_url(exchange);
+        return Found::Reply(redirection(exchange, 301, url));
     }
     if !metadata.is_file() {
         return Found::Status(404);
@@ -119,7 +125,7 @@ pub(crate) enum Tried {
 
 /// Looks for the first candidate that exists and makes it the exchange's URI.
 pub(crate) fn try_files(exchange: &mut Exchange<'_>, files: &TryFiles) -> Tried {
-    let taken = if exchange.location.core.root.alias { prefix_length(exchange) } else { 0 };
+    let taken = prefix_length(exchange);
     for candidate in &files.candidates {
         let name = exchange.value(candidate).into_owned();
         // Below an alias names still begin with the location's prefix, as `$uri` does.
@@ -150,30 +156,26 @@ pub(crate) fn try_files(exchange: &mut Exchange<'_>, files: &TryFiles) -> Tried 
     }
 }
 
-/// How much of the URI the location's prefix takes, which an alias stands for.
+/// How much of the URI an alias stands for.
 fn prefix_length(exchange: &Exchange<'_>) -> usize {
-    match &exchange.chosen.matched {
-        Match::Exact(prefix) | Match::Prefix(prefix) | Match::StrongPrefix(prefix) => prefix.len(),
-        // The alias of a regex location is the whole path.
-        Match::Regex(_) => exchange.uri.len(),
-        Match::None => 0,
-    }
+    exchange.location.core.root.alias.map_or(0, |taken| taken.min(exchange.uri.len()))
 }
 
 /// `$request_filename`: where the URI lies in the file system.
 pub(crate) fn path_of(exchange: &Exchange<'_>) -> Vec<u8> {
-    let root = &exchange.location.core.root;
-    let mut path = exchange.value(&root.path).into_owned();
-    if !root.alias {
-        path.extend_from_slice(&exchange.uri);
-        return path;
-    }
+    let mut path = exchange.value(&exchange.location.core.root.path).into_owned();
     path.extend_from_slice(exchange.uri.get(prefix_length(exchange)..).unwrap_or_default());
     path
 }
 
 fn index(exchange: &Exchange<'_>, directory: &[u8]) -> Found {
-    for name in exchange.location.core.root.index.iter() {
+    for (tried, name) in exchange.location.core.root.index.iter().enumerate() {
+        // Once a file was not there it matters whether its directory is.
+        if tried == 1
+            && let Err(error) = std::fs::metadata(OsStr::from_bytes(directory))
+        {
+            return failed(exchange, directory, &error);
+        }
         if name.starts_with('/') {
             return Found::Index(name.as_bytes().to_vec());
         }
@@ -221,15 +223,19 @@ fn found(exchange: &mut Exchange<'_>, metadata: &Metadata, content: &Content) ->
     let content_type = exchange.content_type(exchange.location).to_owned();
     let mut reply = Reply { body: content.whole(), ..Reply::stream(200, content_type) };
     reply.last_modified = Some(modified);
-    reply.headers.push((Cow::Borrowed("ETag"), Cow::Owned(tag.clone().into_bytes())));
+    let tag = if exchange.location.core.etag { tag } else { String::new() };
+    if !tag.is_empty() {
+        reply.headers.push((Cow::Borrowed("ETag"), Cow::Owned(tag.clone().into_bytes())));
+    }
     // The page of an error is always sent as a whole.
     if exchange.status_override.is_some_and(|status| status != 200) {
         return Found::Reply(reply);
     }
-    if precondition_failed(exchange, modified, tag.as_bytes()) {
+    if precondition_failed(exchange, Some((modified, tag.as_bytes()))) {
         return Found::Status(412);
     }
     if not_modified(exchange, modified, tag.as_bytes()) {
+        exchange.status_override = None;
         return Found::Reply(Reply { status: 304, content_type: None, body: Body::Absent, ..reply });
     }
     let length = content.len();
@@ -238,6 +244,8 @@ fn found(exchange: &mut Exchange<'_>, metadata: &Metadata, content: &Content) ->
             reply.headers.push((Cow::Borrowed("Accept-Ranges"), Cow::Borrowed(b"bytes")));
         }
         Range::Part(first, last) => {
+            // That of an `error_page` counts for files as they are.
+            exchange.status_override = None;
             reply.status = 206;
             let told = format!("bytes {first}-{last}/{length}");
             reply.headers.push((Cow::Borrowed("Content-Range"), Cow::Owned(told.into_bytes())));
@@ -249,31 +257,6 @@ fn found(exchange: &mut Exchange<'_>, metadata: &Metadata, content: &Content) ->
         }
     }
     Found::Reply(reply)
-}
-
-/// `If-Unmodified-Since` and `If-Match`.
-fn precondition_failed(exchange: &Exchange<'_>, modified: i64, tag: &[u8]) -> bool {
-    let head = &exchange.head;
-    let since = head.header("if-unmodified-since").and_then(parse_http_date);
-    let matches = head.header("if-match").is_none_or(|list| {
-        let mut listed = list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-        listed.any(|listed| listed == b"*" || listed == tag)
-    });
-    since.is_some_and(|since| since < modified) || !matches
-}
-
-fn not_modified(exchange: &Exchange<'_>, modified: i64, tag: &[u8]) -> bool {
-    let since = exchange.head.header("if-modified-since");
-    let none_match = exchange.head.header("if-none-match");
-    if since.is_none() && none_match.is_none() {
-        return false;
-    }
-    since.is_none_or(|since| parse_http_date(since) == Some(modified))
-        && none_match.is_none_or(|list| {
-            list.split(|&byte| byte == b',')
-                .map(<[u8]>::trim_ascii)
-                .any(|listed| listed == b"*" || listed.strip_prefix(b"W/").unwrap_or(listed) == tag)
-        })
 }
 
 /// What part of a file is asked for.

@@ -38,6 +38,14 @@ impl Exchange<'_> {
 
     /// Appends the value of a complex value.
     pub fn write_value(&self, complex: &Complex, out: &mut Vec<u8>) {
+        // A `map` that matches on the way takes the groups' place from the first part on: nginx measures before it writes.
+        if complex.parts.iter().any(|part| matches!(part, Part::Variable(Variable::Capture(_)))) {
+            for part in &complex.parts {
+                if let Part::Variable(Variable::Defined(index)) = part {
+                    self.defined(*index);
+                }
+            }
+        }
         for part in &complex.parts {
             match part {
                 Part::Text(text) => out.extend_from_slice(text),
@@ -65,7 +73,7 @@ impl Exchange<'_> {
                 Cow::Borrowed(self.answer.as_ref().and_then(|told| told.cookie(name.as_bytes())).unwrap_or_default())
             }
             Variable::Cookie(name) => Cow::Borrowed(self.cookie(name.as_bytes()).unwrap_or_default()),
-            Variable::Capture(number) => Cow::Borrowed(self.captures.get(*number)),
+            Variable::Capture(number) => Cow::Borrowed(self.group(*number)),
             Variable::Defined(index) => Cow::Borrowed(self.defined(*index)),
             Variable::Builtin(builtin) => self.builtin(*builtin),
         }
@@ -120,10 +128,13 @@ impl Exchange<'_> {
             Builtin::NginxVersion => Cow::Borrowed(NGINX_VERSION.as_bytes()),
             Builtin::RequestId => Cow::Borrowed(self.request_id.get_or_init(|| self.new_request_id())),
             Builtin::RemoteUser => Cow::Owned(self.credentials().map(|(user, _)| user).unwrap_or_default()),
-            Builtin::DocumentRoot => self.value(&self.location.core.root.path),
-            Builtin::RequestFilename => Cow::Owned(super::static_file::path_of(self)),
-            Builtin::SecureLink => Cow::Borrowed(secure_link::verdict(self)),
-            Builtin::SecureLinkExpires => Cow::Owned(secure_link::expires(self)),
+            // These read values of the configuration, which may name them.
+            Builtin::DocumentRoot => self.deeper(|| self.value(&self.location.core.root.path)).unwrap_or_default(),
+            Builtin::RequestFilename => {
+                self.deeper(|| Cow::Owned(super::static_file::path_of(self))).unwrap_or_default()
+            }
+            Builtin::SecureLink => self.deeper(|| Cow::Borrowed(secure_link::verdict(self))).unwrap_or_default(),
+            Builtin::SecureLinkExpires => self.deeper(|| Cow::Owned(secure_link::expires(self))).unwrap_or_default(),
             Builtin::InvalidReferer => Cow::Borrowed(if referer::is_valid(self) { b"" } else { b"1" }),
             Builtin::ProxyAddXForwardedFor => self.forwarded_for(),
             // Known when the request is over; the access log fills them in.

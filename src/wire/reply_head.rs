@@ -5,6 +5,7 @@
 //! Transfer-Encoding, Connection, Keep-Alive, Vary, the fields of the handler, `add_header`, Content-Encoding; only a body in
 //! chunks of the handler's own making (0.3.x) names its Transfer-Encoding behind the fields of the handler.
 
+use crate::conf::expires;
 use crate::conf::settings::{Core, Expires, Location};
 use crate::request::date;
 use crate::request::head::Version;
@@ -122,7 +123,11 @@ fn content_length(reply: &Reply, untold: bool) -> Option<u64> {
 /// The fields of the handler, then those of the configuration.
 fn write_fields(reply: &Reply, exchange: &Exchange<'_>, core: &Core, status: u16, sink: &mut impl HeadSink) {
     let safe = matches!(status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308);
-    let expires = core.expires.as_ref().filter(|_| safe);
+    let expires = match core.expires.as_ref().filter(|_| safe) {
+        Some(Expires::Given { value, modified }) => expires::given(&exchange.value(value), *modified),
+        expires => expires.cloned(),
+    };
+    let expires = expires.as_ref();
     for (name, value) in exchange.carried.iter().filter(|(name, _)| !is_of_ranges(name)) {
         sink.field(name, value);
     }
@@ -178,6 +183,9 @@ fn write_expires(expires: &Expires, reply: &Reply, exchange: &Exchange<'_>, sink
     let moment = match (expires, reply.last_modified) {
         (Expires::Modified(seconds), Some(modified)) => modified.saturating_add(*seconds),
         (Expires::In(seconds) | Expires::Modified(seconds), _) => now.saturating_add(*seconds),
+        (Expires::Daily(time), _) => date::next_time_of_day(exchange.now, *time),
+        // Read before it comes here.
+        (Expires::Given { .. }, _) => return,
         (Expires::Epoch, _) => {
             sink.field(EXPIRES, b"Thu, 01 Jan 1970 00:00:01 GMT");
             return sink.field(CACHE_CONTROL, b"no-cache");

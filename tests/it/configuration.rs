@@ -256,15 +256,17 @@ fn answers_take_their_values_from_nginx_directives() {
          server_tokens off; set_real_ip_from 127.0.0.1; secure_link $arg_h; secure_link_md5 k; gzip on; gzip_types *;
          access_log logs/a combined if=$arg_l; client_max_body_size 1g; internal; alias /x/;",
     );
-    let core = &only_location(&settings).core;
+    let location = only_location(&settings);
+    let core = &location.core;
     assert_eq!((core.expires.clone(), &*core.default_type), (Some(Expires::In(-1)), "text/x"));
     assert_eq!(core.types.get("c").map(|kind| &**kind), Some("a/b"));
     assert_eq!((core.error_pages[0].replace, core.error_pages[1].replace), (Some(Some(200)), Some(None)));
-    assert_eq!(core.limit_except.as_ref().unwrap().access.len(), 1);
+    let limited = &location.limit_except.as_ref().unwrap().location;
+    assert_eq!((limited.core.access.len(), &limited.handler, core.access.len()), (1, &Handler::Static, 0));
     assert_eq!(core.auth_basic.as_ref().unwrap().user_file, text("/srv/conf/users"));
     assert_eq!((core.keepalive_timeout, core.keepalive_header), (65_000, Some(60)));
     assert_eq!(&*core.realip.as_ref().unwrap().header, "x-real-ip");
-    assert!(core.gzip.as_ref().unwrap().all_types && core.satisfy_any && core.internal && core.root.alias);
+    assert!(core.gzip.as_ref().unwrap().all_types && core.satisfy_any && core.internal && core.root.alias == Some(2));
     assert!(core.access_log[0].condition.is_some() && core.secure_link.is_some() && !core.server_tokens);
     assert_eq!(core.client_max_body_size, 1 << 30);
 }
@@ -408,13 +410,22 @@ fn a_site_with_unknown_modules_loads() {
         log_format main '$remote_addr "$request" ' '$upstream_response_time';
         header_filter_by_lua_block { if ngx.status == 200 then ngx.header["a"] = "}" end -- }
         }
-        upstream b { ip_hash; server 127.0.0.1:8888 weight=5; keepalive 8; }
+        upstream b { ip_hash; server 127.0.0.1:8888 weight=5; keepalive 8 single; sticky; session_sticky hash=index; }
+        fastcgi_split_path_info ^(.+\.php)(/.+)$; set_real_ip_from localhost; access_log "pipe:rollback logs/a interval=1d";
         brotli on; proxy_redirect ~^http://([^:]+):443(/.+)$ https://$1$2;
         server { access_log logs/a main; set $proxyserver http://b; location ~ \.php$ { fastcgi_pass b; fastcgi_param A $uri if_not_empty; } }
-        server { listen 81; location @fallback { proxy_pass $proxyserver; } error_page 404 = @fallback; } }
+        server { listen 81 reuse_port so_keepalive=30m; location @fallback { proxy_pass $proxyserver; } error_page 404 = @fallback; } }
         stream { server { listen 1; proxy_pass x; anything { goes here; } } }"#;
     let Loaded { settings, notes, .. } = loaded_as(text, None, false);
     assert_eq!(settings.listeners.len(), 2);
     assert!(settings.log_formats.contains_key("main") && settings.log_formats.contains_key("combined"));
     assert!(notes.iter().any(|note| note.text.contains("\"header_filter_by_lua_block\" directive is not applied")));
+}
+
+#[test]
+fn a_location_that_only_leads_on_to_push_is_no_site() {
+    let foreign = |locations: &str| server(&settings("", locations)).foreign.is_some();
+    let push = "location @push { push_stream_publisher; push_stream_channels_path $arg_id; }";
+    assert!(!foreign(&format!("{push} location /p {{ try_files /none @push; }}")));
+    assert!(foreign(&format!("{push} location /p {{ try_files $uri @push; }}")));
 }

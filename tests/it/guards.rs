@@ -4,6 +4,8 @@ use pushstreamd::internals::conf::directives::{Effect, FAMILIES};
 use pushstreamd::internals::conf::settings::LogLevel;
 use pushstreamd::internals::conf::{LoadOptions, Loaded, load};
 
+use crate::support::Random;
+
 /// Loads a text; the emergencies of a refusal.
 fn judged(text: &str, change: impl Fn(&mut LoadOptions)) -> Result<Loaded, Vec<String>> {
     let mut options = LoadOptions {
@@ -214,4 +216,113 @@ fn guards_on_the_way_to_an_inner_push_location_count() {
     loaded(&with(""));
     refusal(&with("access_by_lua_file /x;"));
     refusal(&with("if ($geoip_city) { return 403; }"));
+}
+
+/// Guards that can be turned off further in, and some that cannot.
+const SWITCHES: [&str; 4] = ["auth_jwt", "modsecurity", "auth_pam", "waf"];
+const HANDLERS: [&str; 3] = ["access_by_lua_file", "js_access", "rewrite_by_lua_file"];
+/// What guards nothing, wherever it stands.
+const HARMLESS: [&str; 6] = [
+    "more_set_headers 'A: b';",
+    "brotli on;",
+    "log_by_lua_block { if x then y('}') end }",
+    "vhost_traffic_status_filter on;",
+    "auth_jwt_key_file /k;",
+    "add_header A b;",
+];
+
+/// A configuration made from a seed, and whether a push location in it has a guard that cannot be applied: kept beside the
+/// text by what is said of inheritance, not by looking at the text.
+struct Mixture {
+    random: Random,
+    text: String,
+    open: bool,
+}
+
+impl Mixture {
+    fn of(seed: u64) -> Self {
+        let mut mixture = Self { random: Random(seed), text: String::new(), open: false };
+        mixture.text += "events {} http { push_stream_shared_memory_size 8m; ";
+        let http = mixture.values(&[]);
+        for port in 1..=1 + mixture.random.below(2) {
+            mixture.text += &format!("server {{ listen 127.0.0.1:{port}; ");
+            let server = mixture.values(&http);
+            mixture.locations(&server, "", 0);
+            mixture.text += "} ";
+        }
+        mixture.text += "}";
+        mixture
+    }
+
+    /// Directives of a block; the guards that are on in it after them.
+    fn values(&mut self, around: &[&'static str]) -> Vec<&'static str> {
+        let mut on = around.to_vec();
+        for name in SWITCHES {
+            match self.random.below(12) {
+                0 => {
+                    self.text += &format!("{name} on; ");
+                    on.push(name);
+                }
+                1 => {
+                    self.text += &format!("{name} off; ");
+                    on.retain(|other| *other != name);
+                }
+                _ => {}
+            }
+        }
+        if self.random.below(16) == 0 {
+            let name = *self.random.pick(&HANDLERS);
+            self.text += &format!("{name} /guard; ");
+            on.push(name);
+        }
+        if self.random.below(3) == 0 {
+            self.text += *self.random.pick(&HARMLESS);
+        }
+        on
+    }
+
+    fn unknown(&mut self, one_in: u64) -> bool {
+        let stands = self.random.below(one_in) == 0;
+        if stands {
+            self.text += "make_coffee strong; ";
+        }
+        stands
+    }
+
+    fn locations(&mut self, around: &[&'static str], path: &str, depth: u64) {
+        for number in 0..=self.random.below(3) {
+            let path = format!("{path}/{number}");
+            self.text += &format!("location {path} {{ ");
+            let pushes = self.random.below(2) == 0;
+            let on = self.values(around);
+            let unknown = self.unknown(if pushes { 12 } else { 2 });
+            if pushes {
+                self.text += PUSH;
+            }
+            let mut open = !on.is_empty() || unknown;
+            if self.random.below(3) == 0 {
+                self.text += "if ($arg_x) { ";
+                let within = self.values(&on);
+                open |= !within.is_empty() | self.unknown(12);
+                self.text += "} ";
+            }
+            self.open |= pushes && open;
+            if depth < 2 && self.random.below(3) == 0 {
+                self.locations(&on, &path, depth + 1);
+            }
+            self.text += "} ";
+        }
+    }
+}
+
+#[test]
+fn nothing_that_guards_a_push_location_is_waved_through_and_nothing_else_stops_a_start() {
+    let (mut refused, mut loaded) = (0, 0);
+    for seed in 1..=150 {
+        let mixture = Mixture::of(seed);
+        let verdict = judged(&mixture.text, |_| ());
+        assert_eq!(verdict.is_err(), mixture.open, "seed {seed}: {:?}\n{}", verdict.err(), mixture.text);
+        if mixture.open { refused += 1 } else { loaded += 1 }
+    }
+    assert!(refused > 30 && loaded > 30, "{refused} {loaded}");
 }

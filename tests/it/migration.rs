@@ -1,7 +1,9 @@
 //! `pushstreamd migrate`, applied: what it prints is done to the layouts there are, word for word, and Debian's nginx keeps the
 //! site and passes push requests on.
 //!
-//! Needs nginx in one of the usual places; without it there is nothing to be said, and the tests say so.
+//! Needs nginx in one of the usual places.
+
+mod sites;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -41,15 +43,15 @@ struct Machine {
 }
 
 impl Machine {
-    fn new(name: &str) -> Option<Self> {
-        let nginx = nginx()?;
+    fn new(name: &str) -> Self {
+        let nginx = nginx();
         let prefix = Prefix::new(name);
         for directory in ["own", "log", "run", "www", "etc/conf.d"] {
             fs::create_dir_all(prefix.path(directory)).unwrap();
         }
         prefix.write("www/page.txt", "the site");
         let front = prefix.dir.clone();
-        Some(Self { prefix, nginx, local: free_port(), front, running: Vec::new() })
+        Self { prefix, nginx, local: free_port(), front, running: Vec::new() }
     }
 
     /// Writes nginx's files, with the places of this machine in them.
@@ -228,7 +230,7 @@ server {{
 
 #[test]
 fn a_distributions_layout_is_divided() {
-    let Some(mut machine) = Machine::new("migrate-distribution") else { return };
+    let mut machine = Machine::new("migrate-distribution");
     let push_only = free_port();
     machine.write(
         "etc/nginx.conf",
@@ -251,7 +253,7 @@ fn a_distributions_layout_is_divided() {
 
 #[test]
 fn a_build_from_source_with_relative_paths_is_divided() {
-    let Some(mut machine) = Machine::new("migrate-source") else { return };
+    let mut machine = Machine::new("migrate-source");
     let push_only = free_port();
     machine.front = machine.prefix.path("usr");
     for directory in ["usr/conf", "usr/logs"] {
@@ -276,7 +278,7 @@ fn a_build_from_source_with_relative_paths_is_divided() {
 
 #[test]
 fn a_containers_layout_keeps_its_logs_and_its_foreground() {
-    let Some(machine) = Machine::new("migrate-container") else { return };
+    let machine = Machine::new("migrate-container");
     let push_only = free_port();
     machine.write(
         "etc/nginx.conf",
@@ -306,7 +308,7 @@ fn a_containers_layout_keeps_its_logs_and_its_foreground() {
 
 #[test]
 fn each_header_comes_once_whoever_adds_it() {
-    let Some(mut machine) = Machine::new("migrate-headers") else { return };
+    let mut machine = Machine::new("migrate-headers");
     machine.write(
         "etc/nginx.conf",
         &format!(
@@ -355,7 +357,7 @@ server {{
 
 #[test]
 fn a_file_that_several_servers_include_is_changed_once() {
-    let Some(mut machine) = Machine::new("migrate-shared") else { return };
+    let mut machine = Machine::new("migrate-shared");
     let other = free_port();
     machine.write("etc/push.conf", &format!("{SUB}\n{PUB}\n"));
     let server = |port: &str, values: &str| {

@@ -195,3 +195,16 @@ fn an_error_page_may_lead_to_a_push_location() {
     let reply = server.connect().get("/foreign?id=none", "");
     assert_eq!((reply.status, reply.field("X-Nginx-PushStream-Explain").is_some()), (200, false));
 }
+
+#[test]
+fn variables_that_are_made_of_themselves_end() {
+    let locations = "location /alias/ { alias $request_filename; } location /none/ { root $named; } \
+                     location /link { secure_link $arg_a; secure_link_md5 $secure_link; if ($secure_link = '') { return 403; } return 204; }";
+    let zone = "map $request_filename $named { default $request_filename; }";
+    let server = Server::configured(&framed(1, zone, locations), &["--take-over"]);
+    for (target, status) in
+        [("/alias/x", 404), ("/none/x", 404), ("/link?a=1", 403), ("/link?a=AAAAAAAAAAAAAAAAAAAAAA", 403)]
+    {
+        assert_eq!(server.connect().get(target, "").status, status, "{target}");
+    }
+}

@@ -1,11 +1,11 @@
 //! Whose each port is, and that `-t` and a start say the same of it.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use pushstreamd::internals::conf::ports::Ports;
 use pushstreamd::internals::conf::{LoadOptions, load};
 
-use crate::support::{Prefix, eventually, free_port, said};
+use crate::support::{Prefix, Random, eventually, free_port, said};
 
 const PUB: &str = "location = /pub { push_stream_publisher admin; push_stream_channels_path $arg_id; }";
 const SUB: &str = "location ~ ^/sub/(.*)$ { push_stream_subscriber; push_stream_channels_path $1; }";
@@ -164,4 +164,58 @@ fn a_test_fails_for_exactly_what_a_start_fails_for() {
         assert!(test_said.contains(words) && start_said.contains(words), "{test_said}\n{start_said}");
         assert!(test_said.contains("the wire is that of 0.5 and 0.6, by no word of an older version"), "{test_said}");
     }
+}
+
+/// What servers may hold; each is a site, half a push server, a whole one, or neither.
+const PARTS: [&str; 10] = [
+    PUB,
+    SUB,
+    SUB,
+    "location / { root /tmp; }",
+    "location / { deny all; }",
+    "return 301 https://$host$request_uri;",
+    "location = /50x.html { root /tmp; } error_page 502 /50x.html;",
+    "location /site { access_by_lua_file /x; make_coffee; proxy_pass http://127.0.0.1:1; }",
+    "location /st { push_stream_channels_statistics; push_stream_channels_path $arg_id; }",
+    "location /guarded { auth_jwt x; push_stream_publisher; push_stream_channels_path $arg_id; }",
+];
+
+#[test]
+fn a_test_and_a_start_agree_about_whatever_stands_together() {
+    let mut seen = [0, 0];
+    for seed in 1..=14 {
+        let mut random = Random(seed);
+        let prefix = Prefix::new("mixtures");
+        let mut http = "push_stream_shared_memory_size 8m; ".to_owned();
+        for port in [free_port(), free_port()] {
+            let parts: std::collections::BTreeSet<&str> = (0..=random.below(3)).map(|_| *random.pick(&PARTS)).collect();
+            let parts: String = parts.into_iter().collect();
+            http += &format!("server {{ listen 127.0.0.1:{port}; {parts} }} ");
+        }
+        prefix.write(
+            "nginx.conf",
+            &format!("pid pid; error_log e.log info; events {{}} http {{ access_log off; {http} }}"),
+        );
+        let test = prefix.run(&["-t"]);
+        let mut server = prefix.spawn(&["-g", "daemon off;"]);
+        eventually("the server serves or has ended", || {
+            server.ended().is_some() || prefix.read("e.log").contains("listening on")
+        });
+        let started = server.ended().is_none();
+        assert_eq!(test.status.success(), started, "seed {seed}: {http}\n{}\n{}", said(&test), prefix.read("stderr"));
+        seen[usize::from(started)] += 1;
+        if started {
+            // The table of the test names the ports of the start, and no others.
+            let served: Vec<SocketAddr> = said(&test)
+                .lines()
+                .filter_map(|line| line.split_once("] ")?.1.split_once(" (").filter(|_| line.contains(" is served: ")))
+                .filter_map(|(address, _)| address.parse().ok())
+                .collect();
+            assert!(!served.is_empty(), "{}", said(&test));
+            for address in served {
+                eventually("what is told to be served is", || TcpStream::connect(address).is_ok());
+            }
+        }
+    }
+    assert!(seen.iter().all(|count| *count > 2), "{seen:?}");
 }

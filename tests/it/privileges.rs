@@ -257,7 +257,7 @@ impl Drop for Nginx {
 
 #[test]
 fn files_that_requests_name_are_made_by_whoever_serves_as_with_nginx() {
-    let (Some(own), Some(other), Some(nginx)) = (prefix("names"), prefix("names-nginx"), nginx()) else { return };
+    let (Some(own), Some(other)) = (prefix("names"), prefix("names-nginx")) else { return };
     for prefix in [&own, &other] {
         for (name, mode) in [("open", 0o777), ("shut", 0o700)] {
             fs::create_dir_all(prefix.path(name)).unwrap();
@@ -273,7 +273,7 @@ fn files_that_requests_name_are_made_by_whoever_serves_as_with_nginx() {
         );
     }
     let _own = Running(own.command(&["--take-over"]).stderr(Stdio::null()).spawn().unwrap());
-    let mut there = Command::new(nginx);
+    let mut there = Command::new(nginx());
     there
         .arg("-p")
         .arg(&other.dir)

@@ -136,7 +136,7 @@ pub(super) const OWN: &[&str] = &[
     "fastcgi_keep_conn HSL 1",
     "fastcgi_param HSLl 2-3",
     "fastcgi_send_lowat HSL 1",
-    "fastcgi_split_path_info L 1",
+    "fastcgi_split_path_info HSL 1",
     "uwsgi_modifier1 HSL 1",
     "uwsgi_modifier2 HSL 1",
     "uwsgi_param HSL 2-3",

@@ -174,6 +174,15 @@ pub(super) const ACCESS_CONTROL: &[Directive] = &[
 pub(super) const ANSWERS: &[Directive] = &[
     row("add_header", ANY, between(2, 3), List, "", "Adds a header to answers."),
     row("expires", ANY, between(1, 2), Words, "off", "Expires and Cache-Control of answers."),
+    row("etag", HSL, take(1), Flag, "on", "ETag of files."),
+    row(
+        "if_modified_since",
+        HSL,
+        take(1),
+        Words,
+        "exact",
+        "When a file a client has is not sent again: off, exact, before.",
+    ),
     row("default_type", HSL, take(1), Text, "text/plain", "Content type where `types` has none."),
     row("charset", ANY, take(1), Words, "off", "Charset that is told in Content-Type; nothing is converted."),
     row(

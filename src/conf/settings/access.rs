@@ -3,7 +3,6 @@
 //! Values only; `conf::access` and `conf::referers` compile them, the room of the site judges by them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -28,17 +27,6 @@ pub enum Who {
     Unix,
     /// An address or network.
     Network(IpNet),
-}
-
-/// `limit_except`.
-#[derive(Debug)]
-pub struct LimitExcept {
-    /// Methods that are not limited (GET includes HEAD).
-    pub methods: Vec<Box<str>>,
-    /// Rules for all others.
-    pub access: Vec<AccessRule>,
-    /// Password protection for all others.
-    pub auth_basic: Option<Arc<AuthBasic>>,
 }
 
 /// `auth_basic` + `auth_basic_user_file`.

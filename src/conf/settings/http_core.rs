@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{AccessLog, AccessRule, AuthBasic, LimitConn, LimitExcept, LimitReq, RealIp, Referers, Regex, SecureLink};
+use super::{AccessLog, AccessRule, AuthBasic, LimitConn, LimitReq, RealIp, Referers, Regex, SecureLink};
 use crate::conf::variable::Complex;
 
 /// Location values of nginx itself, inherited values filled in.
@@ -16,7 +16,6 @@ pub struct Core {
     pub expires: Option<Expires>,
     pub error_pages: Arc<[ErrorPage]>,
     pub access: Arc<[AccessRule]>,
-    pub limit_except: Option<Arc<LimitExcept>>,
     pub satisfy_any: bool,
     pub recursive_error_pages: bool,
     pub auth_basic: Option<Arc<AuthBasic>>,
@@ -28,6 +27,8 @@ pub struct Core {
     pub charset: Option<Arc<Charset>>,
     pub root: PathTemplate,
     pub internal: bool,
+    pub etag: bool,
+    pub if_modified_since: IfModifiedSince,
     pub client_max_body_size: u64,
     pub client_body_timeout: u64,
     pub send_timeout: u64,
@@ -53,8 +54,8 @@ pub struct Core {
 pub struct PathTemplate {
     /// Directory, absolute if it has no variables.
     pub path: Complex,
-    /// `alias`: replaces the matched prefix instead of being put before the URI.
-    pub alias: bool,
+    /// `alias`: how much of the URI it takes the place of; none: a `root`.
+    pub alias: Option<usize>,
     /// `index`
     pub index: Arc<[Box<str>]>,
 }
@@ -70,6 +71,17 @@ pub struct AddHeader {
     pub always: bool,
 }
 
+/// `if_modified_since`: when a file that a client has is not sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfModifiedSince {
+    /// Always sent.
+    Off,
+    /// The times are the same.
+    Exact,
+    /// It was not modified later.
+    Before,
+}
+
 /// `expires`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expires {
@@ -81,6 +93,15 @@ pub enum Expires {
     In(i64),
     /// `modified`: seconds from the last modification.
     Modified(i64),
+    /// `@`: the next time the local clock shows so many seconds past midnight.
+    Daily(u64),
+    /// What the value of variables says.
+    Given {
+        /// The value.
+        value: Complex,
+        /// `modified`
+        modified: bool,
+    },
 }
 
 /// `error_page`.

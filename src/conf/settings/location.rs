@@ -54,6 +54,18 @@ pub struct Location {
     pub backend: Option<Arc<Backend>>,
     /// `try_files`, before the handler.
     pub try_files: Option<TryFiles>,
+    /// What takes its place for some methods.
+    pub limit_except: Option<LimitExcept>,
+}
+
+/// `limit_except`: requests of other methods are answered by a location of its own, which has the values of the block and,
+/// as nginx has it, neither the operations nor the handler of the location around.
+#[derive(Debug)]
+pub struct LimitExcept {
+    /// Methods that are not limited (GET includes HEAD).
+    pub methods: Vec<Box<str>>,
+    /// What answers all others.
+    pub location: Arc<Location>,
 }
 
 /// `try_files`.

@@ -71,7 +71,7 @@ impl Nginx {
              client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
              server {{ listen 127.0.0.1:@PORT@; location / {{ proxy_pass http://127.0.0.1:{port}; {lines} }} }} }}"
         ));
-        let started = Command::new(nginx().expect("nginx is needed: apt-get install nginx"))
+        let started = Command::new(nginx())
             .arg("-p")
             .arg(&own.dir)
             .arg("-c")

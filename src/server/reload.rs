@@ -150,7 +150,7 @@ impl Server {
         self.shared.tally.reloads.fetch_add(1, Ordering::Relaxed);
         self.shared.reloads.load(now().secs().into());
         self.status.take_certificates(tls);
-        self.status.take_zones(self.zones.sources());
+        self.status.take_zones(self.zones.sources(settings));
         let (hubs, left) = (self.zones.hubs(), zones::left(&self.settings, settings));
         for worker in self.workers.iter().rev() {
             let order = Order::Reconfigure {

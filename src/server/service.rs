@@ -200,7 +200,7 @@ impl Server {
 
     /// Tells of itself.
     pub(super) fn open_status(&mut self) {
-        self.status.take_zones(self.zones.sources());
+        self.status.take_zones(self.zones.sources(&self.settings));
         self.status.open(&self.shared);
     }
 

@@ -279,14 +279,16 @@ impl Zones {
         self.all_mut().for_each(Zone::take_log_back);
     }
 
-    /// What operators are told of.
-    pub(super) fn sources(&self) -> Vec<status::Zone> {
-        let source = |zone: &Zone| status::Zone {
+    /// What operators are told of under these settings.
+    pub(super) fn sources(&self, settings: &Settings) -> Vec<status::Zone> {
+        let used = used(settings);
+        let source = |(number, zone): (u16, &Zone)| status::Zone {
             name: zone.name.clone(),
             hub: Arc::clone(&zone.hub),
             backplane: zone.backplane.as_ref().map(Backplane::health),
+            idle: !used.contains(&number),
         };
-        self.all().map(source).collect()
+        (0..).zip(self.all()).map(source).collect()
     }
 
     fn all(&self) -> impl Iterator<Item = &Zone> {
@@ -308,12 +310,14 @@ fn await_joined<'z>(zones: impl Iterator<Item = &'z Zone>) {
     zones.filter_map(|zone| zone.backplane.as_ref()).for_each(|backplane| backplane.await_joined(until));
 }
 
+/// The zones that servers are of.
+fn used(settings: &Settings) -> BTreeSet<u16> {
+    settings.listeners.iter().flat_map(|listener| listener.names.all()).map(|server| server.zone).collect()
+}
+
 /// The zones that servers, or all of their servers, have left from one configuration to the next. Whoever subscribes there may wait for
 /// what is published elsewhere now.
 pub(super) fn left(before: &Settings, after: &Settings) -> BTreeSet<u16> {
-    let used = |settings: &Settings| -> BTreeSet<u16> {
-        settings.listeners.iter().flat_map(|listener| listener.names.all()).map(|server| server.zone).collect()
-    };
     let mut left: BTreeSet<u16> = used(before).difference(&used(after)).copied().collect();
     for listener in &before.listeners {
         let same = after.listeners.iter().find(|other| other.address == listener.address);

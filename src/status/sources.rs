@@ -22,6 +22,8 @@ pub struct Zone {
     pub hub: Arc<Hub>,
     /// Where its order is made, if nodes share it.
     pub backplane: Option<Arc<Health>>,
+    /// Whether no server is of it (any more): nobody comes for it.
+    pub idle: bool,
 }
 
 impl Zone {
@@ -88,7 +90,8 @@ impl Sources {
     /// Why balancers should send nobody here, if that is so, and for which zone.
     pub(super) fn unready(&self) -> Option<String> {
         let zones = self.zones.load();
-        let (zone, why) = zones.iter().find_map(|zone| Some((zone, zone.backplane.as_ref()?.unready()?)))?;
+        let mut used = zones.iter().filter(|zone| !zone.idle);
+        let (zone, why) = used.find_map(|zone| Some((zone, zone.backplane.as_ref()?.unready()?)))?;
         Some(if zones.len() > 1 { format!("{why} (zone {})", zone.name) } else { why.to_owned() })
     }
 

@@ -85,6 +85,11 @@ impl Hub {
         state.joining = false;
     }
 
+    /// Refuses questions before it has joined: an empty hub knows of no channel.
+    pub fn check_joined(&self) -> Result<(), Refusal> {
+        self.state.lock().check_joined()
+    }
+
     /// Whether the order is made elsewhere.
     pub fn is_led(&self) -> bool {
         self.order.get().is_some()

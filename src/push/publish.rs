@@ -226,7 +226,9 @@ fn published(
 
 fn info(zone: &LocalZone, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Begun {
     let ids = channels::ids(exchange, location);
-    let admitted = if ids.is_empty() { Err(Refusal::NoChannelId) } else { zone.hub().admit_info(&ids) };
+    let hub = zone.hub();
+    let admitted = if ids.is_empty() { Err(Refusal::NoChannelId) } else { hub.admit_info(&ids) };
+    let admitted = admitted.and_then(|()| hub.check_joined());
     Begun::Reply(match admitted {
         Ok(()) if zone.hub().has_others() => return Begun::Everywhere(ids),
         Ok(()) => info_of(zone, exchange, location, admin, &ids, &zone.hub().find(&ids)),

@@ -46,6 +46,10 @@ pub(crate) fn answer(context: &Context, exchange: &Exchange<'_>, location: &Loca
     #[cfg(test)]
     crate::model::provoked::reach("statistics");
     let zone = context.zone(exchange);
+    if let Err(refusal) = zone.hub().check_joined() {
+        let reply = module::refused(refusal, capabilities, fields(capabilities)).with([module::retry_after()]);
+        return Begun::Reply(closing(reply, location));
+    }
     let ids = channels::ids(exchange, location);
     let reply = match choose(exchange, &ids) {
         Choice::Summary => summary(context, exchange).with(fields(capabilities)),

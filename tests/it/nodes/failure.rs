@@ -111,7 +111,7 @@ fn a_redis_without_memory_refuses_publishers_and_nobody_else() {
     let reply = one.try_publish("a", b"never");
     assert_eq!(reply.status, 503, "{}", reply.head);
     one.await_log("the backplane refuses what is published");
-    assert_eq!(two.stored("a"), ["1 before"]);
+    two.await_stored("a", &["1 before"]);
     redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
     one.publish("a", "after");
     two.await_stored("a", &["1 before", "2 after"]);

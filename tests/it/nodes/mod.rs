@@ -259,7 +259,7 @@ fn a_node_that_has_not_joined_says_so_and_serves_nobody() {
     let node = Node::begin(&["--backplane", &redis.url()], "");
     let reply = node.readiness();
     assert_eq!((reply.status, reply.text().as_str()), (503, "joining\n"));
-    for line in ["POST /pub?id=a", "GET /sub/a", "GET /poll/a"] {
+    for line in ["POST /pub?id=a", "GET /sub/a", "GET /poll/a", "GET /pub?id=a", "GET /stats", "GET /stats?id=a"] {
         let reply = node.ask(line, &[], b"x");
         assert_eq!(reply.status, 503, "{line}: {}", reply.head);
         assert!(reply.head.contains("Explain: This node is joining"), "{}", reply.head);

@@ -135,14 +135,14 @@ fn the_events_channel_tells_of_all_nodes_and_of_each_thing_once() {
     let (one, two) = (Node::with(&redis.url(), http), Node::with(&redis.url(), http));
     let mut told = [one.subscribe("events"), two.subscribe("events")];
     two.publish("a", "x");
-    // A poll would make the channel, where it comes before the message.
-    within(PATIENCE, "it is there", || one.backplane()["position"] == two.backplane()["position"]);
+    // A subscriber would make the channel, where it comes before the message.
+    let created = told.each_mut().map(|client| client.until("\"channel\": \"a\"}"));
     drop(one.subscribe("a"));
     within(PATIENCE, "it has left", || one.ask("GET /pub?id=a", &[], b"").text().contains("\"subscribers\": 0"));
     assert_eq!(two.ask("DELETE /pub?id=a", &[], b"").status, 200);
     two.publish("last", "x");
-    for client in &mut told {
-        let text = client.until("\"channel\": \"last\"}");
+    for (client, created) in told.iter_mut().zip(created) {
+        let text = created + &client.until("\"channel\": \"last\"}");
         let events: Vec<&str> = text.lines().filter(|line| line.contains("\"a\"")).collect();
         let kinds = ["channel_created", "client_subscribed", "client_unsubscribed"];
         assert!(events.len() >= 3, "{text}");

@@ -300,18 +300,21 @@ fn slice(buffer: &[u8], (start, end): Span) -> &[u8] {
 
 /// How the body is framed; refuses what could be framed in two ways.
 pub fn body_length(head: &RequestHead) -> Result<BodyLength, BadHead> {
-    let length = head.known_value(head.known.content_length);
-    if let Some(encoding) = head.known_value(head.known.transfer_encoding) {
-        if head.version < Version::V11 || length.is_some() {
-            return Err(BadHead::BadRequest);
-        }
-        return if encoding.eq_ignore_ascii_case(b"chunked") {
-            Ok(BodyLength::Chunked)
-        } else {
-            Err(BadHead::TransferEncoding)
-        };
+    let length = head.known_value(head.known.content_length).map(content_length).transpose()?;
+    let Some(encoding) = head.known_value(head.known.transfer_encoding) else {
+        return Ok(length.map_or(BodyLength::None, BodyLength::Exact));
+    };
+    if head.version < Version::V11 {
+        return Err(BadHead::BadRequest);
     }
-    let Some(digits) = length else { return Ok(BodyLength::None) };
+    if !encoding.eq_ignore_ascii_case(b"chunked") {
+        return Err(BadHead::TransferEncoding);
+    }
+    if length.is_some() { Err(BadHead::BadRequest) } else { Ok(BodyLength::Chunked) }
+}
+
+/// The value of `Content-Length`: digits alone.
+fn content_length(digits: &[u8]) -> Result<u64, BadHead> {
     if digits.is_empty() {
         return Err(BadHead::BadRequest);
     }
@@ -320,10 +323,7 @@ pub fn body_length(head: &RequestHead) -> Result<BodyLength, BadHead> {
         let digit = if byte.is_ascii_digit() { u64::from(byte - b'0') } else { return Err(BadHead::BadRequest) };
         total = total.checked_mul(10).and_then(|t| t.checked_add(digit)).ok_or(BadHead::BadRequest)?;
     }
-    if total > i64::MAX as u64 {
-        return Err(BadHead::BadRequest);
-    }
-    Ok(BodyLength::Exact(total))
+    if total > i64::MAX as u64 { Err(BadHead::BadRequest) } else { Ok(total) }
 }
 
 impl RequestHead {

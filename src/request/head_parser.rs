@@ -370,7 +370,10 @@ mod tests {
             assert_eq!(framed(fields), Err(BadHead::BadRequest), "{fields}");
         }
         assert_eq!(framed("Content-Length: 99999999999999999999\r\n"), Err(BadHead::BadRequest));
-        assert_eq!(framed("Transfer-Encoding: gzip\r\n"), Err(BadHead::TransferEncoding));
+        for length in ["", "Content-Length: 1\r\n"] {
+            assert_eq!(framed(&format!("Transfer-Encoding: gzip\r\n{length}")), Err(BadHead::TransferEncoding));
+        }
+        assert_eq!(framed("Transfer-Encoding: gzip\r\nContent-Length: x\r\n"), Err(BadHead::BadRequest));
     }
 
     /// What came out of a head, comparable.

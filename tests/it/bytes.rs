@@ -4,9 +4,8 @@
 use std::io::Read as _;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 
-use crate::support::{Client, Frame, Server, eventually, framed, masked, percent_encoded, request};
+use crate::support::{Client, Frame, Server, eventually, framed, masked, percent_encoded, property, request};
 
 const ZONE: &str = "push_stream_max_messages_stored_per_channel 1;";
 const LOCATIONS: &str = "
@@ -74,9 +73,7 @@ fn server() -> Server {
 }
 
 fn check<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value)) {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
-    TestRunner::new(config)
+    property(cases)
         .run(&strategy, |value| {
             test(value);
             Ok(())

@@ -5,10 +5,11 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 
-use crate::support::{Client, PATIENCE, Prefix, Server, eventually, exchange, free_port, masked, request, said};
+use crate::support::{
+    Client, PATIENCE, Prefix, Server, eventually, exchange, free_port, masked, property, request, said,
+};
 
 /// An id as Bitrix makes those of private channels, and what may be seen of it.
 const SECRET: &str = "3f2a9c77d1e04b5f8a6b7c8d9e0f1a2b";
@@ -239,7 +240,7 @@ fn whatever_clients_send_each_line_is_one_object_and_each_line_of_text_is_one() 
     );
     for args in [&[][..], &["--log-format", "json"]] {
         let mut server = Server::configured(&conf("info", ""), args);
-        TestRunner::new(Config { cases: 96, failure_persistence: None, ..Config::default() })
+        property(96)
             .run(&anything, |(bytes, word, special, target)| {
                 let mut client = server.connect();
                 let ugly = [word.as_bytes(), special.as_bytes(), &bytes].concat();

@@ -16,7 +16,6 @@ use h2::client::SendRequest;
 use h2::{Reason, client};
 use http::{HeaderMap, Request, Response};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::LocalSet;
 
@@ -24,7 +23,7 @@ use super::answers::Answer;
 use super::forms::{HIDDEN, LIMIT};
 use super::site::{NGINX_TARGETS, PUSH_TARGETS, Site, await_taken, connect};
 use super::{METHODS, assert_none, side_by_side};
-use crate::support::PROMPTLY;
+use crate::support::{PROMPTLY, property};
 
 /// Requests of one connection: `h2` ends one that has sent a hundred empty frames.
 const FEW: usize = 11;
@@ -307,11 +306,9 @@ fn any_request_in_any_data_frames_is_answered_as_in_one() {
         let target = if method == "DELETE" { target.replace("id=p", "id=gone") } else { target.to_owned() };
         (Asked { method, target, length: says.then_some(body.len()), body }, frames)
     });
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(96);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     // Streams of one connection, one behind the other: what is left of one would be seen by the next.
     let strategy = prop::collection::vec(request, 1..5);
-    let result = TestRunner::new(config).run(&strategy, |requests| {
+    let result = property(96).run(&strategy, |requests| {
         Http2::with(&site, async |http2| {
             for (asked, frames) in &requests {
                 let (whole, split) = (http2.whole(asked).await, http2.ask(asked, frames).await);

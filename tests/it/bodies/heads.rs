@@ -5,10 +5,10 @@
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use proptest::test_runner::{Config, TestRunner};
 
 use super::cut;
 use super::site::Site;
+use crate::support::property;
 
 const METHODS: [&str; 16] = [
     "GET", "GET", "GET", "GET", "HEAD", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get", "G_T",
@@ -143,9 +143,7 @@ fn whatever_comes_for_a_head_is_answered_as_nginx_answers_it() {
     let changes = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(change, 1..3)];
     let places = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(any::<Index>(), 1..4)];
     let strategy = (prop::collection::vec(head(), 1..4), changes, places);
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(256);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
-    let result = TestRunner::new(config).run(&strategy, |(heads, changes, places)| {
+    let result = property(256).run(&strategy, |(heads, changes, places)| {
         let mut text = heads.concat().into_bytes();
         text.extend_from_slice(super::END.as_bytes());
         let bytes = changed(text, &changes);

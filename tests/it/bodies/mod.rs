@@ -18,8 +18,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 
+use crate::support::property;
 use answers::Answers;
 use forms::{Form, Kind};
 use site::{NGINX_TARGETS, PUSH_TARGETS, Site};
@@ -252,9 +252,7 @@ fn any_pipeline_in_any_pieces_is_answered_as_its_requests_alone() {
             .prop_filter("frames are not answers", |request| !request.may_become_a_websocket())
             .prop_filter("has a test of its own", |request| !request.is_refused_head());
     let strategy = (prop::collection::vec(request, 1..6), prop::collection::vec(any::<prop::sample::Index>(), 0..12));
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(96);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
-    let result = TestRunner::new(config).run(&strategy, |(requests, places)| {
+    let result = property(96).run(&strategy, |(requests, places)| {
         let (bytes, methods) = pipeline(&requests, 0);
         let mut places: Vec<usize> = places.iter().map(|place| place.index(bytes.len())).collect();
         places.sort_unstable();

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::disaster::{Disaster, NodeFault, Nodes, Random, strike};
+use super::disaster::{Disaster, NodeFault, Nodes, strike};
 use super::stage::node;
 use super::{LOG, Scene};
 use crate::nodes::redis::Redis;
-use crate::support::{PATIENCE, within};
+use crate::support::{PATIENCE, Random, within};
 
 /// The scene. Nodes go before the servers.
 pub struct Cluster {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::Signal;
 
 use crate::nodes::node::Node;
+use crate::support::Random;
 
 /// Most that last at once.
 const AT_ONCE: usize = 3;
@@ -52,17 +53,7 @@ pub fn strike<S, D: Disaster<S>>(scene: &mut S, random: &mut Random, total: Dura
     told
 }
 
-/// A number that depends on nothing but the seed (splitmix64).
-pub struct Random(pub u64);
-
 impl Random {
-    pub fn below(&mut self, most: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % most
-    }
-
     /// Mostly short, sometimes long enough for a failover and for everybody's patience.
     fn duration(&mut self) -> Duration {
         Duration::from_millis(match self.below(3) {

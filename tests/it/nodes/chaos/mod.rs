@@ -16,11 +16,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use self::cluster::Cluster;
-use self::disaster::{Nodes, Random};
+use self::disaster::Nodes;
 use self::stage::Stage;
 use crate::nodes::node::Node;
 use crate::nodes::redis::Redis;
-use crate::support::{Door, Follower, LAST, Seen, number_from_environment};
+use crate::support::{Door, Follower, LAST, Random, Seen, number_from_environment};
 
 /// The key of the zone's log.
 const LOG: &str = "{pushstreamd.pushstreamd}:log";

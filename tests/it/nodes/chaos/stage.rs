@@ -7,12 +7,12 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::runtime::Runtime;
 
-use super::disaster::{Disaster, NodeFault, Nodes, Random, strike};
+use super::disaster::{Disaster, NodeFault, Nodes, strike};
 use super::relay::{Lookout, Relay};
 use super::{LOG, Scene};
 use crate::nodes::node::Node;
 use crate::nodes::redis::{Redis, chosen};
-use crate::support::{PATIENCE, Prefix, Running, TEMPLATE, free_port, within};
+use crate::support::{PATIENCE, Prefix, Random, Running, TEMPLATE, free_port, within};
 
 const LOCATIONS: &str = "
     location /pub { push_stream_publisher; push_stream_channels_path $arg_id; push_stream_store_messages on; }

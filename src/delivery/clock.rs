@@ -15,8 +15,8 @@ pub(super) fn clock() -> u64 {
     since
 }
 
-/// Wall-clock time.
-pub(super) fn wall() -> Now {
+/// What the wall clock shows.
+pub fn wall() -> Now {
     Now(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64))
 }
 

@@ -29,6 +29,7 @@ mod worker;
 
 pub use address::{AddressBounds, Addresses};
 pub use admission::Admission;
+pub use clock::wall;
 pub use connection::{Connection, Event, Flush};
 pub use departure::Departure;
 pub use ledger::{Charge, held, hold};

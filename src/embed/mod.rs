@@ -18,7 +18,6 @@ mod threads;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use tokio::sync::oneshot;
@@ -31,8 +30,9 @@ pub use subscription::{End, Subscription};
 use self::pool::Pool;
 use self::router::Site;
 use crate::conf::settings::ListenAddress;
+use crate::delivery::wall as now;
 use crate::metrics::tick;
-use crate::model::{ChannelId, Draft, EventTags, Now, Refusal};
+use crate::model::{ChannelId, Draft, EventTags, Refusal};
 
 /// A push server without sockets of its own.
 ///
@@ -197,9 +197,4 @@ impl std::fmt::Debug for PushStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PushStream").finish_non_exhaustive()
     }
-}
-
-/// What the wall clock shows.
-fn now() -> Now {
-    Now(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64))
 }

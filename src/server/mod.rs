@@ -43,11 +43,4 @@ pub use command::run;
 pub(crate) use examination::{Examined, Standing, examine};
 pub(crate) use expiry::expiry;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use crate::model::Now;
-
-/// The wall clock.
-fn now() -> Now {
-    Now(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64))
-}
+use crate::delivery::wall as now;

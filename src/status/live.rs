@@ -4,13 +4,14 @@
 //! log. Who opens the page gets the last minute at once.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Router;
 use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
 use super::Sources;
+use crate::delivery::wall;
 use crate::embed::{Error, PushStream};
 use crate::metrics::{BOUNDS, Cause, Mode, Refused, Snapshot};
 use crate::site::vars::hostname;
@@ -109,7 +110,7 @@ impl Figures {
         let lasting = Mode::ALL.into_iter().filter(|mode| *mode != Mode::Polling);
         let nodes = snapshot.backplane.map(|view| view.nodes).unwrap_or_default();
         Self {
-            time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+            time: wall().0,
             version: env!("CARGO_PKG_VERSION"),
             host: hostname().to_owned(),
             uptime: census.uptime,

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 
 use crate::backplane::{Health, HealthView};
-use crate::delivery;
+use crate::delivery::{self, wall};
 use crate::hub::{Census, Hub};
 use crate::log;
 use crate::metrics::{Process, Reloads, Snapshot, Tally, ZoneCensus};
-use crate::model::Now;
 
 /// A zone of the process.
 #[derive(Clone)]
@@ -29,7 +27,7 @@ pub struct Zone {
 impl Zone {
     /// The numbers of the hub.
     pub(super) fn census(&self) -> Census {
-        self.hub.census(Now(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)))
+        self.hub.census(wall())
     }
 }
 

@@ -44,6 +44,11 @@ impl Keys {
         format!("{}:answer:{node}", self.prefix)
     }
 
+    /// What is nowhere.
+    pub(super) fn nothing(&self) -> String {
+        format!("{}:nothing", self.prefix)
+    }
+
     /// The pattern of all counts.
     pub(super) fn all_counts(&self) -> String {
         // Braces mean nothing in a pattern of Redis.

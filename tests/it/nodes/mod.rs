@@ -7,6 +7,7 @@ mod hostile;
 mod liar;
 mod node;
 mod redis;
+mod slots;
 mod ways;
 mod zones;
 

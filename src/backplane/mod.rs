@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::conf::is_unnamed;
 use crate::conf::settings::Backplane as Settings;
 use crate::hub::Hub;
 use crate::model::Tick;
@@ -80,11 +81,13 @@ impl Reached {
         Ok(Some(Self { linker: Linker::new(address, settings)?, zone: settings.zone.clone() }))
     }
 
-    /// The same for another zone of the process: one of its own at the backplane, which may be elsewhere in a cluster.
+    /// The same for a zone of the process: one of its own at the backplane, which may be elsewhere in a cluster. The one that servers need not
+    /// name is where everything was before there were zones.
     #[must_use]
     pub fn of_zone(&self, name: &str) -> Self {
         // No name of a zone has a slash in it.
-        Self { linker: self.linker.anew(), zone: format!("{}/{name}", self.zone).into() }
+        let zone = if is_unnamed(name) { self.zone.clone() } else { format!("{}/{name}", self.zone).into() };
+        Self { linker: self.linker.anew(), zone }
     }
 }
 

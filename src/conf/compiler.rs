@@ -10,7 +10,7 @@ use super::directives::{self, Directive, OURS};
 use super::error::{Note, Place, shown};
 use super::guard_findings::{Guards, Unguarded};
 use super::namespace::Namespace;
-use super::row_default::{default_number, default_word};
+use super::row_default::default_number;
 use super::settings::{Bounds, LimitZone, LogFormat, LogLevel, LogLines, LogStyle, UpstreamServer};
 use super::tree::{Dialect, Node};
 use super::variable::{Complex, Part, Variable};
@@ -94,7 +94,7 @@ impl Compiler {
             unguarded: Vec::new(),
             zone,
             zone_name: "push_stream_module".into(),
-            zones: vec![shown(default_word("push_stream_zone").unwrap_or_default()).into()],
+            zones: Vec::new(),
             log_formats: HashMap::new(),
             log_style: None,
             log_lines: LogLines::default(),

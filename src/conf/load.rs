@@ -92,9 +92,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, ConfError> {
         Compiler::new(dialect, compat, options.compat, options.prefix.clone(), directory, zone::defaults(compat.line));
     compiler.log_style = options.log_style;
     compiler.log_lines.style = options.log_style.unwrap_or_default();
-    if !options.zones.is_empty() {
-        compiler.zones.clone_from(&options.zones);
-    }
+    compiler.zones.clone_from(&options.zones);
     let outcome = compile(&tree, options.accept_unguarded, &mut compiler);
     notes.append(&mut compiler.notes);
     match outcome {
@@ -268,7 +266,7 @@ fn compile(nodes: &[Node], accept_unguarded: bool, compiler: &mut Compiler) -> R
         backplane,
         status,
         log_lines: compiler.log_lines,
-        zones: std::mem::take(&mut compiler.zones),
+        zones: zone::all(compiler),
         zone_name: std::mem::take(&mut compiler.zone_name),
         compat: compiler.compat,
         capabilities: Capabilities::of(compiler.compat),

@@ -59,3 +59,4 @@ pub use guard_findings::Unguarded;
 pub use listen::addresses_of;
 pub use load::{LoadOptions, Loaded, load, outline};
 pub use settings::Settings;
+pub use zone::is_unnamed;

@@ -60,7 +60,7 @@ pub struct Settings {
     pub status: Status,
     /// How the server speaks in its logs.
     pub log_lines: LogLines,
-    /// The names of all zones, by number; the first is that of servers which name none. They share the limits and texts of `zone`, and
+    /// The names of all zones, by number; those of configurations before this one are among them. They share the limits and texts of `zone`, and
     /// nothing else.
     pub zones: Vec<Box<str>>,
     /// Name of the zone's memory: the second word of `push_stream_shared_memory_size`.

@@ -122,25 +122,48 @@ pub(super) fn compile(http: &Scope<'_, '_>, end: &Place, compiler: &mut Compiler
     Ok(zone)
 }
 
-/// The number of the zone that a server is of.
+/// Whether it is the zone of servers that name none, which is where everything was before there were zones.
+pub fn is_unnamed(zone: &str) -> bool {
+    default_word("push_stream_zone").is_some_and(|word| zone.as_bytes() == word)
+}
+
+/// The names of all zones, by number. There is at least one.
+pub(super) fn all(compiler: &mut Compiler) -> Vec<Box<str>> {
+    if compiler.zones.is_empty() {
+        unnamed(compiler);
+    }
+    std::mem::take(&mut compiler.zones)
+}
+
+fn unnamed(compiler: &mut Compiler) -> u16 {
+    numbered(shown(default_word("push_stream_zone").unwrap_or_default()).into(), compiler)
+}
+
+fn numbered(name: Box<str>, compiler: &mut Compiler) -> u16 {
+    let number = compiler.zones.iter().position(|zone| *zone == name).unwrap_or_else(|| {
+        compiler.zones.push(name);
+        compiler.zones.len() - 1
+    });
+    u16::try_from(number).unwrap_or(u16::MAX)
+}
+
+/// The number of the zone that a server is of. One that names none and has nothing of the module makes none either: any will do.
 pub(super) fn number(server: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<u16, Fault> {
-    let Some(entry) = server.entry("push_stream_zone") else { return Ok(0) };
+    let Some(entry) = server.entry("push_stream_zone") else {
+        return Ok(if server.level.uses_module() { unnamed(compiler) } else { 0 });
+    };
     let name = String::from_utf8_lossy(entry.node.arg(0)).into_owned();
     // It stands in names of keys and directories.
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     if name.is_empty() || name.len() > LONGEST_NAME || name.starts_with('.') || !plain {
         return Err(invalid_value(entry.node));
     }
-    let known = compiler.zones.iter().position(|zone| **zone == name);
-    let number = known.unwrap_or_else(|| {
-        compiler.zones.push(name.into());
-        compiler.zones.len() - 1
-    });
-    if number >= MOST_ZONES {
+    let number = numbered(name.into(), compiler);
+    if usize::from(number) >= MOST_ZONES {
         let text = format_args!("more than {MOST_ZONES} zones, those of configurations before this one among them");
         return Err(Fault::emerg(text, &entry.node.place));
     }
-    Ok(u16::try_from(number).unwrap_or(u16::MAX))
+    Ok(number)
 }
 
 /// Numbers that may not be zero where the module is used.
@@ -188,19 +211,33 @@ mod tests {
         &settings.zones[usize::from(settings.listeners[0].names.exact[server].zone)]
     }
 
-    const SERVERS: &str = "server { listen 1; server_name a; }
+    const SERVERS: &str =
+        "server { listen 1; server_name a; location / { push_stream_subscriber; push_stream_channels_path $uri; } }
         server { listen 1; server_name b; push_stream_zone chat; }
         server { listen 1; server_name c; push_stream_zone default; }";
 
     #[test]
-    fn a_server_is_of_the_zone_it_names_or_that_of_http_or_the_first() {
+    fn a_server_is_of_the_zone_it_names_or_that_of_http_or_the_unnamed_one() {
         let settings = loaded(SERVERS, &[]).unwrap();
         assert_eq!(names(&settings), ["default", "chat"]);
         assert_eq!(["a", "b", "c"].map(|server| zone_of(&settings, server)), ["default", "chat", "default"]);
         let settings = loaded(&format!("push_stream_zone site; {SERVERS}"), &[]).unwrap();
         assert_eq!(["a", "b", "c"].map(|server| zone_of(&settings, server)), ["site", "chat", "default"]);
-        assert_eq!(&*settings.zones[0], "default");
         assert!(loaded("server { location / { push_stream_zone a; } }", &[]).unwrap_err().contains("not allowed here"));
+    }
+
+    #[test]
+    fn the_unnamed_zone_is_there_where_a_server_with_something_of_the_module_is_of_it_or_nothing_else_is() {
+        let named = "server { listen 1; push_stream_zone chat; location / { push_stream_subscriber; push_stream_channels_path $uri; } }";
+        assert_eq!(names(&loaded(named, &[]).unwrap()), ["chat"]);
+        let redirect = "server { listen 2; return 301 https://example.com/; }";
+        assert_eq!(names(&loaded(&format!("{redirect} {named}"), &[]).unwrap()), ["chat"]);
+        assert_eq!(names(&loaded(redirect, &[]).unwrap()), ["default"]);
+        assert_eq!(names(&loaded("", &[]).unwrap()), ["default"]);
+        let unnamed = named.replace("push_stream_zone chat;", "");
+        assert_eq!(names(&loaded(&format!("{named} {unnamed}"), &[]).unwrap()), ["chat", "default"]);
+        assert_eq!(names(&loaded(&unnamed, &["chat"]).unwrap()), ["chat", "default"]);
+        assert_eq!(names(&loaded(named, &["default", "chat"]).unwrap()), ["default", "chat"]);
     }
 
     #[test]
@@ -215,11 +252,11 @@ mod tests {
     #[test]
     fn there_are_no_more_zones_than_a_process_may_have() {
         let mut servers = String::new();
-        for number in 1..MOST_ZONES {
+        for number in 0..MOST_ZONES {
             write!(servers, "server {{ listen 1; server_name s{number}; push_stream_zone z{number}; }} ").unwrap();
         }
         assert_eq!(loaded(&servers, &[]).unwrap().zones.len(), MOST_ZONES);
-        let refused = loaded(&servers, &["default", "one-more"]).unwrap_err();
+        let refused = loaded(&servers, &["one-more"]).unwrap_err();
         assert!(refused.contains("more than 1024 zones"), "{refused}");
     }
 }

@@ -45,8 +45,9 @@ impl Pool {
         let options = settings.capabilities;
         // One more: those who subscribe without HTTP.
         let hub = Arc::new(Hub::new(settings.zone.clone(), options, count + 1, now(), None));
-        if let Some(dir) = &settings.state.dir {
-            hub.take_up(OpenLog::open(dir)?, 0, settings.state.sync, now)?;
+        let state = settings.zones.first().map_or_else(|| settings.state.clone(), |zone| settings.state.of_zone(zone));
+        if let Some(dir) = &state.dir {
+            hub.take_up(OpenLog::open(dir)?, 0, state.sync, now)?;
         }
         let subscriptions = Subscriptions::new(Arc::clone(&hub), count);
         let shared = Shared {

@@ -383,7 +383,7 @@ fn leave_privileges(origin: &Origin, settings: &Settings, pid: &PidFile) -> anyh
     let logs: Vec<PathBuf> = log_paths(settings, &origin.options.prefix).into_iter().collect();
     for path in zones::states(settings)
         .flat_map(|state| state::paths(&state))
-        .chain(settings.state.of_zones().filter(|dir| dir.is_dir()))
+        .chain([settings.state.dir.clone(), settings.state.of_zones()].into_iter().flatten().filter(|dir| dir.is_dir()))
     {
         if let Err(error) = process::give(&path, &owner) {
             tracing::warn!("chown() \"{}\" failed ({})", path.display(), listen::errno_text(&error));

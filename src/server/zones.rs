@@ -5,7 +5,9 @@
 //! reload loses nothing, and what nobody asks for any more expires.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::iter;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,8 +16,8 @@ use super::now;
 use super::rendered::rendered;
 use super::state;
 use crate::backplane::{Backplane, BackplaneError, Reached};
-use crate::conf::Settings;
 use crate::conf::settings::{Server, ServerNames, State};
+use crate::conf::{Settings, is_unnamed};
 use crate::hub::Hub;
 use crate::log::{LogError, OpenLog};
 use crate::metrics::tick;
@@ -45,34 +47,33 @@ pub(super) struct Zone {
 
 /// All of them, by number.
 pub(super) struct Zones {
-    /// That of servers which name none.
     first: Zone,
     others: Vec<Zone>,
     reached: Option<Reached>,
     workers: usize,
 }
 
-/// The place of a zone in the state directory: the first one has it as it always was.
-fn state_of(settings: &Settings, number: usize) -> State {
-    match settings.zones.get(number).filter(|_| number > 0) {
-        Some(name) => settings.state.of_zone(name),
-        None => settings.state.clone(),
-    }
-}
-
 /// Where each zone of the settings is logged.
 pub(super) fn states(settings: &Settings) -> impl Iterator<Item = State> {
-    (0..settings.zones.len()).map(|number| state_of(settings, number))
+    settings.zones.iter().map(|name| settings.state.of_zone(name))
 }
 
 /// Tells of zones that have messages on the disk and no server: these stay there.
 pub(super) fn tell_idle(settings: &Settings) {
-    let Some(dir) = settings.state.of_zones() else { return };
+    let (Some(dir), Some(own)) = (settings.state.of_zones(), &settings.state.dir) else { return };
+    let tell = |name: &OsStr, dir: &Path| {
+        tracing::warn!("no server is in the zone \"{}\", whose log stays in {}", name.display(), dir.display());
+    };
     for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
         if !settings.zones.iter().any(|zone| name == **zone) {
-            tracing::warn!("no server is in the zone \"{}\", whose log stays in {}", name.display(), dir.display());
+            tell(&name, &dir);
         }
+    }
+    if !settings.zones.iter().any(|zone| is_unnamed(zone))
+        && OpenLog::of_another(own).is_ok_and(|log| log.last_time() > 0)
+    {
+        tell("default".as_ref(), own);
     }
 }
 
@@ -87,7 +88,7 @@ impl Zone {
         tracing::info!(
             "Using {}KiB of shared memory for push stream module on zone: {}",
             settings.zone.memory / 1024,
-            if number == 0 { &settings.zone_name } else { &name }
+            if is_unnamed(&name) { &settings.zone_name } else { &name }
         );
         // The module begins anew in the second its last process ended in; a client of that one misses what the new one says.
         let floor = settings.capabilities.stamps_begin_at_once.then(Stamp::default);
@@ -95,7 +96,7 @@ impl Zone {
         if settings.capabilities.refuse_when_full {
             hub.count_rendered(rendered(settings));
         }
-        let state = state_of(settings, number);
+        let state = settings.state.of_zone(&name);
         Self { name, hub: Arc::new(hub), state, backplane: None, log_end: 0, seq_beside: None }
     }
 
@@ -158,8 +159,7 @@ impl Zones {
     /// Has the order of each made where it is shared with other nodes, and waits a moment for it.
     pub(super) fn follow(&mut self, reached: Option<Reached>) -> Result<(), BackplaneError> {
         if let Some(reached) = &reached {
-            self.first.follow(reached.clone())?;
-            self.others.iter_mut().try_for_each(|zone| zone.follow(reached.of_zone(&zone.name)))?;
+            self.all_mut().try_for_each(|zone| zone.follow(reached.of_zone(&zone.name)))?;
         }
         self.reached = reached;
         await_joined(self.all());
@@ -279,7 +279,7 @@ impl Zones {
         self.all_mut().for_each(Zone::take_log_back);
     }
 
-    /// What operators are told of under these settings.
+    /// What operators are told of under these settings: the zone that servers need not name comes first.
     pub(super) fn sources(&self, settings: &Settings) -> Vec<status::Zone> {
         let used = used(settings);
         let source = |(number, zone): (u16, &Zone)| status::Zone {
@@ -288,7 +288,9 @@ impl Zones {
             backplane: zone.backplane.as_ref().map(Backplane::health),
             idle: !used.contains(&number),
         };
-        (0..).zip(self.all()).map(source).collect()
+        let mut sources: Vec<status::Zone> = (0..).zip(self.all()).map(source).collect();
+        sources.sort_by_key(|zone| !is_unnamed(&zone.name));
+        sources
     }
 
     fn all(&self) -> impl Iterator<Item = &Zone> {
@@ -310,9 +312,10 @@ fn await_joined<'z>(zones: impl Iterator<Item = &'z Zone>) {
     zones.filter_map(|zone| zone.backplane.as_ref()).for_each(|backplane| backplane.await_joined(until));
 }
 
-/// The zones that servers are of.
+/// The zones that servers are of which have something of the module.
 fn used(settings: &Settings) -> BTreeSet<u16> {
-    settings.listeners.iter().flat_map(|listener| listener.names.all()).map(|server| server.zone).collect()
+    let servers = settings.listeners.iter().flat_map(|listener| listener.names.all());
+    servers.filter(|server| server.pushes).map(|server| server.zone).collect()
 }
 
 /// The zones that servers, or all of their servers, have left from one configuration to the next. Whoever subscribes there may wait for
@@ -322,7 +325,9 @@ pub(super) fn left(before: &Settings, after: &Settings) -> BTreeSet<u16> {
     for listener in &before.listeners {
         let same = after.listeners.iter().find(|other| other.address == listener.address);
         let pairs = same.into_iter().flat_map(|other| successors(&listener.names, &other.names));
-        left.extend(pairs.filter(|(server, successor)| server.zone != successor.zone).map(|(server, _)| server.zone));
+        let moved =
+            pairs.filter(|(server, successor)| server.pushes && (server.zone != successor.zone || !successor.pushes));
+        left.extend(moved.map(|(server, _)| server.zone));
     }
     left
 }
@@ -374,8 +379,10 @@ mod tests {
 
     #[test]
     fn a_zone_is_left_where_a_server_or_its_name_is_in_another_one_now() {
-        let server =
-            |names: &str, zone: &str| format!("server {{ listen 1; server_name {names}; push_stream_zone {zone}; }} ");
+        const PUSHES: &str = "location / { push_stream_subscriber; push_stream_channels_path $uri; }";
+        let server = |names: &str, zone: &str| {
+            format!("server {{ listen 1; server_name {names}; push_stream_zone {zone}; {PUSHES} }} ")
+        };
         let two = server("a", "one") + &server("b", "two");
         assert_eq!(left_between(&two, &two), NONE);
         assert_eq!(left_between(&two, &(server("b", "two") + &server("a", "one"))), ["one"], "another default server");
@@ -391,7 +398,10 @@ mod tests {
             let split = before.clone() + &server("b.x", "three");
             assert_eq!(left_between(&before, &split), ["two"], "{names}");
         }
-        let unnamed = "server { listen 1; } server { listen 1; server_name b; push_stream_zone two; }";
-        assert_eq!(left_between(unnamed, &format!("push_stream_zone site; {unnamed}")), ["default"]);
+        let unnamed = format!("server {{ listen 1; {PUSHES} }} {}", server("b", "two"));
+        assert_eq!(left_between(&unnamed, &format!("push_stream_zone site; {unnamed}")), ["default"]);
+        let redirects = format!("server {{ listen 1; return 301 /; }} {}", server("b", "two"));
+        assert_eq!(left_between(&redirects, &format!("push_stream_zone site; {redirects}")), NONE, "nobody was there");
+        assert_eq!(left_between(&unnamed, &redirects), ["default"]);
     }
 }

@@ -93,7 +93,7 @@ impl Sources {
         Some(if zones.len() > 1 { format!("{why} (zone {})", zone.name) } else { why.to_owned() })
     }
 
-    /// The zone of this name; without one that of servers which name none.
+    /// The zone of this name; without one the first.
     pub(super) fn zone(&self, name: Option<&str>) -> Option<Zone> {
         let zones = self.zones.load();
         let zone = name.map_or_else(|| zones.first(), |name| zones.iter().find(|zone| *zone.name == *name));

@@ -411,11 +411,13 @@ fn what_cannot_be_is_said() {
     assert!(wrong.contains("nonsense") || wrong.contains("invalid"), "{wrong}");
     let shared = "events {} http { push_stream_shared_memory_size 8m; push_stream_backplane redis://h; server {} }";
     assert!(matches!(PushStream::from_text(shared), Err(Error::Backplane)));
-    let zones = |name| {
-        format!("events {{}} http {{ push_stream_shared_memory_size 8m; server {{ push_stream_zone {name}; }} }}")
+    let zones = |one, two| {
+        let server = |zone| format!("server {{ push_stream_zone {zone}; }}");
+        format!("events {{}} http {{ push_stream_shared_memory_size 8m; {} {} }}", server(one), server(two))
     };
-    assert!(matches!(PushStream::from_text(&zones("chat")), Err(Error::Zones)));
-    assert!(PushStream::from_text(&zones("default")).is_ok());
+    assert!(matches!(PushStream::from_text(&zones("chat", "shop")), Err(Error::Zones)));
+    assert!(PushStream::from_text(&zones("default", "default")).is_ok());
+    assert!(PushStream::from_text(&zones("chat", "chat")).is_ok());
     assert!(matches!(PushStream::from_file("/nonexistent/nginx.conf"), Err(Error::Configuration(_) | Error::Io(_))));
 }
 

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::conf::is_unnamed;
 use crate::model::Durability;
 
-/// The directory of the zones that are not the first one.
+/// The directory of the zones that have names.
 const ZONES: &str = "zones";
 
 /// `push_stream_state` and `push_stream_state_sync`.
@@ -17,9 +18,12 @@ pub struct State {
 }
 
 impl State {
-    /// Where those of another zone than the first one do: in a place of its own within the directory.
+    /// Where those of a zone do: in a place of its own within the directory, or, of the one that servers need not name, where they always did.
     #[must_use]
     pub fn of_zone(&self, name: &str) -> Self {
+        if is_unnamed(name) {
+            return self.clone();
+        }
         Self { dir: self.dir.as_ref().map(|dir| dir.join(ZONES).join(name)), sync: self.sync }
     }
 

@@ -95,6 +95,41 @@ fn a_zone_without_a_server_keeps_its_messages_on_the_disk_and_that_is_told() {
 }
 
 #[test]
+fn the_unnamed_zone_is_there_only_with_a_server_of_it_and_has_its_messages_whenever_it_is() {
+    let named: Vec<(&str, &str)> = HOSTS[2..].to_vec();
+    let mut site = Site::start(STATE, &named, &[]);
+    site.publish("chat.example", "x", "one in chat");
+    assert!(!site.prefix.path("state/lock").exists(), "nothing of the unnamed one is on the disk");
+    site.reload(STATE, &HOSTS);
+    eventually("it is there", || (0..16).all(|_| site.stored("first.example", "x").is_empty()));
+    site.publish("first.example", "x", "one in default");
+    site.publish("news.example", "x", "one in news.v2");
+    site.assert_everywhere(&["one"]);
+    site.restart(Signal::SIGTERM, STATE, &named);
+    site.prefix.error_log_has("no server is in the zone \"default\", whose log stays in");
+    site.publish("chat2.example", "x", "two in chat");
+    site.reload(STATE, &HOSTS);
+    eventually("it has what it had", || (0..16).all(|_| site.stored("named.example", "x") == ["x 1 one in default"]));
+    site.publish("first.example", "x", "two in default");
+    site.publish("news.example", "x", "two in news.v2");
+    site.assert_everywhere(&["one", "two"]);
+    // A new binary has no use for it, and leaves it as it is.
+    site.prefix.configure(&configuration(STATE, &named));
+    site.process.signal(Signal::SIGUSR2);
+    site.prefix.error_log_has("serves from now on");
+    let new = Pid::from_raw(site.prefix.pid().unwrap());
+    assert_eq!(site.stored("chat.example", "x").len(), 2);
+    site.process.signal(Signal::SIGQUIT);
+    site.process.wait();
+    kill(new, Signal::SIGTERM).unwrap();
+    eventually("it has ended", || site.prefix.pid().is_none());
+    site.prefix.configure(&configuration(STATE, &HOSTS));
+    site.process = site.prefix.spawn(&[]);
+    site.prefix.wait_until_serving();
+    site.assert_everywhere(&["one", "two"]);
+}
+
+#[test]
 fn a_reload_adds_a_zone_with_a_log_of_its_own() {
     let mut site = Site::start(STATE, &HOSTS[..1], &[]);
     let mut stream = site.subscribe("first.example", "x");

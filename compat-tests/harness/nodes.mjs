@@ -72,9 +72,19 @@ export const Nodes = {
         Spread.start(front, this.nodes.map((node) => node.ports[at]), { before: (number, head) => this.before(number, head), after: (number, head) => this.after(number, head) }))));
     }
 
-    /** What a node says of its backplane. */
+    /** What a node says of itself. */
+    async status(at) {
+      return JSON.parse((await request(`http://127.0.0.1:${this.nodes[at].status}/status`)).body);
+    }
+
     async backplane(at) {
-      return JSON.parse((await request(`http://127.0.0.1:${this.nodes[at].status}/status`)).body).backplane;
+      return (await this.status(at)).backplane;
+    }
+
+    /** A summary with the subscribers that each node has itself: what it tells of the others may be a second old. */
+    async statistics() {
+      const told = await Promise.all(this.nodes.map((_, at) => this.status(at)));
+      return { ...await super.statistics(), subscribers: told.reduce((sum, node) => sum + node.subscribers, 0) };
     }
 
     /** Whoever reads has what was published before: on one server it would be there. */

@@ -218,7 +218,7 @@ fn restarts_under_load_lose_nothing_and_give_nothing_twice() {
         for (at, (channels, stays)) in FOLLOWED.into_iter().enumerate() {
             for (mode_at, mode) in MODES.into_iter().enumerate() {
                 let (doors, give_up) = (&doors, &give_up);
-                let follower = Follower { mode, channels, by_event_id: false, stays };
+                let follower = Follower { host: "a", mode, channels, by_event_id: false, stays };
                 let mut turn = at + mode_at;
                 let next = move || {
                     turn += 1;

@@ -69,15 +69,23 @@ impl Node {
 
     /// Starts one with locations of its own.
     pub fn serving(args: &[&str], http: &str, locations: &str) -> Self {
+        Self::configured(
+            args,
+            &format!(
+                "daemon off; worker_processes 2; pid logs/nginx.pid; error_log logs/error.log info;
+                events {{ }}
+                http {{
+                    {http}
+                    server {{ listen 127.0.0.1:@PORT@; client_max_body_size 4m; {locations} }}
+                }}"
+            ),
+        )
+    }
+
+    /// Starts one with a configuration of its own.
+    pub fn configured(args: &[&str], conf: &str) -> Self {
         let prefix = Prefix::new("node");
-        prefix.configure(&format!(
-            "daemon off; worker_processes 2; pid logs/nginx.pid; error_log logs/error.log info;
-            events {{ }}
-            http {{
-                {http}
-                server {{ listen 127.0.0.1:@PORT@; client_max_body_size 4m; {locations} }}
-            }}"
-        ));
+        prefix.configure(conf);
         let status = free_port();
         let address = format!("127.0.0.1:{status}");
         let args: Vec<String> = [args, &["--status", &address]].concat().into_iter().map(str::to_owned).collect();
@@ -94,6 +102,23 @@ impl Node {
         self.go_on();
         self.await_listening();
         self.await_ready();
+    }
+
+    /// What is configured from the next start or reload on.
+    pub fn configure(&self, conf: &str) {
+        self.prefix.configure(conf);
+    }
+
+    /// The process ends in order, if that takes no longer than anybody waits.
+    pub fn end(&mut self, signal: Signal) {
+        self.signal(signal);
+        let ending = Stranger::of(self.id());
+        let until = Instant::now() + Duration::from_secs(5);
+        while ending.lives() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        drop(ending);
+        self.kill();
     }
 
     /// The process ends at once.
@@ -119,7 +144,14 @@ impl Node {
     /// USR2 to the process that serves; [`Node::retire`] is what comes then.
     pub fn ask_for_successor(&mut self) {
         self.successions = self.successors();
-        self.signal(Signal::SIGUSR2);
+        self.tell(Signal::SIGUSR2);
+    }
+
+    /// Sends the process that serves a signal which ends one that has only begun: that is told nothing.
+    pub fn tell(&self, signal: Signal) {
+        if self.prefix.pid() == Some(self.id()) {
+            self.signal(signal);
+        }
     }
 
     /// Ends the process that serves, if its successor does by now; else that one, and the process goes on. Returns whether it has ended.
@@ -137,6 +169,20 @@ impl Node {
         }
         drop(old);
         self.successor = Some(new);
+        true
+    }
+
+    /// Ends the successor of the process that serves. Returns whether that served by now.
+    pub fn dismiss(&mut self) -> bool {
+        let Some(new) = self.prefix.pid().filter(|id| *id != self.id()).map(Stranger::of) else { return false };
+        if self.successors() == self.successions {
+            return false;
+        }
+        new.signal(Signal::SIGQUIT);
+        let until = Instant::now() + Duration::from_secs(2);
+        while new.lives() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         true
     }
 
@@ -176,6 +222,11 @@ impl Node {
     /// Waits until it is ready.
     pub fn await_ready(&self) {
         within(PATIENCE, "the node is ready", || self.readiness().status == 200);
+    }
+
+    /// Whether it is, so far as it can be asked.
+    pub fn is_ready(&self) -> bool {
+        exchange(self.status, "GET", "/readyz", "").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
 
     /// A number of `/metrics`.

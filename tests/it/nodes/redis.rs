@@ -126,9 +126,18 @@ impl Redis {
 
     /// The same; it may be away.
     pub fn try_ask(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
-        let mut connection = redis::Client::open(self.url())?.get_connection_with_timeout(PROMPTLY)?;
         // One that stands still takes connections and says nothing.
-        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+        self.ask_for(Duration::from_secs(5), words)
+    }
+
+    /// The same, where one that does not answer at once is no good.
+    pub fn ask_shortly(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
+        self.ask_for(Duration::from_millis(300), words)
+    }
+
+    fn ask_for(&self, patience: Duration, words: &[&str]) -> redis::RedisResult<redis::Value> {
+        let mut connection = redis::Client::open(self.url())?.get_connection_with_timeout(PROMPTLY.min(patience))?;
+        connection.set_read_timeout(Some(patience))?;
         redis::cmd(words[0]).arg(&words[1..]).query(&mut connection)
     }
 

@@ -22,12 +22,16 @@ const BEGINNING: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
 /// What is told of a channel that is deleted.
 const DELETED: &str = "Channel deleted|";
 
+/// What a ping says.
+const PING: &str = " |";
+
 /// How long nothing may come before it is looked whether the time is over.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// How it follows.
 #[derive(Clone, Copy)]
 pub struct Follower<'a> {
+    pub host: &'a str,
     /// The location.
     pub mode: &'a str,
     pub channels: &'a str,
@@ -74,7 +78,7 @@ impl Follower<'_> {
     }
 
     fn request(&self, seen: &mut Seen) -> String {
-        let Self { mode, channels, .. } = self;
+        let Self { host, mode, channels, .. } = self;
         let (mut target, mut fields) = (format!("/{mode}/{channels}"), String::new());
         if let (true, Some(number)) = (self.by_event_id, seen.numbers.last()) {
             fields = format!("Last-Event-ID: {number}\r\n");
@@ -85,12 +89,12 @@ impl Follower<'_> {
         }
         if *mode == "websocket" {
             format!(
-                "GET {target} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             )
         } else {
             // Without chunks and keep-alive: what comes is head and messages, to the end.
-            format!("GET {target} HTTP/1.0\r\nHost: a\r\n{fields}\r\n")
+            format!("GET {target} HTTP/1.0\r\nHost: {host}\r\n{fields}\r\n")
         }
     }
 
@@ -137,8 +141,8 @@ impl Seen {
             let Some(length) = bytes[from..].iter().position(|&byte| byte == b'}') else { return };
             let text = String::from_utf8_lossy(&bytes[from + 1..from + length]).into_owned();
             bytes.drain(..=from + length);
-            if text.starts_with('"') {
-                // Why a websocket is closed.
+            if text.starts_with('"') || text.starts_with(PING) {
+                // Why a websocket is closed; nothing.
                 continue;
             }
             if text.starts_with(DELETED) {

@@ -1,4 +1,4 @@
-//! Where it happens too: three nodes and a Redis Cluster of three primaries with a replica each, one of which has the zone's slot.
+//! Where it happens too: three nodes and a Redis Cluster of three primaries with a replica each, of which each zone's slot is at one.
 
 use std::process::Command;
 use std::time::Duration;
@@ -6,15 +6,18 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::disaster::{Disaster, NodeFault, Nodes, strike};
-use super::stage::node;
-use super::{LOG, Scene};
+use super::site::node;
+use super::{Scene, ZONES, Zone};
 use crate::nodes::redis::Redis;
+use crate::nodes::slots::Move;
 use crate::support::{PATIENCE, Random, within};
 
 /// The scene. Nodes go before the servers.
 pub struct Cluster {
     nodes: Nodes,
     servers: Vec<Redis>,
+    /// A slot on its way.
+    moving: Option<Move>,
 }
 
 impl Cluster {
@@ -54,29 +57,41 @@ impl Cluster {
         within(PATIENCE, "all know the replicas", || servers.iter().all(known));
         let url = format!("redis://{}", addresses.join(","));
         let all = (0..3).map(|_| node(&url)).collect();
-        Self { nodes: Nodes { all, ends: Default::default() }, servers }
+        Self { nodes: Nodes::new(all), servers, moving: None }
     }
 
-    /// The server that has the zone's slot: others say where that is.
-    fn owner(&self) -> Option<usize> {
+    /// The server that has a zone's slot: others say where that is.
+    fn owner(&self, zone: &Zone) -> Option<usize> {
+        let exists = ["EXISTS", &zone.key("log")];
         self.servers
             .iter()
-            .position(|server| server.try_ask(&["EXISTS", LOG]).is_ok() && says(server, "cluster", "cluster_state:ok"))
+            .position(|server| server.ask_shortly(&exists).is_ok() && says(server, "cluster", "cluster_state:ok"))
     }
 
-    /// Its replica, if it has all there is.
-    fn replica(&self) -> Option<usize> {
-        let owner = self.owner().filter(|owner| says(&self.servers[*owner], "replication", "state=online"))?;
+    /// The replica of a primary, if it has all there is.
+    fn replica(&self, owner: usize) -> Option<usize> {
+        if !says(&self.servers[owner], "replication", "state=online") {
+            return None;
+        }
         let port = format!("master_port:{}\r", self.servers[owner].port);
         self.servers.iter().position(|server| {
             says(server, "replication", &port) && says(server, "replication", "master_link_status:up")
         })
     }
+
+    /// Another primary than this one, with a replica.
+    fn other(&self, owner: usize) -> Option<usize> {
+        (0..self.servers.len()).find(|&at| {
+            at != owner && says(&self.servers[at], "replication", "role:master") && self.replica(at).is_some()
+        })
+    }
 }
 
 fn says(server: &Redis, about: &str, line: &str) -> bool {
-    let told = if about == "cluster" { server.try_ask(&["CLUSTER", "INFO"]) } else { server.try_ask(&["INFO", about]) };
-    told.is_ok_and(|told| redis::from_redis_value::<String>(told).is_ok_and(|told| told.contains(line)))
+    let words: &[&str] = if about == "cluster" { &["CLUSTER", "INFO"] } else { &["INFO", about] };
+    server
+        .ask_shortly(words)
+        .is_ok_and(|told| redis::from_redis_value::<String>(told).is_ok_and(|told| told.contains(line)))
 }
 
 impl Scene for Cluster {
@@ -88,17 +103,17 @@ impl Scene for Cluster {
         strike::<Self, Fault>(self, random, total)
     }
 
-    fn master(&self) -> &Redis {
+    fn master(&self, zone: &Zone) -> &Redis {
         let mut found = None;
         within(PATIENCE, "the slot has a server", || {
-            found = self.owner();
+            found = self.owner(zone);
             found.is_some()
         });
         &self.servers[found.unwrap()]
     }
 
     fn said(&self) -> String {
-        redis::from_redis_value(self.master().ask(&["CLUSTER", "NODES"])).unwrap()
+        redis::from_redis_value(self.master(&ZONES[0]).ask(&["CLUSTER", "NODES"])).unwrap()
     }
 }
 
@@ -111,31 +126,38 @@ enum Fault {
     /// A replica becomes the primary, with the consent of that one or by vote alone.
     FailedOver(usize, bool),
     ConnectionsKilled,
-    LogTrimmed,
+    /// That of a zone.
+    LogTrimmed(usize),
+    /// The slot of a zone goes from one server to another.
+    SlotMoved(usize, usize, usize),
 }
 
 impl Disaster<Cluster> for Fault {
     fn any(random: &mut Random, scene: &Cluster) -> Option<Self> {
-        let (node, kind) = (random.below(3) as usize, random.below(13));
-        if kind < 4 {
+        let (node, zone, kind) = (random.below(3) as usize, random.below(2) as usize, random.below(16));
+        if kind < 6 {
             return Some(Self::Node(NodeFault::any(random), node));
         }
         // There is no second fault before the first is made good.
-        let (owner, replica) = scene.owner().zip(scene.replica())?;
+        let owner = scene.owner(&ZONES[zone])?;
+        let replica = scene.replica(owner)?;
         Some(match kind {
-            4 | 5 => Self::Killed(owner),
-            6 | 7 => Self::Stopped(owner),
-            8 => Self::Killed(replica),
-            9 => Self::FailedOver(replica, true),
-            10 => Self::FailedOver(replica, false),
-            11 => Self::LogTrimmed,
+            6 | 7 => Self::Killed(owner),
+            8 | 9 => Self::Stopped(owner),
+            10 => Self::Killed(replica),
+            11 => Self::FailedOver(replica, random.below(2) == 0),
+            12 => Self::LogTrimmed(zone),
+            13 | 14 => Self::SlotMoved(zone, owner, scene.other(owner)?),
             _ => Self::ConnectionsKilled,
         })
     }
 
     fn touches(self, other: Self) -> bool {
-        let node = |fault| if let Self::Node(_, node) = fault { Some(node) } else { None };
-        node(self) == node(other)
+        match (self, other) {
+            (Self::Node(one, at), Self::Node(two, of)) => one.touches(at, two, of),
+            (Self::Node(..), _) | (_, Self::Node(..)) => false,
+            _ => true,
+        }
     }
 
     fn begin(self, scene: &mut Cluster) {
@@ -153,7 +175,12 @@ impl Disaster<Cluster> for Fault {
                 let _ = scene.servers[replica].try_ask(words);
             }
             Self::ConnectionsKilled => tell_all(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]),
-            Self::LogTrimmed => tell_all(&["XTRIM", LOG, "MAXLEN", "2"]),
+            Self::LogTrimmed(zone) => tell_all(&["XTRIM", &ZONES[zone].key("log"), "MAXLEN", "2"]),
+            Self::SlotMoved(zone, from, to) => {
+                let moving = Move::open(&scene.servers, &ZONES[zone].key("log"), from, to);
+                moving.move_half(&scene.servers);
+                scene.moving = Some(moving);
+            }
         }
     }
 
@@ -162,6 +189,11 @@ impl Disaster<Cluster> for Fault {
             Self::Node(fault, node) => fault.end(&mut scene.nodes, node),
             Self::Killed(server) => scene.servers[server].go_on(),
             Self::Stopped(server) => scene.servers[server].signal(Signal::SIGCONT),
+            Self::SlotMoved(..) => {
+                if let Some(moving) = scene.moving.take() {
+                    moving.close(&scene.servers);
+                }
+            }
             _ => {}
         }
     }

@@ -1,4 +1,5 @@
-//! Three nodes, a Redis with a replica and a sentinel or a cluster, and everything that can go wrong with them and the network between them, while
+//! Three nodes with two zones each, a Redis with a replica and a sentinel or a cluster, and everything that can go wrong with them and the network
+//! between them, or that is done to them by whoever runs them, while
 //! clients of all modes move from node to node: each sees every acknowledged message that Redis has not lost once, in order; what Redis lost was
 //! told.
 //!
@@ -6,10 +7,11 @@
 
 mod cluster;
 mod disaster;
+mod reckoning;
 mod relay;
+mod site;
 mod stage;
 
-use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,14 +19,40 @@ use std::time::{Duration, Instant, SystemTime};
 
 use self::cluster::Cluster;
 use self::disaster::Nodes;
+use self::reckoning::Reckoning;
 use self::stage::Stage;
-use crate::nodes::node::Node;
 use crate::nodes::redis::Redis;
 use crate::support::{Door, Follower, LAST, Random, Seen, number_from_environment};
 
-/// The key of the zone's log.
-const LOG: &str = "{pushstreamd.pushstreamd}:log";
-const CHANNELS: [&str; 2] = ["a", "b"];
+/// A zone: the host whose server is of it, and its name at the backplane.
+#[derive(PartialEq, Eq)]
+struct Zone {
+    host: &'static str,
+    name: &'static str,
+}
+
+impl Zone {
+    /// A key of it.
+    fn key(&self, key: &str) -> String {
+        format!("{{pushstreamd.{}}}:{key}", self.name)
+    }
+}
+
+const ZONES: [Zone; 2] = [Zone { host: "first", name: "pushstreamd" }, Zone { host: "chat", name: "pushstreamd/chat" }];
+
+/// A channel that clients follow.
+struct Channel {
+    zone: &'static Zone,
+    name: &'static str,
+}
+
+/// The same names in both zones.
+const CHANNELS: [Channel; 4] = [
+    Channel { zone: &ZONES[0], name: "a" },
+    Channel { zone: &ZONES[0], name: "b" },
+    Channel { zone: &ZONES[1], name: "a" },
+    Channel { zone: &ZONES[1], name: "b" },
+];
 /// How long the clients may take for the rest when everything is well again.
 const REST: Duration = Duration::from_secs(60);
 
@@ -35,8 +63,8 @@ trait Scene {
     /// One disaster after the other; what happened.
     fn strike(&mut self, random: &mut Random, total: Duration) -> Vec<String>;
 
-    /// The server that has the zone, once there is one.
-    fn master(&self) -> &Redis;
+    /// The server that has a zone, once there is one.
+    fn master(&self, zone: &Zone) -> &Redis;
 
     /// What else is known of it.
     fn said(&self) -> String;
@@ -57,26 +85,24 @@ enum Outcome {
 /// A message of a publisher.
 struct Attempt {
     number: u64,
-    channel: usize,
+    channel: &'static Channel,
     outcome: Outcome,
 }
 
-fn publish(address: SocketAddr, node: usize, channel: usize, number: u64) -> Attempt {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(8)))?;
-        let text = number.to_string();
-        write!(
-            stream,
-            "POST /pub?id={} HTTP/1.0\r\nHost: a\r\nEvent-Id: {number}\r\nContent-Length: {}\r\n\r\n{text}",
-            CHANNELS[channel],
-            text.len()
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    let outcome = match ask() {
+/// A request to a node, and the whole answer.
+fn ask(address: SocketAddr, zone: &Zone, line: &str, fields: &str, text: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(8)))?;
+    let (host, length) = (zone.host, text.len());
+    write!(stream, "{line} HTTP/1.0\r\nHost: {host}\r\n{fields}Content-Length: {length}\r\n\r\n{text}")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn publish(address: SocketAddr, node: usize, channel: &'static Channel, number: u64) -> Attempt {
+    let (line, id) = (format!("POST /pub?id={}", channel.name), format!("Event-Id: {number}\r\n"));
+    let outcome = match ask(address, channel.zone, &line, &id, &number.to_string()) {
         Ok(answer) if answer.starts_with("HTTP/1.1 200") => Outcome::Acknowledged { node, at: SystemTime::now() },
         Ok(answer) if answer.starts_with("HTTP/1.1 503") && !answer.contains("may have been published") => {
             Outcome::Refused
@@ -95,7 +121,7 @@ fn publish_until(addresses: [SocketAddr; 3], publisher: usize, stop: &AtomicBool
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let channel = usize::from(number % 2 == 0);
+        let channel = &CHANNELS[number as usize % CHANNELS.len()];
         let attempt = publish(addresses[node], node, channel, number);
         if !matches!(attempt.outcome, Outcome::Acknowledged { .. }) {
             node = (node + 1) % 3;
@@ -106,6 +132,17 @@ fn publish_until(addresses: [SocketAddr; 3], publisher: usize, stop: &AtomicBool
     attempts
 }
 
+/// Fills many channels that nobody follows, and deletes some of them again.
+fn stir_until(addresses: [SocketAddr; 3], mut random: Random, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let (address, zone) = (*random.pick(&addresses), random.pick(&ZONES));
+        let verb = if random.below(8) == 0 { "DELETE" } else { "POST" };
+        // It may be refused.
+        let _ = ask(address, zone, &format!("{verb} /pub?id=stirred{}", random.below(150)), "", "{stirred|");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 struct Client {
     follower: Follower<'static>,
     seen: Seen,
@@ -114,10 +151,13 @@ struct Client {
 fn followers() -> Vec<Follower<'static>> {
     let modes = ["streaming", "polling", "long-polling", "eventsource", "websocket"];
     let (a_while, long) = (Duration::from_secs(3), Duration::from_secs(3600));
-    let with = |channels, stays| {
-        modes.map(|mode| Follower { mode, channels, by_event_id: mode == "eventsource" && channels == "a", stays })
+    let with = |zone: &'static Zone, channels, stays| {
+        let by_event_id = |mode| mode == "eventsource" && channels == "a";
+        modes.map(|mode| Follower { host: zone.host, mode, channels, by_event_id: by_event_id(mode), stays })
     };
-    [with("a", a_while), with("a/b", a_while), with("b", long)].concat()
+    let [first, chat] = &ZONES;
+    [with(first, "a", a_while), with(first, "a/b", a_while), with(first, "b", long), with(chat, "b/a", a_while)]
+        .concat()
 }
 
 #[test]
@@ -130,6 +170,15 @@ fn whatever_a_cluster_goes_through_each_client_sees_each_acknowledged_message_on
     play(&mut Cluster::new(), 30);
 }
 
+/// Ends those who follow and publish, also when the test has failed.
+struct Curtain<'a>([&'a AtomicBool; 2]);
+
+impl Drop for Curtain<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|over| over.store(true, Ordering::Relaxed));
+    }
+}
+
 fn play(stage: &mut impl Scene, usual: u64) {
     let total = Duration::from_secs(number_from_environment("CHAOS_SECONDS", usual));
     let seed = number_from_environment("CHAOS_SEED", 1);
@@ -139,6 +188,7 @@ fn play(stage: &mut impl Scene, usual: u64) {
     let (stop, give_up) = (AtomicBool::new(false), AtomicBool::new(false));
     let (attempts, clients, told) = std::thread::scope(|scope| {
         let (stop, give_up) = (&stop, &give_up);
+        let _curtain = Curtain([stop, give_up]);
         let clients: Vec<_> = followers()
             .into_iter()
             .enumerate()
@@ -149,11 +199,12 @@ fn play(stage: &mut impl Scene, usual: u64) {
             })
             .collect();
         let publishers = [0, 1, 2].map(|publisher| scope.spawn(move || publish_until(addresses, publisher, stop)));
+        scope.spawn(move || stir_until(addresses, Random(seed), stop));
         let told = stage.strike(&mut random, total);
         stop.store(true, Ordering::Relaxed);
         let attempts: Vec<Attempt> = publishers.into_iter().flat_map(|publisher| publisher.join().unwrap()).collect();
-        stage.master();
-        for (number, channel) in (LAST..).zip(0..CHANNELS.len()) {
+        for (number, channel) in (LAST..).zip(&CHANNELS) {
+            stage.master(channel.zone);
             let until = Instant::now() + REST;
             // Nothing may be acknowledged twice; what is uncertain must not count as another last one.
             while matches!(publish(addresses[0], 0, channel, number).outcome, Outcome::Refused) {
@@ -170,201 +221,9 @@ fn play(stage: &mut impl Scene, usual: u64) {
             clients.into_iter().map(|(follower, thread)| Client { follower, seen: thread.join().unwrap() }).collect();
         (attempts, clients, told)
     });
-    let found = Reckoning::new(stage, &attempts).judge(stage.nodes(), &clients);
+    let mut found = Reckoning::new(stage, &attempts).judge(stage.nodes(), &clients);
+    found.extend(reckoning::differences(stage));
     println!("{}", told.join("\n"));
     println!("{}", stage.said());
     assert!(found.is_empty(), "CHAOS_SEED={seed}:\n{}", found.join("\n"));
-}
-
-/// What must have been seen.
-struct Reckoning<'a> {
-    attempts: HashMap<u64, &'a Attempt>,
-    /// What Redis has in the end, channel by channel.
-    kept: Vec<u64>,
-    has: HashSet<u64>,
-    /// What may have been among the entries that nodes told to be lost, whether or not a later failover has brought it back.
-    told_lost: HashSet<u64>,
-}
-
-impl<'a> Reckoning<'a> {
-    fn new(stage: &impl Scene, attempts: &'a [Attempt]) -> Self {
-        let kept: Vec<u64> = CHANNELS.iter().flat_map(|channel| numbers_in(stage, channel)).collect();
-        let has = kept.iter().copied().collect();
-        let told_lost = told_lost(stage.nodes(), attempts);
-        Self { attempts: attempts.iter().map(|attempt| (attempt.number, attempt)).collect(), kept, has, told_lost }
-    }
-
-    fn has(&self, number: u64) -> bool {
-        self.has.contains(&number)
-    }
-
-    /// What is wrong.
-    fn judge(&self, nodes: &Nodes, clients: &[Client]) -> Vec<String> {
-        let mut wrong = self.untold_losses(nodes);
-        for client in clients {
-            let Follower { mode, channels, .. } = client.follower;
-            let faults = first_of(self.faults(client));
-            wrong.extend(faults.into_iter().map(|fault| format!("{mode} of {channels}: {fault}")));
-        }
-        let count = |wanted: fn(&Outcome) -> bool| self.attempts.values().filter(|it| wanted(&it.outcome)).count();
-        let acknowledged = count(|outcome| matches!(outcome, Outcome::Acknowledged { .. }));
-        println!(
-            "{acknowledged} acknowledged of which Redis lost {} (at most {} were told), {} refused, {} uncertain; {} connections of {} \
-             clients",
-            self.lost().count(),
-            self.told_lost.len(),
-            count(|outcome| *outcome == Outcome::Refused),
-            count(|outcome| *outcome == Outcome::Uncertain),
-            clients.iter().map(|client| client.seen.connections).sum::<u32>(),
-            clients.len()
-        );
-        if acknowledged < 200 {
-            wrong.push(format!("only {acknowledged} messages were acknowledged"));
-        }
-        wrong
-    }
-
-    fn lost(&self) -> impl Iterator<Item = (&'a Attempt, usize, SystemTime)> {
-        self.attempts.values().filter_map(|attempt| match attempt.outcome {
-            Outcome::Acknowledged { node, at } if !self.has(attempt.number) => Some((*attempt, node, at)),
-            _ => None,
-        })
-    }
-
-    /// A node that has acknowledged what Redis then lost tells it, unless it was killed before it could.
-    fn untold_losses(&self, nodes: &Nodes) -> Vec<String> {
-        let told: Vec<Vec<SystemTime>> = nodes.all.iter().map(|node| moments(&node.log(), "has lost")).collect();
-        let after = |moments: &[SystemTime], at| moments.iter().any(|moment| *moment + Duration::from_secs(1) >= at);
-        let untold = self.lost().filter(|(_, node, at)| !after(&told[*node], *at) && !after(&nodes.ends[*node], *at));
-        let mut untold: Vec<(SystemTime, usize, u64)> =
-            untold.map(|(attempt, node, at)| (at, node, attempt.number)).collect();
-        untold.sort_unstable();
-        let shown = untold.iter().map(|(at, node, number)| {
-            let at = jiff::Timestamp::try_from(*at).unwrap();
-            format!("node {node} did not tell the loss of {number}, acknowledged at {at}")
-        });
-        first_of(shown.collect())
-    }
-
-    /// The messages that a client may have missed which went on by the id of an event that Redis has lost: for a server that has not got it, it
-    /// is one that has expired.
-    fn excused(&self, seen: &Seen) -> HashSet<u64> {
-        let place = |number: &u64| self.kept.iter().position(|kept| kept == number);
-        let mut excused = HashSet::new();
-        for &count in &seen.resumed {
-            let (before, after) = seen.numbers.split_at(count);
-            if before.last().is_some_and(|last| self.has(*last)) {
-                continue;
-            }
-            let from = before.iter().rev().find_map(place).unwrap_or(0);
-            let to = after.iter().find_map(place).unwrap_or(self.kept.len());
-            excused.extend(self.kept.get(from..to).unwrap_or_default());
-        }
-        excused
-    }
-
-    fn faults(&self, client: &Client) -> Vec<String> {
-        let Client { follower, seen } = client;
-        let mut faults = seen.wrong.clone();
-        if seen.lasts < follower.channels.split('/').count() {
-            faults.push(format!("has not come to the end but to {:?}", seen.numbers.last()));
-        }
-        let numbers: HashSet<u64> = seen.numbers.iter().copied().collect();
-        if numbers.len() < seen.numbers.len() {
-            faults.push(format!("{} came twice", seen.numbers.len() - numbers.len()));
-        }
-        let mut last: HashMap<(u64, usize), u64> = HashMap::new();
-        for number in &seen.numbers {
-            let Some(attempt) = self.attempts.get(number) else {
-                faults.push(format!("nobody has published {number}"));
-                continue;
-            };
-            match attempt.outcome {
-                Outcome::Refused => faults.push(format!("{number} was refused, and came")),
-                Outcome::Acknowledged { .. } => {
-                    let before = last.insert((number % 3, attempt.channel), *number).unwrap_or(0);
-                    if before > *number {
-                        faults.push(format!("{number} after {before}"));
-                    }
-                }
-                Outcome::Uncertain => {}
-            }
-        }
-        let wanted = self.attempts.values().filter(|attempt| {
-            matches!(attempt.outcome, Outcome::Acknowledged { .. })
-                && follower.channels.split('/').any(|channel| channel == CHANNELS[attempt.channel])
-                && self.has(attempt.number)
-                && !self.told_lost.contains(&attempt.number)
-        });
-        let excused = self.excused(seen);
-        let mut missing: Vec<u64> = wanted
-            .map(|attempt| attempt.number)
-            .filter(|number| !numbers.contains(number) && !excused.contains(number))
-            .collect();
-        missing.sort_unstable();
-        faults.extend(missing.into_iter().map(|number| format!("{number} never came")));
-        faults
-    }
-}
-
-/// The first faults of many, and how many more there are.
-fn first_of(mut faults: Vec<String>) -> Vec<String> {
-    let more = faults.len().saturating_sub(5);
-    faults.truncate(5);
-    faults.extend((more > 0).then(|| format!("{more} more")));
-    faults
-}
-
-/// The messages that may be meant where a node says that so many of the last entries are lost: so many that each node acknowledged last until
-/// then. (Sentinel may make a server the master again whose entries were lost before; who has gone on without them is not shown them then.)
-fn told_lost(nodes: &Nodes, attempts: &[Attempt]) -> HashSet<u64> {
-    let mut acknowledged: [Vec<(SystemTime, u64)>; 3] = Default::default();
-    for attempt in attempts {
-        if let Outcome::Acknowledged { node, at } = attempt.outcome {
-            acknowledged[node].push((at, attempt.number));
-        }
-    }
-    for of_node in &mut acknowledged {
-        of_node.sort_unstable();
-    }
-    let mut told = HashSet::new();
-    for log in nodes.all.iter().map(Node::log) {
-        for line in log.lines().filter(|line| line.contains("the backplane has lost")) {
-            let count = line.split(' ').find_map(|word| word.parse::<usize>().ok()).unwrap_or(usize::MAX);
-            let until = moment_of(line).unwrap() + Duration::from_secs(1);
-            for of_node in &acknowledged {
-                let last = of_node.partition_point(|(at, _)| *at <= until);
-                told.extend(of_node[last.saturating_sub(count)..last].iter().map(|(_, number)| *number));
-            }
-        }
-    }
-    told
-}
-
-/// The numbers that are stored in a channel.
-fn numbers_in(stage: &impl Scene, channel: &str) -> Vec<u64> {
-    let master = stage.master();
-    let key = format!("{{pushstreamd.pushstreamd}}:m:{channel}");
-    let entries: Vec<(String, Vec<Vec<u8>>)> =
-        redis::from_redis_value(master.ask(&["XRANGE", &key, "-", "+"])).unwrap();
-    // Behind the head come the channel, of one letter, and the text, which is the first number there.
-    let number = |value: &[u8]| {
-        let body = value.splitn(2, |byte| *byte == b'\n').nth(1)?;
-        let digits = body.iter().skip_while(|byte| !byte.is_ascii_digit()).take_while(|byte| byte.is_ascii_digit());
-        String::from_utf8(digits.copied().collect()).ok()?.parse().ok()
-    };
-    entries.iter().filter_map(|(_, fields)| number(&fields[1])).collect()
-}
-
-/// The moments of the lines of a log that hold a text.
-fn moments(log: &str, text: &str) -> Vec<SystemTime> {
-    let lines = log.lines().filter(|line| line.contains(text));
-    lines.map(|line| moment_of(line).unwrap_or_else(|| panic!("{line}"))).collect()
-}
-
-/// `2026/11/25 20:00:00 [alert] ...`
-fn moment_of(line: &str) -> Option<SystemTime> {
-    let moment = jiff::civil::DateTime::strptime("%Y/%m/%d %H:%M:%S", line.get(..19)?).ok()?;
-    let zoned = moment.to_zoned(jiff::tz::TimeZone::system()).ok()?;
-    Some(SystemTime::from(zoned.timestamp()))
 }

@@ -9,20 +9,10 @@ use tokio::runtime::Runtime;
 
 use super::disaster::{Disaster, NodeFault, Nodes, strike};
 use super::relay::{Lookout, Relay};
-use super::{LOG, Scene};
-use crate::nodes::node::Node;
+use super::site::node;
+use super::{Scene, ZONES, Zone};
 use crate::nodes::redis::{Redis, chosen};
-use crate::support::{PATIENCE, Prefix, Random, Running, TEMPLATE, free_port, within};
-
-const LOCATIONS: &str = "
-    location /pub { push_stream_publisher; push_stream_channels_path $arg_id; push_stream_store_messages on; }
-    location ~ ^/streaming/(.*) { push_stream_subscriber; push_stream_channels_path $1; }
-    location ~ ^/polling/(.*) { push_stream_subscriber polling; push_stream_channels_path $1; }
-    location ~ ^/long-polling/(.*) {
-        push_stream_subscriber long-polling; push_stream_longpolling_connection_ttl 2s; push_stream_channels_path $1;
-    }
-    location ~ ^/eventsource/(.*) { push_stream_subscriber eventsource; push_stream_channels_path $1; }
-    location ~ ^/websocket/(.*) { push_stream_subscriber websocket; push_stream_channels_path $1; }";
+use crate::support::{PATIENCE, Prefix, Random, Running, free_port, within};
 
 /// Everything that may break. Processes go before the network.
 pub struct Stage {
@@ -89,7 +79,7 @@ impl Stage {
         });
         let nodes = lookouts.iter().map(|lookout| node(&format!("redis+sentinel://127.0.0.1:{}/push", lookout.port)));
         Self {
-            nodes: Nodes { all: nodes.collect(), ends: Default::default() },
+            nodes: Nodes::new(nodes.collect()),
             _sentinel: Running(process),
             servers,
             relays,
@@ -127,7 +117,7 @@ impl Stage {
     }
 
     fn says(&self, server: usize, line: &str) -> bool {
-        let told = self.servers[server].try_ask(&["INFO", "replication"]);
+        let told = self.servers[server].ask_shortly(&["INFO", "replication"]);
         told.is_ok_and(|told| redis::from_redis_value::<String>(told).is_ok_and(|told| told.contains(line)))
     }
 
@@ -141,19 +131,6 @@ impl Stage {
     }
 }
 
-/// A node with all modes, and a history that nothing falls out of.
-pub fn node(backplane: &str) -> Node {
-    let http = format!(
-        "push_stream_shared_memory_size 256m; push_stream_message_ttl 1d;
-        push_stream_max_messages_stored_per_channel 200000;
-        push_stream_last_received_message_time $arg_time; push_stream_last_received_message_tag $arg_tag;
-        push_stream_message_template '{TEMPLATE}';"
-    );
-    let node = Node::serving(&["--backplane", backplane], &http, LOCATIONS);
-    node.await_ready();
-    node
-}
-
 impl Scene for Stage {
     fn nodes(&self) -> &Nodes {
         &self.nodes
@@ -163,7 +140,7 @@ impl Scene for Stage {
         strike::<Self, Fault>(self, random, total)
     }
 
-    fn master(&self) -> &Redis {
+    fn master(&self, _zone: &Zone) -> &Redis {
         let mut found = None;
         within(PATIENCE, "there is a master", || {
             found = self.named().filter(|&at| self.says(at, "role:master"));
@@ -196,7 +173,8 @@ enum Fault {
     FailedOver,
     ConnectionsKilled,
     ScriptsForgotten,
-    LogTrimmed,
+    /// That of a zone.
+    LogTrimmed(usize),
 }
 
 /// What a fault is about.
@@ -221,7 +199,7 @@ impl Fault {
             | Self::RedisSplit(_)
             | Self::AllRedis(..)
             | Self::FailedOver => About::Redis,
-            Self::ConnectionsKilled | Self::ScriptsForgotten | Self::LogTrimmed => About::Nothing,
+            Self::ConnectionsKilled | Self::ScriptsForgotten | Self::LogTrimmed(_) => About::Nothing,
         }
     }
 }
@@ -229,19 +207,19 @@ impl Fault {
 impl Disaster<Stage> for Fault {
     fn any(random: &mut Random, stage: &Stage) -> Option<Self> {
         let (node, redis) = (random.below(3) as usize, random.below(2) as usize);
-        let fault = match random.below(19) {
-            0..5 => Self::Node(NodeFault::any(random), node),
-            5 => Self::HeldUp(node, true, false),
-            6 => Self::HeldUp(node, false, true),
-            7 => Self::Cut(node),
-            8 => Self::HalfOpen(node),
-            9 => Self::Split(node),
-            10 | 11 => Self::RedisKilled(redis),
-            12 | 13 => Self::RedisStopped(redis),
-            14 => Self::RedisSplit(redis),
-            15 => Self::AllRedis(node == 0, redis == 0),
-            16 => Self::FailedOver,
-            17 => Self::LogTrimmed,
+        let fault = match random.below(20) {
+            0..6 => Self::Node(NodeFault::any(random), node),
+            6 => Self::HeldUp(node, true, false),
+            7 => Self::HeldUp(node, false, true),
+            8 => Self::Cut(node),
+            9 => Self::HalfOpen(node),
+            10 => Self::Split(node),
+            11 | 12 => Self::RedisKilled(redis),
+            13 | 14 => Self::RedisStopped(redis),
+            15 => Self::RedisSplit(redis),
+            16 => Self::AllRedis(node == 0, redis == 0),
+            17 => Self::FailedOver,
+            18 => Self::LogTrimmed(redis),
             _ if node == 0 => Self::ScriptsForgotten,
             _ => Self::ConnectionsKilled,
         };
@@ -250,6 +228,9 @@ impl Disaster<Stage> for Fault {
     }
 
     fn touches(self, other: Self) -> bool {
+        if let (Self::Node(one, at), Self::Node(two, of)) = (self, other) {
+            return one.touches(at, two, of);
+        }
         self.about() != About::Nothing && self.about() == other.about()
     }
 
@@ -279,7 +260,7 @@ impl Disaster<Stage> for Fault {
             Self::ConnectionsKilled => stage.tell_all(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]),
             Self::ScriptsForgotten => stage.tell_all(&["SCRIPT", "FLUSH"]),
             // As if many more entries had come: who is behind has to read everything.
-            Self::LogTrimmed => stage.tell_all(&["XTRIM", LOG, "MAXLEN", "2"]),
+            Self::LogTrimmed(zone) => stage.tell_all(&["XTRIM", &ZONES[zone].key("log"), "MAXLEN", "2"]),
         }
     }
 

@@ -47,8 +47,8 @@ soak-restarts: build ## an hour (SECONDS) of all modes under load, a restart or 
 	PUSHSTREAMD=$(CURDIR)/$(SERVER) SOAK_SECONDS=$(or $(SECONDS),3600) SOAK_PERIOD=$(or $(PERIOD),60) \
 	  $(CARGO) test --test it -- --exact restart_soak::restarts_under_load_lose_nothing_and_give_nothing_twice --nocapture
 
-chaos: build ## ten minutes (SECONDS) of three nodes, a Redis that fails over and a network that breaks, and ten of a cluster (SEED, REDIS=valkey): nothing lost, nothing twice
-	PUSHSTREAMD=$(CURDIR)/$(SERVER) CHAOS_SECONDS=$(or $(SECONDS),600) CHAOS_SEED=$(or $(SEED),$$(date +%s)) CHAOS_REDIS=$(REDIS) \
+chaos: build ## ten minutes (SECONDS) of three nodes, a Redis that fails over and a network that breaks, and ten of a cluster (SEED, REDIS=valkey, OTHER=path of another build, that takes turns): nothing lost, nothing twice
+	PUSHSTREAMD=$(CURDIR)/$(SERVER) CHAOS_SECONDS=$(or $(SECONDS),600) CHAOS_SEED=$(or $(SEED),$$(date +%s)) CHAOS_REDIS=$(REDIS) CHAOS_OTHER=$(OTHER) \
 	  $(CARGO) test --test it -- nodes::chaos:: --test-threads 1 --nocapture
 
 churn: build ## memory under storms of connections

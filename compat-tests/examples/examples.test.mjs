@@ -37,6 +37,8 @@ describe('examples', () => {
       const { dir, file } = await placed(example(name));
       await run(binary, ['-t', '-c', file, '-p', dir]);
     });
+    // The module knows no zones.
+    if (name === 'bitrix-sites.conf') continue;
     test(`${name} passes -t --strict`, async () => {
       // The default leaves out there what the module does not know.
       const text = name === 'default.conf' ? await run(binary, ['--strict', '--print-default-config']) : example(name);
@@ -44,6 +46,23 @@ describe('examples', () => {
       await run(binary, ['--strict', ...(name === 'bitrix-0.3.4.conf' ? ['--compat', '0.3.4'] : []), '-t', '-c', file, '-p', dir]);
     });
   }
+
+  test('sites of bitrix-sites.conf share nothing', async () => {
+    const server = await Server.start({ config: 'bitrix-sites.conf', statistics: false });
+    const poll = (host) => request(server.url(8893, '/bitrix/sub/?CHANNEL_ID=id'), {
+      headers: { Host: host, 'If-Modified-Since': 'Thu, 01 Jan 1970 00:00:00 GMT', 'If-None-Match': '0' },
+    });
+    await publish(server.url(8901, '/bitrix/pub/?CHANNEL_ID=id'), '"of the shop"');
+    assert.match((await poll('shop.example')).body, /"of the shop"/);
+    // A channel that is not there.
+    assert.equal((await poll('portal.example')).status, 403);
+    await publish(server.url(8902, '/bitrix/pub/?CHANNEL_ID=id'), '"of the portal"');
+    const { body } = await poll('portal.example');
+    assert.ok(body.includes('"of the portal"') && !body.includes('shop'), body);
+    assert.equal((await poll('other.example')).status, 404);
+    await server.stop({ leftovers: false });
+    assert.ok(fs.existsSync(path.join(server.dir, 'state/zones/portal')) && !fs.existsSync(path.join(server.dir, 'state/lock')));
+  });
 
   test('--print-default-config prints the default, byte for byte', async () => {
     assert.equal(await run(binary, ['--print-default-config']), example('default.conf'));

@@ -6,8 +6,10 @@ mod failure;
 mod hostile;
 mod liar;
 mod node;
+mod program;
 mod redis;
 mod slots;
+mod upgrade;
 mod ways;
 mod zones;
 

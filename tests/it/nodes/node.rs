@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use super::program::Program;
 use crate::restart::{Stranger, succeed};
 use crate::support::{Client, PATIENCE, Prefix, Reply, Running, Socket, exchange, free_port, percent_encoded, within};
 
@@ -42,6 +43,7 @@ pub struct Node {
     successions: usize,
     args: Vec<String>,
     status: u16,
+    program: Program,
     prefix: Prefix,
 }
 
@@ -90,8 +92,9 @@ impl Node {
         let address = format!("127.0.0.1:{status}");
         let args: Vec<String> = [args, &["--status", &address]].concat().into_iter().map(str::to_owned).collect();
         let words: Vec<&str> = args.iter().map(String::as_str).collect();
-        let process = prefix.spawn(&words);
-        let node = Self { process, successor: None, successions: 0, args, status, prefix };
+        let mut program = Program::new(&prefix);
+        let process = prefix.spawn_of(program.next(), &words);
+        let node = Self { process, successor: None, successions: 0, args, status, program, prefix };
         node.await_listening();
         node
     }
@@ -133,7 +136,7 @@ impl Node {
     /// Another process begins, which may find nobody to join.
     pub fn go_on(&mut self) {
         let words: Vec<&str> = self.args.iter().map(String::as_str).collect();
-        self.process = self.prefix.spawn(&words);
+        self.process = self.prefix.spawn_of(self.program.next(), &words);
     }
 
     /// USR2; returns once a successor serves beside it.
@@ -144,6 +147,7 @@ impl Node {
     /// USR2 to the process that serves; [`Node::retire`] is what comes then.
     pub fn ask_for_successor(&mut self) {
         self.successions = self.successors();
+        self.program.next();
         self.tell(Signal::SIGUSR2);
     }
 

@@ -3,6 +3,7 @@
 //! Knows files and processes. The directory goes when the [`Prefix`] is dropped, a process when its [`Running`] is; what the
 //! logs say is shown when the test fails.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -91,7 +92,11 @@ impl Prefix {
 
     /// The command, with this prefix and `words`.
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        self.command_of(binary(), words)
+    }
+
+    fn command_of(&self, program: impl AsRef<OsStr>, words: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.arg("-p").arg(&self.dir).args(["-c", "nginx.conf"]).args(words).stdin(Stdio::null());
         command
     }
@@ -103,8 +108,13 @@ impl Prefix {
 
     /// Starts the command; its standard error goes to the file `stderr`.
     pub fn spawn(&self, words: &[&str]) -> Running {
+        self.spawn_of(binary(), words)
+    }
+
+    /// The same with a program of another build.
+    pub fn spawn_of(&self, program: impl AsRef<OsStr>, words: &[&str]) -> Running {
         let stderr = fs::File::create(self.path("stderr")).unwrap();
-        Running(self.command(words).stdout(Stdio::null()).stderr(stderr).spawn().unwrap())
+        Running(self.command_of(program, words).stdout(Stdio::null()).stderr(stderr).spawn().unwrap())
     }
 
     /// Starts a server in the foreground and waits until it serves.

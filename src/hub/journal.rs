@@ -11,7 +11,8 @@ use super::channel::Channel;
 use super::registry::ChannelKey;
 use super::zone::ZoneState;
 use crate::log::{
-    ChannelMark, Entry, HealthView, LogError, Marks, Memory, OpenLog, Published, Queue, Restored, Taken, WalkPlace,
+    Bell, ChannelMark, Entry, HealthView, LogError, Marks, Memory, OpenLog, Published, Queue, Restored, Taken,
+    WalkPlace,
 };
 use crate::model::{Durability, Message, Now};
 
@@ -28,7 +29,7 @@ pub(super) struct Journal {
     queue: Option<Queue>,
     /// Messages stored in live channels, the events channel included.
     pub(super) messages: u64,
-    /// What ids may be ahead of counts after crashes; those of channels created up to this second are.
+    /// How far ids are ahead of counts after crashes, and up to which second: those of channels created until then are.
     skipped: u64,
     until: u32,
     /// Whether every channel of the process before was found.
@@ -41,6 +42,11 @@ impl Journal {
         if let Some(queue) = &mut self.queue {
             queue.push(entry(), seq);
         }
+    }
+
+    /// Whom to wake for what was queued, once the lock is released.
+    pub(super) fn take_sleeper(&mut self) -> Option<Arc<Bell>> {
+        self.queue.as_mut().and_then(Queue::take_sleeper)
     }
 
     /// Bytes of entries that wait for the writer.
@@ -229,6 +235,11 @@ impl Memory for Hub {
         let mut state = self.state.lock();
         let marks = state.marks();
         state.journal.queue.as_mut().map_or_else(Taken::default, |queue| queue.take(into, marks))
+    }
+
+    fn rings_for_entries(&self, bell: &Arc<Bell>) -> bool {
+        // Without a queue nothing comes.
+        self.state.lock().journal.queue.as_mut().is_none_or(|queue| queue.rings(bell))
     }
 
     fn keep(&self, old: &[Entry]) {

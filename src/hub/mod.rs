@@ -72,8 +72,8 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A hub without channels, but for the events channel if the zone has one. Its stamps are greater than `floor`, the last
-    /// one of the process before; where that is not known its first second begins with a tag far behind.
+    /// A hub without channels, but for the events channel if the zone has one. Its stamps are greater than `floor`, the last one that
+    /// the process before gave; where that is not known, tags of the first second begin far beyond any it can have given.
     pub fn new(zone: Zone, capabilities: Capabilities, workers: usize, wall: Now, floor: Option<Stamp>) -> Self {
         Self {
             state: Mutex::new(ZoneState::new(zone, capabilities, workers, wall, floor)),
@@ -309,9 +309,13 @@ impl Hub {
         loop {
             let more = state.settle(now);
             let woken = state.notes.take_woken();
+            let sleeper = state.journal.take_sleeper();
             let garbage = std::mem::take(&mut state.garbage);
             let outgoing = state.take_outgoing();
             drop(state);
+            if let Some(bell) = sleeper {
+                bell.ring();
+            }
             if let (Some(outgoing), Some(order)) = (outgoing, self.order.get()) {
                 outgoing.hand_in(&**order);
             }

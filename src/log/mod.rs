@@ -4,6 +4,7 @@
 //! happens to the disk, serving goes on; a gap is told and closed from memory. The codec knows no files, so that the same
 //! records can travel between machines.
 
+mod bell;
 mod codec;
 mod directory;
 mod disk;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+pub use bell::Bell;
 pub use codec::{CodecError, FORMAT, decode, encode};
 pub use entry::{ChannelMark, Entry, Marks, Published};
 pub use health::HealthView;

@@ -3,6 +3,9 @@
 //! The queue stands under the hub's own lock and does no I/O: pushing costs a move. It is bounded in bytes; when the writer
 //! falls behind, entries are dropped and the place is remembered from which on the log has to be told again.
 
+use std::sync::Arc;
+
+use super::bell::Bell;
 use super::entry::{Entry, Marks, Published};
 
 /// Bytes one entry is taken to occupy besides its texts, the message's own overhead included.
@@ -16,6 +19,8 @@ pub struct Queue {
     most: usize,
     pushed: u64,
     lost_from: Option<u64>,
+    /// Whose thread sleeps until something is pushed.
+    sleeper: Option<Arc<Bell>>,
 }
 
 /// What the writer finds in the queue besides its entries.
@@ -32,7 +37,7 @@ pub struct Taken {
 impl Queue {
     /// An empty queue that holds up to so many bytes.
     pub fn new(most: usize) -> Self {
-        Self { entries: Vec::new(), bytes: 0, most, pushed: 0, lost_from: None }
+        Self { entries: Vec::new(), bytes: 0, most, pushed: 0, lost_from: None, sleeper: None }
     }
 
     /// Puts an entry at the end. `seq` is the sequence number of the last publish, this entry included.
@@ -58,6 +63,18 @@ impl Queue {
         if self.lost_from.is_none() {
             self.entries.push(entry);
         }
+    }
+
+    /// Notes whom the next entry wakes; false if something waits already.
+    pub fn rings(&mut self, bell: &Arc<Bell>) -> bool {
+        let empty = self.entries.is_empty() && self.lost_from.is_none();
+        self.sleeper = empty.then(|| Arc::clone(bell));
+        empty
+    }
+
+    /// Whom to wake now, once the lock is released.
+    pub fn take_sleeper(&mut self) -> Option<Arc<Bell>> {
+        if self.entries.is_empty() && self.lost_from.is_none() { None } else { self.sleeper.take() }
     }
 
     /// How many entries were pushed in all.
@@ -113,6 +130,9 @@ pub trait Memory: Send + Sync {
     /// Moves the waiting entries behind those in `into`.
     fn take(&self, into: &mut Vec<Entry>) -> Taken;
 
+    /// Has the bell rung when the next entry waits; false if one does already.
+    fn rings_for_entries(&self, bell: &Arc<Bell>) -> bool;
+
     /// Pushes (as asked for) what still lives of entries whose first record is about to go: messages as [`Entry::Kept`], channels whose
     /// last message is not stored as [`Entry::Channel`].
     fn keep(&self, old: &[Entry]);
@@ -148,6 +168,22 @@ mod tests {
         queue.push(Entry::Publish(published("a", 20, b"text")), 20);
         assert_eq!(queue.take(&mut taken, Marks::default()).lost_from, None);
         assert_eq!(taken.len(), 1);
+    }
+
+    #[test]
+    fn the_first_entry_wakes_the_sleeper_and_no_other_does() {
+        let mut queue = Queue::new(ENTRY + 100);
+        let bell = Arc::new(Bell::default());
+        assert!(queue.rings(&bell));
+        assert!(queue.take_sleeper().is_none(), "nothing has come");
+        let entry = || Entry::Publish(published("a", 1, b"text"));
+        queue.push(entry(), 1);
+        assert!(queue.take_sleeper().is_some());
+        queue.push(entry(), 2);
+        assert!(queue.take_sleeper().is_none(), "it is awake");
+        assert!(!queue.rings(&bell), "the loss of what came since waits to be told");
+        queue.take(&mut Vec::new(), Marks::default());
+        assert!(queue.rings(&bell));
     }
 
     #[test]

@@ -234,6 +234,10 @@ impl Memory for Serving {
         state.1.take(into, marks)
     }
 
+    fn rings_for_entries(&self, bell: &Arc<Bell>) -> bool {
+        self.state.lock().1.rings(bell)
+    }
+
     fn keep(&self, old: &[Entry]) {
         let mut state = self.state.lock();
         let (model, queue) = &mut *state;

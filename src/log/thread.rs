@@ -1,7 +1,7 @@
 //! The log of a process: a directory opened and read at the start, then written by a thread of its own until the end.
 //!
-//! It does not know the hub beyond [`Memory`]. The thread is woken for nothing but a sync somebody waits for and the end;
-//! else it looks by itself, so that a publish costs no wake-up.
+//! It does not know the hub beyond [`Memory`]. While entries come the thread looks by itself, so that a publish costs no wake-up;
+//! after a quiet time it sleeps, and the first entry wakes it.
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
@@ -9,16 +9,17 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::LogError;
+use super::bell::Bell;
 use super::directory::Directory;
 use super::entry::Entry;
 use super::health::Health;
 use super::queue::Memory;
 use super::restore::{self, Restored};
 use super::segments::Segments;
-use super::writer::Writer;
+use super::writer::{BATCH, Next, Writer};
 use crate::model::{ALERT, Durability};
 
 /// A log that is open and not written yet.
@@ -101,7 +102,7 @@ impl OpenLog {
         let (health, slowest) = (self.health.clone(), self.health.clone());
         // The process may have changed since it was opened: a daemon is a child of whoever opened it.
         self.segments.disk().claim();
-        let mut writer = Writer::new(self.segments, memory, self.health, sync, &self.restored);
+        let mut writer = Writer::new(self.segments, Arc::clone(&memory), self.health, sync, &self.restored);
         if self.rewritten {
             writer.rewrite();
         }
@@ -122,7 +123,11 @@ impl OpenLog {
             let mut pause = 0;
             while !rung.wait(Duration::from_millis(pause)) {
                 let began = now();
-                pause = writer.step(began);
+                pause = match writer.step(began) {
+                    Next::In(pause) => pause,
+                    Next::WithEntries(most) if memory.rings_for_entries(&rung) => most,
+                    Next::WithEntries(_) => BATCH,
+                };
                 let took = now() - began;
                 slowest.update(|view| view.slowest = view.slowest.max(took));
             }
@@ -164,13 +169,13 @@ impl Log {
     /// a gap). The callback comes from the thread of the log, or at once.
     pub fn when_synced(&self, position: u64, callback: impl FnOnce(bool) + Send + 'static) {
         self.health.when_synced(position, Box::new(callback));
-        self.bell.ring(false);
+        self.bell.ring();
     }
 
     /// Writes what is queued, ends the thread and gives the directory up. Returns the end of what was written; `None` from later
     /// calls.
     pub fn close(&self) -> Option<u64> {
-        self.bell.ring(true);
+        self.bell.ring_for_end();
         let ended = self.thread.lock().take()?.join();
         self.health.ended();
         ended.ok()
@@ -191,37 +196,5 @@ impl Drop for Unexpected {
         if std::thread::panicking() {
             self.0.gap_began("its writer has ended by a mistake of the server");
         }
-    }
-}
-
-/// What wakes the thread.
-#[derive(Default)]
-struct Bell {
-    rung: Mutex<Rung>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Rung {
-    now: bool,
-    end: bool,
-}
-
-impl Bell {
-    fn ring(&self, end: bool) {
-        let mut rung = self.rung.lock();
-        rung.now = true;
-        rung.end |= end;
-        self.changed.notify_one();
-    }
-
-    /// Waits until it is rung, or so long; whether it is the end.
-    fn wait(&self, most: Duration) -> bool {
-        let mut rung = self.rung.lock();
-        if !rung.now {
-            self.changed.wait_for(&mut rung, most);
-        }
-        rung.now = false;
-        rung.end
     }
 }

@@ -20,14 +20,17 @@ use crate::model::{ALERT, Durability, NOTICE};
 pub(super) const BATCH: u64 = 50;
 /// Milliseconds within which what was written is synced, where it is at all; the rest of a second is for the sync itself.
 const SYNC: u64 = 800;
+/// Milliseconds without an entry after which the next one is waited for, and how long at most: marks have to be ahead of the time.
+const QUIET: u64 = 1000;
 /// Milliseconds between two attempts to write to a disk that failed.
 const RETRY: u64 = 1000;
 /// Milliseconds between two looks whether the files are still there, and between two lines about a disk that does not come back.
 const LOOK: u64 = 2000;
 const REMIND: u64 = 60_000;
-/// Seconds that marks are ahead of the hub's time when they are written, and how few may be left.
+/// Seconds that marks are ahead of the hub's time when they are written, and how few may be left: [`QUIET`] and the sync are over
+/// before time has caught up.
 const AHEAD: u32 = 5;
-const LEFT: u32 = 2;
+const LEFT: u32 = 3;
 
 /// The writer.
 pub(super) struct Writer {
@@ -39,6 +42,8 @@ pub(super) struct Writer {
     marks: Marks,
     /// When something was first written that is not synced yet.
     unsynced: Option<u64>,
+    /// When the last entries came.
+    entries_at: u64,
     /// Sequence number up to which all messages are where they are meant to be.
     safe_seq: u64,
     renewal: Renewal,
@@ -62,6 +67,15 @@ struct Gap {
     retry_at: Option<u64>,
     /// How far the walk that closes it is.
     walk: Walk,
+}
+
+/// When the writer has something to do again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Next {
+    /// After so many milliseconds.
+    In(u64),
+    /// As soon as an entry waits, or after so many milliseconds.
+    WithEntries(u64),
 }
 
 #[derive(Clone, Copy)]
@@ -92,6 +106,7 @@ impl Writer {
             sync,
             marks: Marks::default(),
             unsynced: None,
+            entries_at: 0,
             safe_seq: taken.marks.seq,
             renewal: Renewal::new(restored.renew),
             gap: restored.crashed().then_some(all),
@@ -114,22 +129,22 @@ impl Writer {
         self.health.gap_began(why);
     }
 
-    /// Does what is to be done now; returns after how many milliseconds the next step is due.
-    pub(super) fn step(&mut self, now: u64) -> u64 {
+    /// Does what is to be done now; returns when the next step is due.
+    pub(super) fn step(&mut self, now: u64) -> Next {
         if let Some(at) = self.gap.and_then(|gap| gap.retry_at)
             && now < at
         {
-            return at - now;
+            return Next::In(at - now);
         }
         let next = self.try_step(now);
         self.tell();
         next.unwrap_or_else(|error| {
             self.failed(&error, now);
-            RETRY
+            Next::In(RETRY)
         })
     }
 
-    fn try_step(&mut self, now: u64) -> io::Result<u64> {
+    fn try_step(&mut self, now: u64) -> io::Result<Next> {
         if let Some(gap) = self.gap.as_mut()
             && gap.retry_at.take().is_some()
         {
@@ -163,39 +178,64 @@ impl Writer {
             self.lost(lost);
         }
         let closed = ended && self.gap.is_some_and(|gap| matches!(gap.walk, Walk::End));
-        let due = match self.sync {
-            _ if closed || self.renewal.waits_for_sync() => self.unsynced.is_some(),
-            Durability::Always => self.unsynced.is_some(),
-            Durability::Second => self.unsynced.is_some_and(|since| now.saturating_sub(since) >= SYNC),
+        self.sync_if_due(closed, now)?;
+        if self.sync == Durability::Off || self.unsynced.is_none() {
+            self.note_safe(&taken, closed);
+        }
+        if self.gap.is_some() {
+            return Ok(Next::In(1));
+        }
+        Ok(self.renew(now))
+    }
+
+    /// Syncs what was written, if it is time to or `closed` says that it closes the gap.
+    fn sync_if_due(&mut self, closed: bool, now: u64) -> io::Result<()> {
+        let Some(since) = self.unsynced else { return Ok(()) };
+        let by_itself = match self.sync {
+            Durability::Always => true,
+            Durability::Second => now.saturating_sub(since) >= SYNC,
             Durability::Off => false,
         };
-        if due {
+        if by_itself || closed || self.renewal.waits_for_sync() {
             self.segments.sync()?;
             self.unsynced = None;
             self.health.update(|view| view.syncs += 1);
         }
-        if due || self.sync == Durability::Off || self.unsynced.is_none() {
-            if self.gap.is_none_or(|gap| !gap.told) || closed {
-                self.safe_seq = taken.marks.seq;
-            }
-            if closed && self.gap.take().is_some_and(|gap| gap.told) {
-                self.health.gap_closed();
-                tracing::info!(target: NOTICE, "the log is whole again");
-            }
-            if self.gap.is_none_or(|gap| !gap.told) {
-                self.health.synced(taken.position);
-            }
+        Ok(())
+    }
+
+    /// All that was taken is as safe as it is to be; if the gap is `closed` by it, that is over.
+    fn note_safe(&mut self, taken: &Taken, closed: bool) {
+        if self.gap.is_none_or(|gap| !gap.told) || closed {
+            self.safe_seq = taken.marks.seq;
         }
-        if self.gap.is_some() {
-            return Ok(1);
+        if closed && self.gap.take().is_some_and(|gap| gap.told) {
+            self.health.gap_closed();
+            tracing::info!(target: NOTICE, "the log is whole again");
         }
+        if self.gap.is_none_or(|gap| !gap.told) {
+            self.health.synced(taken.position);
+        }
+    }
+
+    /// Does a slice of the renewal of old segments.
+    fn renew(&mut self, now: u64) -> Next {
         let renewed = self.renewal.step(&mut self.segments, &*self.memory, self.unsynced.is_none());
         if let Some(reason) = renewed.damage {
             self.health.update(|view| view.damaged += 1);
             tracing::error!(target: ALERT, "{reason}; it is written anew from memory");
             self.lost(0);
         }
-        Ok(renewed.pause.unwrap_or(BATCH))
+        renewed.pause.map_or_else(|| self.pause(now), Next::In)
+    }
+
+    /// How long there is nothing to do but to take what comes.
+    fn pause(&self, now: u64) -> Next {
+        if now < self.entries_at + QUIET {
+            return Next::In(BATCH);
+        }
+        let sync_at = self.unsynced.filter(|_| self.sync != Durability::Off).map_or(u64::MAX, |since| since + SYNC);
+        Next::WithEntries(QUIET.min(sync_at.min(self.look_at).saturating_sub(now)))
     }
 
     /// Writes what is queued. All of it, or an error.
@@ -203,6 +243,9 @@ impl Writer {
         let mut entries = std::mem::take(&mut self.entries);
         let taken = self.memory.take(&mut entries);
         let count = entries.len() as u64;
+        if count > 0 {
+            self.entries_at = now;
+        }
         for entry in entries.drain(..) {
             self.record(&entry)?;
         }

@@ -11,7 +11,7 @@ use crate::log::disk::{Disk, Growing};
 use crate::log::health::Health;
 use crate::log::restore;
 use crate::log::segments::Segments;
-use crate::log::writer::{BATCH, Writer};
+use crate::log::writer::{Next, Writer};
 
 /// What a disk writes as a whole.
 const SECTOR: usize = 512;
@@ -88,6 +88,16 @@ impl Chance {
     fn below(&mut self, most: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % most
+    }
+}
+
+impl Cached {
+    /// The same with nothing but what is on the medium.
+    fn safe(&self) -> Self {
+        let state = self.0.lock();
+        let safe = |file: &Cache| Cache { safe: file.safe.clone(), ..Cache::default() };
+        let files = state.files.iter().map(|(number, file)| (*number, safe(file))).collect();
+        Self(Arc::new(Mutex::new(State { files, ..State::default() })))
     }
 }
 
@@ -171,6 +181,10 @@ struct World {
     writer: Writer,
     health: Health,
     now: u64,
+    /// When the writer comes next, and whether an entry calls it before.
+    due: u64,
+    sleeps: bool,
+    steps: u64,
     /// By their texts, which name them.
     published: BTreeMap<Vec<u8>, (u64, String)>,
     /// The state after changes, with the position in the queue and the time.
@@ -203,6 +217,9 @@ impl World {
             writer,
             health,
             now: 0,
+            due: 0,
+            sleeps: false,
+            steps: 0,
             published: BTreeMap::new(),
             past: vec![(0, 0, model)],
             every: 1,
@@ -223,6 +240,9 @@ impl World {
 
     fn remember(&mut self, position: u64) {
         self.changes += 1;
+        if std::mem::take(&mut self.sleeps) {
+            self.due = self.now;
+        }
         if self.changes.is_multiple_of(self.every) {
             self.past.push((position, self.now, self.serving.model()));
         }
@@ -236,10 +256,15 @@ impl World {
     /// Lets time go on, with the writer as it comes.
     fn wait(&mut self, milliseconds: u64) {
         let until = self.now + milliseconds;
-        while self.now < until {
-            let pause = self.writer.step(self.now);
-            self.now += pause.clamp(1, BATCH);
+        while self.due <= until {
+            self.now = self.now.max(self.due);
+            let next = self.writer.step(self.now);
+            self.steps += 1;
+            self.sleeps = matches!(next, Next::WithEntries(_));
+            let (Next::In(pause) | Next::WithEntries(pause)) = next;
+            self.due = self.now + pause.max(1);
         }
+        self.now = until;
     }
 
     /// The power goes and comes back; what is found must be what was promised. Returns the next life.
@@ -317,7 +342,9 @@ fn a_power_cut_at_any_moment_costs_at_most_the_sync_interval() {
                     }
                     7 => world.delete(channel),
                     8 | 9 => world.wait(chance.below(300)),
-                    _ => world.wait(chance.below(20)),
+                    10 => world.wait(chance.below(20)),
+                    // The writer falls asleep.
+                    _ => world.wait(1000 + chance.below(3000)),
                 }
             }
             world = world.cut(&mut chance, sync, &format!("seed {seed}, life {life}"));
@@ -346,6 +373,34 @@ fn a_power_cut_while_old_files_are_renewed_brings_nothing_back_and_loses_nothing
         world.wait(2_000);
         world.cut(&mut chance, Durability::Second, &format!("seed {seed}, once more"));
     }
+}
+
+#[test]
+fn while_nothing_comes_the_writer_sleeps_and_marks_on_the_medium_stay_ahead_of_the_time() {
+    // Hubs look at the clock twice a second.
+    const STALE: u64 = 500;
+    for phase in (0..1000).step_by(90) {
+        let mut world = World::new(false, Durability::Second);
+        for tenth in 0..600_u64 {
+            let passed = |late: u64| 1000 + ((tenth * 100 + phase).saturating_sub(late) / 1000) as u32;
+            world.serving.set_time(passed(STALE));
+            world.wait(100);
+            let safe = world.disk.safe();
+            let marked = restore::last_time(&Segments::new(Box::new(safe), 1).unwrap());
+            assert!(tenth < 10 || marked >= passed(0), "phase {phase}, {tenth}: {marked}");
+        }
+        assert!(world.steps < 60 * 2 + 20, "phase {phase}: {} steps in a minute", world.steps);
+    }
+}
+
+#[test]
+fn an_entry_wakes_the_writer_and_is_written_at_once() {
+    let mut world = World::new(false, Durability::Second);
+    world.wait(5000);
+    let (steps, written) = (world.steps, world.health.view().entries);
+    world.publish("a", true, 10);
+    world.wait(1);
+    assert_eq!((world.steps, world.health.view().entries), (steps + 1, written + 1));
 }
 
 #[test]

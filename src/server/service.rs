@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::runtime::Runtime;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::ending::End;
 use super::inherited::Inherited;
@@ -40,10 +41,14 @@ use crate::metrics::Tally;
 use crate::site::opened_logs::OpenedLogs;
 use crate::status::Guard;
 
-/// How often the hub is swept.
-const SWEEP: Duration = Duration::from_millis(500);
-/// How often workers are asked how late they are: with a sweep, as each question wakes a worker too.
-const LOOK: Duration = Duration::from_secs(2);
+/// How often the hub is swept. The runtime keeps its timers in slots of 64 ms, as they count from its start: a pause that ends
+/// where a slot begins wakes the process once, any other two or three times.
+const SWEEP: Duration = Duration::from_millis(8 * 64);
+/// Ticks come this much before the end of a slot, so that rounding up leads to it: what was noted as the runtime's start is a little
+/// later than the start.
+const SLACK: Duration = Duration::from_micros(500);
+/// Workers are asked how late they are with each sweep of so many, as each question wakes a worker too.
+const SWEEPS_A_LOOK: u32 = 4;
 
 /// A running server.
 pub(super) struct Server {
@@ -66,6 +71,8 @@ pub(super) struct Server {
     pub(super) handed_over: bool,
     /// Channels and messages.
     pub(super) zones: Zones,
+    /// When the runtime began.
+    began: Instant,
 }
 
 impl Server {
@@ -90,6 +97,7 @@ impl Server {
         process::give_memory_back();
         report_panics();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let began = Instant::now();
         let signals = {
             let _inside = runtime.enter();
             Signals::catch().context("signals cannot be caught")?
@@ -144,14 +152,16 @@ impl Server {
             successor: None,
             handed_over: false,
             zones,
+            began,
         };
         Ok(Running { server, runtime, signals })
     }
 
     /// Follows signals until one of them ends the server.
     async fn follow(&mut self, signals: &mut Signals) -> End {
-        let mut sweep = tokio::time::interval(SWEEP);
-        let mut look = tokio::time::interval(LOOK);
+        let mut sweep = tokio::time::interval_at(self.began + SWEEP - SLACK, SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut sweeps = 0_u32;
         let interval = Supervisor::interval();
         let mut watchdog = tokio::time::interval(interval.unwrap_or(Duration::MAX / 4));
         loop {
@@ -161,11 +171,11 @@ impl Server {
                     self.beat();
                     continue;
                 }
-                _ = look.tick() => {
-                    self.shared.tally.ask_for_lag();
-                    continue;
-                }
                 _ = sweep.tick() => {
+                    if sweeps.is_multiple_of(SWEEPS_A_LOOK) {
+                        self.shared.tally.ask_for_lag();
+                    }
+                    sweeps += 1;
                     self.zones.sweep();
                     self.relieve();
                     self.retry_logs();

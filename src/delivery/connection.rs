@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::address::Home;
 use super::clock::clock;
+use super::event::{Awaited, Event};
 use super::ledger::{Holding, hold};
 use super::outbox::Outbox;
 use super::seat::{Place, Seat};
@@ -22,21 +23,6 @@ use super::subscribers::Subscriber;
 use crate::hub::ChannelKey;
 use crate::metrics::{Activity, Cause};
 use crate::model::Tick;
-
-/// Why a connection's task was woken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// A read would give bytes, the end or an error.
-    Readable,
-    /// Everything that waited has been sent.
-    Drained,
-    /// The subscription of the connection has ended; its last bytes are in the outbox.
-    Ended,
-    /// The deadline the task has set is over.
-    TimedOut,
-    /// The connection is of no more use: the peer is gone, too slow, or the server lets go of it.
-    Broken,
-}
 
 /// How far a flush came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,7 +60,7 @@ pub struct Connection {
     pub(super) slot: Cell<u32>,
     /// Number of the zone it subscribes in, or did last.
     pub(super) zone: Cell<u16>,
-    /// What the task waits for at most until (monotonic milliseconds, 0: no end).
+    /// Until when the task waits at most (monotonic milliseconds; 0: without end).
     pub(super) deadline: Cell<u64>,
     /// Time of the entry in the worker's deadlines, 0 if there is none.
     pub(super) armed: Cell<u64>,
@@ -128,7 +114,8 @@ impl Connection {
         Self { home: other.home.as_ref().map(|home| Box::new(home.beside())), ..Self::new(stream) }
     }
 
-    /// What is held for the client: what waits for it, what of it waits for us, and what compressor and TLS session take.
+    /// Bytes held for the client: what waits to be sent to it, what it has sent and nobody has dealt with, its compressor and its
+    /// TLS session.
     pub(super) fn held(&self) -> usize {
         // Asked while the subscriber is being handed something too.
         let compressor = self.holding.compressor.get() as usize;
@@ -188,7 +175,7 @@ impl Connection {
         self.push(hold(bytes));
     }
 
-    /// Adds what makes bytes as they are taken to what is to be sent.
+    /// Adds a source, which makes its bytes as they are taken.
     pub fn push_source(&self, source: Box<dyn Source>) {
         self.outbox.borrow_mut().push_source(source);
     }
@@ -207,7 +194,7 @@ impl Connection {
         self.outbox.borrow().backlog()
     }
 
-    /// Whether bytes are still to be made that come before whatever is added now.
+    /// Whether a source has yet to make bytes that go out before whatever is added now.
     pub(super) fn has_sources(&self) -> bool {
         self.outbox.borrow().has_sources()
     }
@@ -335,23 +322,22 @@ impl Connection {
         piece
     }
 
-    /// Waits for the next event. `read`: whether the task wants to know that there is something to read; `drain`: whether
-    /// it wants to know that everything has been sent. What waits is sent meanwhile.
-    pub async fn event(&self, read: bool, drain: bool) -> Event {
-        poll_fn(|cx| self.poll_event(cx, read, drain)).await
+    /// Waits for the next event. What waits to be sent is sent meanwhile.
+    pub async fn event(&self, awaited: Awaited) -> Event {
+        poll_fn(|cx| self.poll_event(cx, awaited)).await
     }
 
     /// [`Connection::event`] as a poll.
-    pub fn poll_event(&self, cx: &mut Context<'_>, read: bool, drain: bool) -> Poll<Event> {
+    pub fn poll_event(&self, cx: &mut Context<'_>, awaited: Awaited) -> Poll<Event> {
         if let Some(event) = self.take_sign() {
             return Poll::Ready(event);
         }
         match self.poll_flush(cx) {
             Flush::Broken => return Poll::Ready(Event::Broken),
-            Flush::Done if drain => return Poll::Ready(Event::Drained),
+            Flush::Done if awaited.has_drained() => return Poll::Ready(Event::Drained),
             _ => {}
         }
-        if read && self.stream.poll_read_ready(cx).is_ready() {
+        if awaited.has_input() && self.stream.poll_read_ready(cx).is_ready() {
             return Poll::Ready(Event::Readable);
         }
         self.listen(cx);
@@ -377,8 +363,8 @@ impl Connection {
                 flush => return flush,
             }
         }
-        // The socket takes whatever it gets: others first, those too whom the runtime has not yet looked for. Tasks that only
-        // wake themselves are run many times before it does.
+        // The socket takes whatever it gets, so others get their turn: those too whose sockets the runtime has yet to look at,
+        // which it does only after running tasks that merely wake themselves many times.
         let yielded = pin!(tokio::task::yield_now()).poll(cx);
         debug_assert!(yielded.is_pending());
         Flush::Pending

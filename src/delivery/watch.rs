@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::delivery::clock::skip;
     use crate::delivery::subscribers::tests::zone;
-    use crate::delivery::{Flush, Source, Stream};
+    use crate::delivery::{Awaited, Flush, Source, Stream};
     use crate::hub::Hub;
     use crate::metrics::Tally;
     use crate::model::{Capabilities, Now};
@@ -231,7 +231,7 @@ mod tests {
         local.block_on(&runtime, async {
             let connection = Rc::new(Connection::new(Stream::Tcp(TcpStream::from_std(own).unwrap())));
             connection.push_source(Box::new(Hasty { made: Rc::clone(&made), other }));
-            let task = tokio::task::spawn_local(async move { connection.event(false, true).await });
+            let task = tokio::task::spawn_local(async move { connection.event(Awaited::Drained).await });
             UnixStream::from_std(awaited).unwrap().readable().await.unwrap();
             task.abort();
         });

@@ -4,14 +4,14 @@
 
 use std::rc::Rc;
 
-use crate::delivery::{Connection, Event};
+use crate::delivery::{Awaited, Connection, Event};
 use crate::wire::session::Session;
 use crate::wire::workbench::Workbench;
 
 /// Bytes a client may send ahead.
 const AHEAD: usize = 64 * 1024;
 
-/// What a client has done that is not listened to.
+/// What a client that is not listened to has done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Ahead {
     /// Nothing, or sent something.
@@ -22,8 +22,8 @@ pub(super) enum Ahead {
     Broken,
 }
 
-/// Keeps what a client sends before it is listened to. Whoever sends more than is kept is read on, so that its end is seen,
-/// but answered no more.
+/// Keeps what a client sends before it is listened to. One that sends more than is kept is read on, so that its end is seen, but
+/// gets no more answers.
 pub(super) fn read_ahead(bench: &Workbench, connection: &Connection, session: &mut Session) -> Ahead {
     let mut input = bench.lend_input();
     // As long as there is room no more is read than can be kept.
@@ -49,7 +49,7 @@ pub(super) fn read_ahead(bench: &Workbench, connection: &Connection, session: &m
 /// Waits until everything has been sent; false if the peer is gone.
 pub(super) async fn drained(connection: &Connection) -> bool {
     loop {
-        match connection.event(false, true).await {
+        match connection.event(Awaited::Drained).await {
             Event::Drained => return true,
             Event::Broken => return false,
             _ => {}
@@ -60,7 +60,7 @@ pub(super) async fn drained(connection: &Connection) -> bool {
 /// Reads until the client closes, at most this many milliseconds.
 pub(super) async fn await_end(bench: &Workbench, connection: &Rc<Connection>, patience: u64) {
     bench.context.worker.set_deadline(connection, Some(patience));
-    while connection.event(true, false).await == Event::Readable {
+    while connection.event(Awaited::Input).await == Event::Readable {
         let mut input = bench.lend_input();
         let read = connection.try_read(&mut input);
         bench.return_input(input);

@@ -13,7 +13,7 @@ use super::next::Next;
 use super::suspended::{self, Suspended};
 use super::turn::{Step, Turn};
 use crate::conf::Settings;
-use crate::delivery::{Connection, Event, Flush};
+use crate::delivery::{Awaited, Connection, Event, Flush};
 use crate::metrics::Activity;
 use crate::push::engine;
 use crate::request::head::{BadHead, BodyLength, HeadLimits, RequestHead};
@@ -125,7 +125,7 @@ async fn wait_for_bytes(bench: &Workbench, connection: &Rc<Connection>, session:
         // As long as the client takes its answer, however slowly, it is not idle.
         worker.set_deadline(connection, None);
         loop {
-            match connection.event(true, true).await {
+            match connection.event(Awaited::InputOrDrained).await {
                 Event::Readable => return true,
                 Event::Drained => break,
                 Event::TimedOut | Event::Broken => return false,
@@ -146,7 +146,8 @@ async fn wait_for_bytes(bench: &Workbench, connection: &Rc<Connection>, session:
             return false;
         }
         // Asked anew at each wake-up: whoever lets go of the connection rings its bell.
-        match poll_fn(|cx| connection.poll_event(cx, true, is_let_go(connection))).await {
+        let awaited = || if is_let_go(connection) { Awaited::InputOrDrained } else { Awaited::Input };
+        match poll_fn(|cx| connection.poll_event(cx, awaited())).await {
             Event::Readable => return true,
             Event::TimedOut | Event::Broken => return false,
             Event::Drained | Event::Ended => {}
@@ -313,7 +314,7 @@ fn refuse<'s>(
 /// Sleeps while the subscription lasts; true when it has ended and everything is sent, false when the peer is gone.
 async fn wait_as_subscriber(bench: &Rc<Workbench>, connection: &Rc<Connection>, session: &mut Session) -> bool {
     loop {
-        match connection.event(true, false).await {
+        match connection.event(Awaited::Input).await {
             Event::Readable => {
                 if read_ahead(bench, connection, session) != Ahead::Open {
                     bench.context.worker.unsubscribe(connection);

@@ -9,7 +9,7 @@ use super::ahead::{Ahead, read_ahead};
 use super::body::RequestBody;
 use super::next::Next;
 use super::turn::{Step, Turn};
-use crate::delivery::{Connection, Event, Flush};
+use crate::delivery::{Awaited, Connection, Event, Flush};
 use crate::push::engine::{self, Job, Patience, Verdict};
 use crate::site::exchange::Exchange;
 use crate::wire::session::Session;
@@ -37,7 +37,7 @@ impl<'s> Suspended<'s> {
     }
 }
 
-/// Waits until a request is answered; what comes next on its connection.
+/// Waits until a request is answered; returns what comes next on its connection.
 pub(super) async fn finish<'s>(
     bench: &'s Rc<Workbench>,
     connection: &Rc<Connection>,
@@ -115,7 +115,7 @@ pub(super) async fn forget(
 async fn more(bench: &Workbench, connection: &Rc<Connection>, session: &mut Session, timeout: u64) -> bool {
     bench.context.worker.set_deadline(connection, Some(timeout));
     loop {
-        match connection.event(true, false).await {
+        match connection.event(Awaited::Input).await {
             Event::Readable => {
                 let before = session.ahead.len();
                 if read_ahead(bench, connection, session) != Ahead::Open {
@@ -135,12 +135,12 @@ async fn more(bench: &Workbench, connection: &Rc<Connection>, session: &mut Sess
     }
 }
 
-/// Ends when the client is gone; keeps what it sends ahead. One that has only closed its side still wants its answer, which
-/// it is not far from: what is waited for here has an end of its own.
+/// Ends when the client is gone; keeps what it sends ahead. One that has only closed its side still wants its answer, and does
+/// not wait long for it: everything that is waited for here has an end of its own.
 async fn gone(bench: &Workbench, connection: &Rc<Connection>, session: &mut Session) {
     let mut open = true;
     loop {
-        match connection.event(open, false).await {
+        match connection.event(if open { Awaited::Input } else { Awaited::Nothing }).await {
             Event::Readable => match read_ahead(bench, connection, session) {
                 Ahead::Open => {}
                 Ahead::Ended => open = false,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::ahead::{await_end, drained};
 use super::spelled::Spelled;
-use crate::delivery::{Connection, Event};
+use crate::delivery::{Awaited, Connection, Event};
 use crate::push::engine::go_on;
 use crate::push::websocket::{self, Received, Switching};
 use crate::wire::reply_head::HeadSink;
@@ -40,8 +40,8 @@ pub(super) async fn serve(
     let mut open = session.ahead.is_empty() || Box::pin(take(bench, connection, session, &mut socket)).await;
     while open {
         // Who does not read what it asked for is not read either.
-        let listen = connection.waiting() <= UNREAD;
-        match connection.event(listen, !listen).await {
+        let reads = connection.waiting() <= UNREAD;
+        match connection.event(if reads { Awaited::Input } else { Awaited::Drained }).await {
             Event::Readable => {
                 let mut input = bench.lend_input();
                 let received = match connection.try_read(&mut input) {

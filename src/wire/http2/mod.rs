@@ -23,7 +23,7 @@ use self::transport::Transport;
 use super::listener_place::ListenerPlace;
 use super::service::Visit;
 use crate::conf::settings::Server;
-use crate::delivery::{Connection, Event, Seat, Stream};
+use crate::delivery::{Awaited, Connection, Event, Seat, Stream};
 use crate::metrics::Activity;
 use crate::request::peer::Peer;
 use crate::wire::workbench::Workbench;
@@ -36,7 +36,7 @@ const STREAM_BUFFER: usize = 32 * 1024;
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// The same for all streams of a connection.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// How long a client may take to close after it was told to, or to end a body that nobody wants, milliseconds.
+/// How long a client may take to close after it was told to, or to end a body that nobody wants (milliseconds).
 const LINGER: u64 = 5_000;
 /// The same where the server leaves.
 const GOODBYE: u64 = 250;
@@ -156,7 +156,7 @@ impl Shared {
             return Some(Leave::Soon);
         }
         loop {
-            match self.control.poll_event(cx, false, false) {
+            match self.control.poll_event(cx, Awaited::Nothing) {
                 Poll::Pending => return None,
                 Poll::Ready(Event::TimedOut) if self.burden.streams() > 0 => {}
                 Poll::Ready(Event::TimedOut) if leaving => return Some(Leave::Now),

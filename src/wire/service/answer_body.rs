@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::visit::Visit;
-use crate::delivery::Event;
+use crate::delivery::{Awaited, Event};
 
 /// The body of a response.
 pub(crate) enum AnswerBody {
@@ -35,7 +35,7 @@ impl AnswerBody {
                     visit.complete();
                     return Poll::Ready(Ok(0));
                 }
-                0 => *over |= ready!(connection.poll_event(cx, false, false)) == Event::Ended,
+                0 => *over |= ready!(connection.poll_event(cx, Awaited::Nothing)) == Event::Ended,
                 waiting => return Poll::Ready(Ok(waiting)),
             }
         }
@@ -86,7 +86,7 @@ impl Body for AnswerBody {
                 visit.complete();
                 return Poll::Ready(None);
             }
-            match visit.connection().poll_event(cx, false, false) {
+            match visit.connection().poll_event(cx, Awaited::Nothing) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Event::Ended) => *over = true,
                 Poll::Ready(Event::Broken) => return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into()))),

@@ -29,7 +29,7 @@ use super::log::{self, Sent};
 use super::logged_source::{HeadText, LastingHead};
 use super::reply_head::Framing;
 use crate::conf::Settings;
-use crate::delivery::{Event, Manner, Source};
+use crate::delivery::{Awaited, Event, Manner, Source};
 use crate::push::compression::Compression;
 use crate::push::engine::{self, Job, Verdict};
 use crate::push::subscribe::{Stream, Wait};
@@ -263,7 +263,7 @@ fn switching_head(switching: &Switching, exchange: &Exchange<'_>) -> Response<()
 /// Waits until something is to be sent.
 async fn wait_for_bytes(visit: &Visit) -> io::Result<()> {
     while visit.connection().waiting() == 0 {
-        match visit.connection().event(false, false).await {
+        match visit.connection().event(Awaited::Nothing).await {
             Event::Ended | Event::Broken => return Err(io::ErrorKind::ConnectionReset.into()),
             Event::Readable | Event::Drained | Event::TimedOut => {}
         }
@@ -274,7 +274,7 @@ async fn wait_for_bytes(visit: &Visit) -> io::Result<()> {
 /// Waits until a poll is answered.
 async fn wait_for_head(visit: &Visit, slot: &HeadSlot) -> io::Result<Response<()>> {
     loop {
-        match visit.connection().event(false, false).await {
+        match visit.connection().event(Awaited::Nothing).await {
             Event::Ended => return slot.take().ok_or_else(|| io::ErrorKind::ConnectionReset.into()),
             Event::Broken => return Err(io::ErrorKind::ConnectionReset.into()),
             Event::Readable | Event::Drained | Event::TimedOut => {}

@@ -8,7 +8,7 @@ use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::visit::Visit;
-use crate::delivery::{Connection, Event};
+use crate::delivery::{Awaited, Connection, Event};
 use crate::push::engine::go_on;
 use crate::push::websocket::Received;
 pub(super) use crate::push::websocket::Session;
@@ -88,7 +88,7 @@ async fn work(connection: &Connection) -> Work {
             if connection.waiting() > 0 {
                 return Poll::Ready(Work::Send);
             }
-            match connection.poll_event(cx, false, false) {
+            match connection.poll_event(cx, Awaited::Nothing) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Event::Ended) => return Poll::Ready(Work::Ended),
                 Poll::Ready(Event::Broken) => return Poll::Ready(Work::Broken),
@@ -117,7 +117,7 @@ async fn send<T: AsyncWrite>(visit: &Visit, writer: &mut WriteHalf<T>) -> io::Re
     };
     let broken = poll_fn(|cx| {
         loop {
-            match connection.poll_event(cx, false, false) {
+            match connection.poll_event(cx, Awaited::Nothing) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Event::Broken) => return Poll::Ready(()),
                 Poll::Ready(Event::Ended) => ended.set(true),

@@ -62,19 +62,21 @@ pub(crate) enum Verdict<'s> {
     Drop,
 }
 
-/// What a request waits for that no client has to do anything for.
+/// What a request waits for without its client having to do anything.
 pub(crate) enum Patience {
     /// `limit_req`: this many milliseconds.
     Pause(u64),
     /// `auth_request`: the answer to a subrequest for this URI.
     Ask(Vec<u8>),
-    /// `auth_basic`: whether a password is right whose hash is made to be slow.
+    /// `auth_basic`: a password with a hash that is made to be slow has to be verified.
     Verify(SlowPassword),
-    /// What was published has to be safe before it is answered; what it is answered with.
+    /// What was published has to be safe before this answer is given.
     Durability(Reply, oneshot::Receiver<bool>),
-    /// The client was further on another node than this one is: to there, if that is certain.
+    /// The client has seen more on another node than this one has: up to this stamp. False: that may be no more than what its
+    /// clock says.
     Follow(Stamp, bool),
-    /// The client names an event that this node has not: it may not have come here yet. Told when it has, if it was ever there.
+    /// The client names an event that this node does not have, and that may only not have come here yet. Tells when this node has
+    /// all there was.
     CatchUp(oneshot::Receiver<Outcome>),
     /// Other nodes are asked what they know of channels.
     Everywhere(Everywhere),
@@ -84,8 +86,6 @@ pub(crate) enum Patience {
 
 /// A question that other nodes answer too.
 pub(crate) struct Everywhere {
-    /// A publisher's, and an admin's; or else that of a statistics location.
-    publisher: Option<bool>,
     ids: Vec<ChannelId>,
     found: oneshot::Receiver<Vec<ChannelInfo>>,
 }
@@ -98,7 +98,7 @@ pub(crate) struct Job<'s> {
 
 enum Task {
     /// A publisher's.
-    Publish { admin: bool, job: publish::Job },
+    Publish(publish::Job),
     /// Nobody wants the body, but what follows must not be taken for a part of it.
     Forget,
 }
@@ -107,7 +107,7 @@ impl Job<'_> {
     /// Most bytes the body may have; 0 = no limit.
     pub(crate) fn limit(&self) -> u64 {
         match self.task {
-            Task::Publish { .. } => self.location.core.client_max_body_size,
+            Task::Publish(_) => self.location.core.client_max_body_size,
             Task::Forget => UNWANTED,
         }
     }
@@ -119,7 +119,7 @@ impl Job<'_> {
 
     /// Whether messages come of it, so that the next request may have to wait for the workers.
     pub(crate) fn publishes(&self) -> bool {
-        matches!(self.task, Task::Publish { .. })
+        matches!(self.task, Task::Publish(_))
     }
 }
 
@@ -139,22 +139,18 @@ pub(crate) fn resume<'s>(context: &Context, exchange: &mut Exchange<'s>, job: Jo
     verdict
 }
 
-/// Where answers have to wait until changes are on the medium: what tells that all up to now are, or will not be.
+/// Where answers have to wait until changes are on the medium: tells that all up to now are (true), or will not be.
 fn durability(zone: &LocalZone) -> Option<oneshot::Receiver<bool>> {
     let hub = zone.hub();
     if !hub.answers_wait() {
         return None;
     }
     let (sender, safe) = oneshot::channel();
-    let told = move |fine| {
-        // Nobody may be waiting any more.
-        let _ = sender.send(fine);
-    };
-    hub.when_durable(told).is_none().then_some(safe)
+    hub.when_durable(publish::telling(sender)).is_none().then_some(safe)
 }
 
-/// Returns when a client that has published by its websocket may be listened to again: its message is as safe as one that is answered,
-/// and the workers have caught up.
+/// Returns when a client that has published by its websocket may be listened to again: when its message is as safe as one that is
+/// answered would be, and the workers have caught up.
 pub(crate) async fn go_on(zone: &LocalZone) {
     if let Some(safe) = durability(zone) {
         // As with an answer, of a disk that fails the operator is told.
@@ -225,13 +221,13 @@ pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, p
                 // Another node may have it.
                 _ => Verdict::Drop,
             },
-            Patience::Everywhere(Everywhere { publisher, ids, found }) => {
-                // Nobody knows them whom a process that is ending does not ask any more.
+            Patience::Everywhere(Everywhere { ids, found }) => {
+                // A process that is ending asks nobody any more: then nobody knows them.
                 let found = found.await.unwrap_or_default();
                 let (zone, location) = (context.zone(exchange), exchange.location);
-                Verdict::Reply(match publisher {
-                    Some(admin) => publish::info_of(&zone, exchange, location, admin, &ids, &found),
-                    None => statistics::list(&zone, exchange, location, &ids, &found),
+                Verdict::Reply(match location.handler {
+                    Handler::Publisher { .. } => publish::info_of(&zone, exchange, location, &ids, &found),
+                    _ => statistics::list(&zone, exchange, location, &ids, &found),
                 })
             }
         };
@@ -268,9 +264,9 @@ fn is_websocket(location: &Location) -> bool {
 
 fn act<'s>(context: &Context, exchange: &mut Exchange<'s>, job: Job<'s>, body: Arc<[u8]>) -> Verdict<'s> {
     match job.task {
-        Task::Publish { admin, job: publish } => {
+        Task::Publish(publish) => {
             let zone = context.zone(exchange);
-            let reply = match publish::act(&zone, exchange, job.location, admin, publish, body) {
+            let reply = match publish::act(&zone, exchange, job.location, publish, body) {
                 publish::Finished::Reply(reply) => reply,
                 publish::Finished::HandedIn(handed) => return Verdict::Patience(Patience::Order(Box::new(handed))),
             };
@@ -320,7 +316,7 @@ fn proceed<'s>(context: &Context, exchange: &mut Exchange<'s>, routed: Routed<'s
     }
 }
 
-/// What a subscriber waits for that may have seen more on another node than this one has.
+/// What a subscriber has to wait for if it has seen more on another node than this one has.
 fn behind(context: &Context, exchange: &Exchange<'_>, location: &Location, mode: Mode) -> Option<Patience> {
     let zone = context.zone(exchange);
     let hub = zone.hub();
@@ -337,26 +333,18 @@ fn behind(context: &Context, exchange: &Exchange<'_>, location: &Location, mode:
         return None;
     }
     let (sender, caught_up) = oneshot::channel();
-    let told = Box::new(move |outcome| {
-        // Nobody may be waiting any more.
-        let _ = sender.send(outcome);
-    });
-    hub.catch_up(told);
+    hub.catch_up(Box::new(publish::telling(sender)));
     Some(Patience::CatchUp(caught_up))
 }
 
-fn ask_everywhere<'s>(zone: &LocalZone, publisher: Option<bool>, ids: Vec<ChannelId>) -> Verdict<'s> {
+fn ask_everywhere<'s>(zone: &LocalZone, ids: Vec<ChannelId>) -> Verdict<'s> {
     let (sender, found) = oneshot::channel();
-    let told = Box::new(move |infos| {
-        // Nobody may be waiting any more.
-        let _ = sender.send(infos);
-    });
-    zone.hub().find_everywhere(ids.clone(), told);
-    Verdict::Patience(Patience::Everywhere(Everywhere { publisher, ids, found }))
+    zone.hub().find_everywhere(ids.clone(), Box::new(publish::telling(sender)));
+    Verdict::Patience(Patience::Everywhere(Everywhere { ids, found }))
 }
 
-/// Serves a subscriber when this node has come to where it was. If that does not happen another node may have: it is let go, unless its
-/// place may be no more than what its clock says.
+/// Serves a subscriber once this node has come to where the client was. If it does not, the client is let go, since another node may
+/// have; unless its place may be no more than what its clock says (`certain` is false).
 async fn follow<'s>(context: &Context, exchange: &mut Exchange<'s>, there: Stamp, certain: bool) -> Verdict<'s> {
     let (location, zone) = (exchange.location, context.zone(exchange));
     let until = Instant::now() + if certain { FOLLOWS } else { FOLLOWS / 4 };
@@ -379,14 +367,14 @@ fn serve<'s>(context: &Context, exchange: &mut Exchange<'s>, location: &'s Arc<L
         return Verdict::Reply(reply);
     }
     match location.handler {
-        Handler::Publisher { admin } => match publish::begin(&context.zone(exchange), exchange, location, admin) {
+        Handler::Publisher { .. } => match publish::begin(&context.zone(exchange), exchange, location) {
             publish::Begun::Reply(reply) => Verdict::Reply(reply),
-            publish::Begun::Body(job) => Verdict::Body(Job { location, task: Task::Publish { admin, job } }),
-            publish::Begun::Everywhere(ids) => ask_everywhere(&context.zone(exchange), Some(admin), ids),
+            publish::Begun::Body(job) => Verdict::Body(Job { location, task: Task::Publish(job) }),
+            publish::Begun::Everywhere(ids) => ask_everywhere(&context.zone(exchange), ids),
         },
         Handler::Statistics => match statistics::answer(context, exchange, location) {
             statistics::Begun::Reply(reply) => Verdict::Reply(reply),
-            statistics::Begun::Everywhere(ids) => ask_everywhere(&context.zone(exchange), None, ids),
+            statistics::Begun::Everywhere(ids) => ask_everywhere(&context.zone(exchange), ids),
             // What follows must not be taken for a part of the body.
             statistics::Begun::Long(..) if exchange.has_unread_body() => {
                 Verdict::Body(Job { location, task: Task::Forget })

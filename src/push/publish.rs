@@ -1,7 +1,7 @@
 //! The publisher: POST/PUT publish, GET asks, DELETE deletes, OPTIONS preflights.
 //!
 //! In two steps, because the channels of a publish exist before its body is read: [`begin`] decides by the head alone,
-//! [`finish`] acts with the body.
+//! [`act`] acts with the body, and [`settle`] goes on where other nodes have to answer first.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::fields as module;
 use super::statistics;
-use crate::conf::settings::Location;
+use crate::conf::settings::{Handler, Location};
 use crate::delivery::LocalZone;
 use crate::hub::{ChannelInfo, Outcome};
 use crate::metrics::tick;
@@ -37,20 +37,20 @@ pub(crate) struct Job {
 }
 
 /// Decides by the head: method, channel ids, limits. Channels of a publish are created here.
-pub(crate) fn begin(zone: &LocalZone, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Begun {
+pub(crate) fn begin(zone: &LocalZone, exchange: &Exchange<'_>, location: &Arc<Location>) -> Begun {
     let capabilities = &exchange.settings.capabilities;
     let hub = zone.hub();
     let delete = match exchange.method() {
         b"OPTIONS" if capabilities.publishers_have_options => {
-            return Begun::Reply(headed(Reply::header_only(200), exchange, location, admin));
+            return Begun::Reply(headed(Reply::header_only(200), exchange, location));
         }
-        b"GET" => return info(zone, exchange, location, admin),
+        b"GET" => return info(zone, exchange, location),
         b"POST" => false,
         b"PUT" if capabilities.put_publishes => false,
-        b"DELETE" if admin => true,
+        b"DELETE" if is_admin(location) => true,
         _ => {
-            let reply = headed(Reply::header_only(405), exchange, location, admin);
-            return Begun::Reply(reply.with([module::allow(methods(capabilities, admin))]));
+            let reply = headed(Reply::header_only(405), exchange, location);
+            return Begun::Reply(reply.with([module::allow(methods(capabilities, location))]));
         }
     };
     let ids = channels::ids(exchange, location);
@@ -61,7 +61,7 @@ pub(crate) fn begin(zone: &LocalZone, exchange: &Exchange<'_>, location: &Arc<Lo
     };
     match admitted {
         Ok(()) => Begun::Body(Job { ids, delete }),
-        Err(refusal) => Begun::Reply(refused(refusal, exchange, location, admin)),
+        Err(refusal) => Begun::Reply(refused(refusal, exchange, location)),
     }
 }
 
@@ -76,7 +76,6 @@ pub(crate) enum Finished {
 /// A request that waits until what it has handed in comes back.
 pub(crate) struct HandedIn {
     location: Arc<Location>,
-    admin: bool,
     job: Job,
     /// What is published here alone if it cannot be published everywhere.
     local: Option<Draft>,
@@ -95,13 +94,12 @@ pub(crate) fn act<'b>(
     zone: &LocalZone,
     exchange: &mut Exchange<'b>,
     location: &'b Arc<Location>,
-    admin: bool,
     job: Job,
     body: Arc<[u8]>,
 ) -> Finished {
     let empty = body.is_empty() && !job.delete;
     if !zone.hub().is_led() || empty {
-        return Finished::Reply(finish(zone, exchange, location, admin, &job, body));
+        return Finished::Reply(finish(zone, exchange, location, &job, body));
     }
     let hub = zone.hub();
     let mut local = None;
@@ -121,7 +119,7 @@ pub(crate) fn act<'b>(
         hub.hand_in(job.ids.clone(), draft, Box::new(telling(sender)));
         Stage::HandedIn(outcome)
     };
-    Finished::HandedIn(HandedIn { location: Arc::clone(location), admin, job, local, stage })
+    Finished::HandedIn(HandedIn { location: Arc::clone(location), job, local, stage })
 }
 
 fn delete(zone: &LocalZone, job: &Job, text: Option<Box<[u8]>>) -> oneshot::Receiver<Outcome> {
@@ -140,7 +138,7 @@ pub(super) fn telling<T: Send>(sender: oneshot::Sender<T>) -> impl FnOnce(T) + S
 
 /// Answers when what was handed in has come back, or will not.
 pub(crate) async fn settle(zone: &LocalZone, exchange: &Exchange<'_>, handed: HandedIn) -> Reply {
-    let HandedIn { location, admin, job, local, stage } = handed;
+    let HandedIn { location, job, local, stage } = handed;
     let (outcome, known) = match stage {
         Stage::HandedIn(outcome) => (outcome, 0),
         Stage::Asking(found, text) => {
@@ -155,9 +153,9 @@ pub(crate) async fn settle(zone: &LocalZone, exchange: &Exchange<'_>, handed: Ha
         (outcome, _) => outcome,
     };
     match outcome {
-        Ok(deleted) if job.delete => deletion(deleted.max(known), exchange, &location, admin),
-        Ok(_) => published(zone, exchange, &location, admin, &job.ids),
-        Err(refusal) => refused(refusal, exchange, &location, admin),
+        Ok(deleted) if job.delete => deletion(deleted.max(known), exchange, &location),
+        Ok(_) => published(zone, exchange, &location, &job.ids),
+        Err(refusal) => refused(refusal, exchange, &location),
     }
 }
 
@@ -166,7 +164,6 @@ fn finish<'b>(
     zone: &LocalZone,
     exchange: &mut Exchange<'b>,
     location: &'b Arc<Location>,
-    admin: bool,
     job: &Job,
     body: Arc<[u8]>,
 ) -> Reply {
@@ -174,14 +171,14 @@ fn finish<'b>(
     let (hub, now) = (zone.hub(), zone.now());
     if job.delete {
         let deleted = hub.delete(&job.ids, deletion_text(exchange, &body), now);
-        return deletion(deleted, exchange, location, admin);
+        return deletion(deleted, exchange, location);
     }
     if body.is_empty() {
-        return refused(Refusal::EmptyPost, exchange, location, admin);
+        return refused(Refusal::EmptyPost, exchange, location);
     }
     let draft = draft(exchange, location, body);
     match hub.publish(&job.ids, &draft, now) {
-        Ok(()) => published(zone, exchange, location, admin, &job.ids),
+        Ok(()) => published(zone, exchange, location, &job.ids),
         Err(Refusal::MemoryFull) => {
             // The one failure that goes through nginx's own error pages.
             tracing::error!("push stream module: unable to allocate message in shared memory");
@@ -190,7 +187,7 @@ fn finish<'b>(
             reply.close = true;
             reply
         }
-        Err(refusal) => refused(refusal, exchange, location, admin),
+        Err(refusal) => refused(refusal, exchange, location),
     }
 }
 
@@ -203,39 +200,33 @@ fn deletion_text<'b>(exchange: &Exchange<'_>, body: &'b [u8]) -> Option<&'b [u8]
     Some(body).filter(|text| !text.is_empty() && exchange.settings.capabilities.deletion_brings_text)
 }
 
-fn deletion(deleted: usize, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Reply {
+fn deletion(deleted: usize, exchange: &Exchange<'_>, location: &Arc<Location>) -> Reply {
     if deleted == 0 {
-        headed(Reply::header_only(404), exchange, location, admin)
+        headed(Reply::header_only(404), exchange, location)
     } else {
-        headed(Reply::header_only(200), exchange, location, admin).with([module::explain("Channel deleted.")])
+        headed(Reply::header_only(200), exchange, location).with([module::explain("Channel deleted.")])
     }
 }
 
-fn published(
-    zone: &LocalZone,
-    exchange: &Exchange<'_>,
-    location: &Arc<Location>,
-    admin: bool,
-    ids: &[ChannelId],
-) -> Reply {
+fn published(zone: &LocalZone, exchange: &Exchange<'_>, location: &Arc<Location>, ids: &[ChannelId]) -> Reply {
     if !location.push.channel_info_on_publish {
-        return headed(Reply::header_only(200), exchange, location, admin);
+        return headed(Reply::header_only(200), exchange, location);
     }
-    info_of(zone, exchange, location, admin, ids, &zone.hub().find(ids))
+    info_of(zone, exchange, location, ids, &zone.hub().find(ids))
 }
 
-fn info(zone: &LocalZone, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Begun {
+fn info(zone: &LocalZone, exchange: &Exchange<'_>, location: &Arc<Location>) -> Begun {
     let ids = channels::ids(exchange, location);
     let hub = zone.hub();
     let admitted = if ids.is_empty() { Err(Refusal::NoChannelId) } else { hub.admit_info(&ids) };
     let admitted = admitted.and_then(|()| hub.check_joined());
     Begun::Reply(match admitted {
         Ok(()) if zone.hub().has_others() => return Begun::Everywhere(ids),
-        Ok(()) => info_of(zone, exchange, location, admin, &ids, &zone.hub().find(&ids)),
+        Ok(()) => info_of(zone, exchange, location, &ids, &zone.hub().find(&ids)),
         Err(Refusal::ReservedId) if exchange.settings.capabilities.reserved_id_is_unknown => {
-            headed(Reply::header_only(404), exchange, location, admin)
+            headed(Reply::header_only(404), exchange, location)
         }
-        Err(refusal) => refused(refusal, exchange, location, admin),
+        Err(refusal) => refused(refusal, exchange, location),
     })
 }
 
@@ -244,11 +235,10 @@ pub(crate) fn info_of(
     zone: &LocalZone,
     exchange: &Exchange<'_>,
     location: &Arc<Location>,
-    admin: bool,
     ids: &[ChannelId],
     found: &[ChannelInfo],
 ) -> Reply {
-    headed(statistics::channels_reply(zone, exchange, ids, found), exchange, location, admin)
+    headed(statistics::channels_reply(zone, exchange, ids, found), exchange, location)
 }
 
 fn event_tags(exchange: &Exchange<'_>) -> Option<Arc<EventTags>> {
@@ -257,9 +247,9 @@ fn event_tags(exchange: &Exchange<'_>) -> Option<Arc<EventTags>> {
     (id.is_some() || kind.is_some()).then(|| Arc::new(EventTags { id, kind }))
 }
 
-fn refused(refusal: Refusal, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Reply {
+fn refused(refusal: Refusal, exchange: &Exchange<'_>, location: &Arc<Location>) -> Reply {
     let capabilities = &exchange.settings.capabilities;
-    let mut reply = module::refused(refusal, capabilities, fields(exchange, location, admin));
+    let mut reply = module::refused(refusal, capabilities, fields(exchange, location));
     reply.close = location.push.keepalive == Some(false) || refusal == Refusal::Leaving;
     if matches!(refusal, Refusal::Joining | Refusal::Away | Refusal::Crowded | Refusal::Unanswered) {
         reply = reply.with([module::retry_after()]);
@@ -269,16 +259,16 @@ fn refused(refusal: Refusal, exchange: &Exchange<'_>, location: &Arc<Location>, 
 }
 
 /// Adds what every publisher answer carries.
-fn headed(reply: Reply, exchange: &Exchange<'_>, location: &Arc<Location>, admin: bool) -> Reply {
-    let mut reply = reply.with(fields(exchange, location, admin));
+fn headed(reply: Reply, exchange: &Exchange<'_>, location: &Arc<Location>) -> Reply {
+    let mut reply = reply.with(fields(exchange, location));
     reply.close |= location.push.keepalive == Some(false);
     reply
 }
 
-fn fields(exchange: &Exchange<'_>, location: &Location, admin: bool) -> impl Iterator<Item = Field> + use<> {
+fn fields(exchange: &Exchange<'_>, location: &Location) -> impl Iterator<Item = Field> + use<> {
     let capabilities = &exchange.settings.capabilities;
     let origin = channels::origin(exchange, location);
-    let methods = methods(capabilities, admin);
+    let methods = methods(capabilities, location);
     cache_fields(capabilities).into_iter().chain(module::cors_headers(
         capabilities,
         CorsSide::Publisher,
@@ -287,11 +277,15 @@ fn fields(exchange: &Exchange<'_>, location: &Location, admin: bool) -> impl Ite
     ))
 }
 
-fn methods(capabilities: &Capabilities, admin: bool) -> &'static str {
-    match (capabilities.put_publishes, admin) {
+fn methods(capabilities: &Capabilities, location: &Location) -> &'static str {
+    match (capabilities.put_publishes, is_admin(location)) {
         (true, false) => "GET, POST, PUT",
         (true, true) => "GET, POST, PUT, DELETE",
         (false, false) => "GET, POST",
         (false, true) => "GET, POST, DELETE",
     }
+}
+
+fn is_admin(location: &Location) -> bool {
+    location.handler == Handler::Publisher { admin: true }
 }

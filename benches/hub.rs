@@ -17,22 +17,7 @@ const START: Now = Now(1_700_000_000_000);
 const MILLION: usize = 1_000_000;
 
 fn zone() -> Zone {
-    Zone {
-        memory: 8 << 30,
-        deleted_text: Box::default(),
-        inactivity: 30,
-        ping_text: Box::default(),
-        timeout_with_body: false,
-        message_ttl: 60,
-        max_subscribers_per_channel: None,
-        max_messages_per_channel: Some(100),
-        max_channel_id_length: None,
-        max_channels: None,
-        max_wildcard_channels: None,
-        wildcard_prefix: Box::default(),
-        events_channel_id: Box::default(),
-        unknown_grace: 0,
-    }
+    Zone { memory: 8 << 30, inactivity: 30, message_ttl: 60, max_messages_per_channel: Some(100), ..Zone::default() }
 }
 
 fn hub() -> Hub {

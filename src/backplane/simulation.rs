@@ -7,19 +7,17 @@
 //! A failure prints its seed (`model/seeds`).
 
 mod node;
-mod random;
 mod server;
 
 use std::collections::{BTreeSet, HashMap};
 
 use node::Node;
-use random::Random;
 use server::{AHEAD, Server};
 
 use super::record::{Record, What, seq};
 use crate::hub::{Ask, AskKind, Note, Registration};
 use crate::log::Entry;
-use crate::model::seeds::for_each_seed;
+use crate::model::seeds::{Random, for_each_seed};
 use crate::model::{Now, Replay, Requested, Stamp};
 
 const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
@@ -89,7 +87,16 @@ impl World {
             client(&["d"], AskKind::Stream),
             client(&["c", "a", "b"], AskKind::Stream),
         ];
-        Self { random: Random(seed), server, before: None, nodes, clients, wanted: HashMap::new(), zones: 1, epochs: 0 }
+        Self {
+            random: Random::new(seed),
+            server,
+            before: None,
+            nodes,
+            clients,
+            wanted: HashMap::new(),
+            zones: 1,
+            epochs: 0,
+        }
     }
 
     fn step(&mut self) {

@@ -9,7 +9,6 @@
 mod audit;
 mod client;
 mod log;
-mod random;
 mod threads;
 
 pub(super) use audit::audit;
@@ -18,12 +17,11 @@ use std::collections::HashMap;
 
 use client::{Client, Kind};
 use log::Log;
-use random::Random;
 
 use super::clock::Clock;
 use super::tests::{START, strict, zone};
 use super::*;
-use crate::model::seeds::for_each_seed;
+use crate::model::seeds::{Random, for_each_seed};
 
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 const WORKERS: usize = 2;
@@ -56,15 +54,15 @@ impl World {
         let mut random = Random::new(seed);
         let follow = random.one_in(2);
         let settings = Zone {
-            max_messages_per_channel: random.one_in(2).then(|| random.up_to(9) + 1),
-            message_ttl: random.up_to(19) + 1,
-            inactivity: random.up_to(10),
+            max_messages_per_channel: random.one_in(2).then(|| random.up_to(9) as u32 + 1),
+            message_ttl: random.up_to(19) as u32 + 1,
+            inactivity: random.up_to(10) as u32,
             memory: if follow || random.one_in(2) { 1 << 20 } else { 4_000 },
             events_channel_id: if random.one_in(3) { (*b"EV").into() } else { Box::default() },
             ..zone()
         };
         let capabilities = if follow { strict() } else { Capabilities::default() };
-        let wall = START * 1000 + u64::from(random.up_to(999));
+        let wall = START * 1000 + random.up_to(999);
         let clients = [
             (Kind::Poller, 0, vec![0, 1]),
             (Kind::Poller, 1, vec![2]),
@@ -102,7 +100,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        let client = self.random.up_to(self.clients.len() as u32 - 1) as usize;
+        let client = self.random.up_to(self.clients.len() as u64 - 1) as usize;
         match self.random.up_to(59) {
             0..18 => self.begin_publish(),
             18..21 => self.finish_publish(),
@@ -184,7 +182,7 @@ impl World {
 
     fn pass_time(&mut self) {
         let most = [30, 400, 1_500, 6_000][self.random.up_to(3) as usize];
-        self.wall += u64::from(self.random.up_to(most));
+        self.wall += self.random.up_to(most);
         while self.hub.sweep(self.now()) {}
         // The writer does not sleep as long.
         self.write();
@@ -197,7 +195,7 @@ impl World {
     }
 
     fn renew(&mut self) {
-        let (count, from) = (self.random.up_to(40) as usize, u64::from(self.random.up_to(60)));
+        let (count, from) = (self.random.up_to(40) as usize, self.random.up_to(60));
         if let Some(log) = &mut self.log {
             if self.random.one_in(3) {
                 log.walk(&self.hub, from);
@@ -209,15 +207,15 @@ impl World {
 
     fn step_clock(&mut self) {
         let most = [900, 3_000, 3_000, 5_000_000][self.random.up_to(3) as usize];
-        let step = i64::from(self.random.up_to(2 * most)) - i64::from(most);
+        let step = self.random.up_to(2 * most) as i64 - most as i64;
         self.wall = self.wall.saturating_add_signed(step);
         self.hub.census(self.now());
         self.write();
     }
 
     fn reload(&mut self) {
-        self.settings.message_ttl = self.random.up_to(19) + 1;
-        self.settings.max_messages_per_channel = self.random.one_in(2).then(|| self.random.up_to(9) + 1);
+        self.settings.message_ttl = self.random.up_to(19) as u32 + 1;
+        self.settings.max_messages_per_channel = self.random.one_in(2).then(|| self.random.up_to(9) as u32 + 1);
         self.hub.reconfigure(self.settings.clone(), self.capabilities, self.now());
     }
 
@@ -246,7 +244,7 @@ impl World {
         }
         let Some(mut log) = self.log.take() else { return };
         let lost = log.end(&self.hub, crash);
-        self.wall += u64::from(self.random.up_to(3_000));
+        self.wall += self.random.up_to(3_000);
         self.hub = Hub::new(self.settings.clone(), self.capabilities, WORKERS, self.now(), Some(Stamp::default()));
         log.begin(&self.hub, crash, self.now());
         self.log = Some(log);

@@ -3,7 +3,7 @@
 //! Values only: where they come from and what is checked about them is the business of `conf/zone`.
 
 /// The zone-wide directives. `None` = unlimited / feature off.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Zone {
     /// `push_stream_shared_memory_size` in bytes.
     pub memory: u64,
@@ -39,21 +39,6 @@ pub struct Zone {
 impl Zone {
     /// A zone without limits, texts or features.
     pub(crate) fn bare(memory: u64, inactivity: u32, message_ttl: u32) -> Self {
-        Self {
-            memory,
-            deleted_text: Box::default(),
-            inactivity,
-            ping_text: Box::default(),
-            timeout_with_body: false,
-            message_ttl,
-            max_subscribers_per_channel: None,
-            max_messages_per_channel: None,
-            max_channel_id_length: None,
-            max_channels: None,
-            max_wildcard_channels: None,
-            wildcard_prefix: Box::default(),
-            events_channel_id: Box::default(),
-            unknown_grace: 0,
-        }
+        Self { memory, inactivity, message_ttl, ..Self::default() }
     }
 }

@@ -8,7 +8,7 @@ use h2::client;
 use http::Request;
 
 use super::{HOSTS, Site, ask, send};
-use crate::support::{Client, eventually, number_from_environment};
+use crate::support::{Client, Random, eventually, number_from_environment};
 
 /// Limits that are soon reached.
 const LIMITS: &str = "push_stream_channel_inactivity_time 1h; push_stream_max_number_of_channels 5; push_stream_max_number_of_wildcard_channels 2;
@@ -16,24 +16,6 @@ const LIMITS: &str = "push_stream_channel_inactivity_time 1h; push_stream_max_nu
     push_stream_max_messages_stored_per_channel 3; push_stream_events_channel_id events;
     push_stream_allow_connections_to_events_channel on;";
 const CHANNELS: [&str; 7] = ["a", "b", "c", "d", "w_a", "w_b", "w_c"];
-
-/// Numbers from a seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        // splitmix64
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % bound as u64).unwrap()
-    }
-
-    fn of(&mut self, words: &[&'static str]) -> &'static str {
-        words[self.below(words.len())]
-    }
-}
 
 /// An answer without what two servers may say differently.
 fn comparable(reply: &crate::support::Reply) -> String {
@@ -79,7 +61,7 @@ struct Pair {
 fn a_server_with_zones_answers_as_that_many_servers_of_one_zone_each() {
     let seed = number_from_environment("PUSHSTREAMD_SEED", 7);
     println!("PUSHSTREAMD_SEED={seed}");
-    let mut dice = Dice(seed);
+    let mut random = Random(seed);
     let all = Site::start(LIMITS, &HOSTS, &[]);
     let alone: Vec<Site> = (0..3).map(|_| Site::start(LIMITS, &[("alone.example", "")], &[])).collect();
     // The zone of each host.
@@ -88,7 +70,7 @@ fn a_server_with_zones_answers_as_that_many_servers_of_one_zone_each() {
     let mut kept_alone: Vec<Client> = alone.iter().map(Site::connect).collect();
     let mut streams: Vec<Pair> = Vec::new();
     for step in 0..600 {
-        let at = dice.below(HOSTS.len());
+        let at = random.below(HOSTS.len() as u64) as usize;
         let (host, zone) = (HOSTS[at].0, zones[at]);
         // Who has left is gone a moment later, and counts until then.
         let there = streams.iter().filter(|pair| pair.zone == zone && pair.open).count();
@@ -99,14 +81,14 @@ fn a_server_with_zones_answers_as_that_many_servers_of_one_zone_each() {
                 summary["subscribers"].as_u64() == Some(there as u64)
             });
         }
-        let channel = dice.of(&CHANNELS);
-        let line = match dice.below(12) {
+        let channel = random.pick(&CHANNELS);
+        let line = match random.below(12) {
             0..4 => format!("POST /pub?id={channel}"),
-            4 => format!("POST /memory?id={channel}/{}", dice.of(&CHANNELS)),
+            4 => format!("POST /memory?id={channel}/{}", random.pick(&CHANNELS)),
             5 => format!("DELETE /pub?id={channel}"),
             6 => format!("GET /pub?id={channel}"),
-            7 => format!("GET /poll/{channel}/{}", dice.of(&CHANNELS)),
-            8 => format!("GET /stats?id={}", dice.of(&["ALL", "w_*", "a", "a/b/w_a", "events"])),
+            7 => format!("GET /poll/{channel}/{}", random.pick(&CHANNELS)),
+            8 => format!("GET /stats?id={}", random.pick(&["ALL", "w_*", "a", "a/b/w_a", "events"])),
             9 => "GET /stats".to_owned(),
             10 if streams.len() < 8 => {
                 let mut both = [all.connect(), alone[zone].connect()];
@@ -121,14 +103,14 @@ fn a_server_with_zones_answers_as_that_many_servers_of_one_zone_each() {
                 continue;
             }
             _ if !streams.is_empty() => {
-                let number = dice.below(streams.len());
+                let number = random.below(streams.len() as u64) as usize;
                 drop(streams.swap_remove(number));
                 continue;
             }
             _ => continue,
         };
         let body = format!("<{step}>");
-        let connection = dice.below(kept.len());
+        let connection = random.below(kept.len() as u64) as usize;
         let mut compared = || {
             let theirs = comparable(&ask(&mut kept_alone[zone], "alone.example", &line, &body));
             (comparable(&ask(&mut kept[connection], host, &line, &body)), theirs)

@@ -1,7 +1,37 @@
-//! `pushstreamd`: a push server that reads the nginx.conf of nginx-push-stream-module and answers as the module does.
+//! A push server: streaming, long-polling, EventSource and WebSocket for subscribers, a POST for publishers, and the directives and
+//! answers of nginx-push-stream-module.
 //!
-//! As a library it is [`PushStream`], a push server inside an application of axum; docs/EMBEDDING.md is its guide. Everything else
-//! is the house of the program, whose rooms stand on one another; docs/ARCHITECTURE.md has the map:
+//! The program `pushstreamd` reads the module's nginx.conf and takes its place. This library is the same server inside an application
+//! of [axum]: a [`PushStream`] is made from a configuration, gives a router to nest wherever the application likes, and can be
+//! published to and subscribed to by function calls.
+//!
+//! ```no_run
+//! use std::net::SocketAddr;
+//!
+//! use pushstreamd::{PushStream, Start};
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let push = PushStream::from_text(
+//!     "location ~ ^/ev/(.*)$ { push_stream_subscriber eventsource; push_stream_channels_path $1; }
+//!      location ~ ^/ws/(.*)$ { push_stream_subscriber websocket; push_stream_channels_path $1; }",
+//! )?;
+//! // A browser: new EventSource("/push/ev/news")
+//! let app = axum::Router::new().nest("/push", push.router());
+//! // The application itself.
+//! let mut messages = push.subscribe("news", Start::Now)?;
+//! push.publish("news", "hello")?;
+//! assert_eq!(messages.next().await.map(|message| message.text), Some("hello".into()));
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The guide is docs/EMBEDDING.md: routes, who may do what, restarts, threads, and what becomes of slow readers. All directives stand in
+//! docs/DIRECTIVES.md.
+//!
+//! Everything else in this crate is the house of the program, whose rooms stand on one another; docs/ARCHITECTURE.md has the map:
 //! `server` > `wire` > `push` > `site`, `delivery` > `request`, `metrics` > `hub`, `render` > `model`, and `conf` beside them.
 
 mod backplane;

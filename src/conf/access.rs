@@ -1,7 +1,7 @@
 //! Who may come in: `allow`, `deny`, `limit_except`, passwords, `auth_request`, `secure_link`, and whose word is taken for
 //! the client's address.
 //!
-//! Compiles rules; judging a request by them is the HTTP room's business.
+//! Compiles rules; judging a request by them is `site`'s business.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What `auth_request` asks beyond this server: `proxy_pass` with its tuning, and the `upstream` blocks it may name.
 //!
 //! Compiled for locations an `auth_request` can lead to; everywhere else `proxy_pass` is reported as not applied, as
-//! pushstreamd is no proxy. Connecting is the HTTP room's business.
+//! pushstreamd is no proxy. Connecting is `site`'s business.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! `expires`: how long an answer may be kept, as a configuration or the value of a variable spells it.
 //!
-//! Reads words; the fields they come to are the HTTP room's business. Invariant: what a variable may say is what the
+//! Reads words; the fields they come to are the business of `wire`. Invariant: what a variable may say is what the
 //! configuration may, and whatever else it says sets nothing.
 
 use super::compiler::Compiler;

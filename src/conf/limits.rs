@@ -1,6 +1,6 @@
 //! `limit_conn` and `limit_req`, and the zones they share.
 //!
-//! Counting is the HTTP room's business; here keys, rates and thresholds are compiled.
+//! Counting is `site`'s business; here keys, rates and thresholds are compiled.
 
 use std::sync::Arc;
 

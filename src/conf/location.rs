@@ -1,7 +1,7 @@
 //! Locations: a block, the blocks within it, and all effective values.
 //!
 //! The mode of a location is active in its `if` blocks and not in locations nested in it; all other values are inherited
-//! by both. Choosing a location for a request is the HTTP room's business.
+//! by both. Choosing a location for a request is `site`'s business.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -77,7 +77,7 @@ impl Namespace {
         Variable::Defined(self.index(&lower))
     }
 
-    /// A variable of nginx. One that is always empty here and not in nginx is remembered by its name.
+    /// A variable of nginx. One that has a value in nginx and is always empty here is remembered by its name.
     fn known(&mut self, builtin: Builtin, name: &str) -> Variable {
         if builtin != Builtin::Empty || is_empty_in_nginx_too(name) {
             return Variable::Builtin(builtin);

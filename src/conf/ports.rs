@@ -38,8 +38,8 @@ struct Roles {
 }
 
 impl<'s> Ports<'s> {
-    /// Divides; `take_over`: all are to be served. `--strict` takes what is no site, and where that is nothing all of it, as
-    /// the module's nginx does.
+    /// Divides the ports; `take_over`: all are to be served. `--strict` takes what is no site, or everything if all are sites, as the
+    /// module's nginx does.
     pub fn of(settings: &'s Settings, take_over: bool) -> Self {
         let strict = settings.compat.strict;
         let mut ports: Vec<Port<'s>> =

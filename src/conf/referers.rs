@@ -1,6 +1,6 @@
 //! `valid_referers`: which pages may lead here.
 //!
-//! Compiles the words, those of all directives of one level together; judging a request is the HTTP room's business.
+//! Compiles the words, those of all directives of one level together; judging a request is `site`'s business.
 
 use std::sync::Arc;
 

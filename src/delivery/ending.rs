@@ -1,5 +1,5 @@
-//! How a connection is to end: when its answer is complete, and why its subscription does, noted by whoever ends it and asked
-//! for when it is over.
+//! How a connection ends: whether it is to be closed once its answer is complete, and why its subscription ended. Whoever ends it
+//! notes the cause, and it is asked for when all is over.
 
 use super::connection::{CLOSING, Connection};
 use crate::metrics::Cause;

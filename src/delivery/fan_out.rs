@@ -93,7 +93,8 @@ impl Worker {
         for connection in answered {
             self.end(&connection, Cause::Answered);
         }
-        // Who was given up leaves the lists at once: it may stand in one thousands of times, and its task has yet to learn of it.
+        // A connection that was given up leaves the lists at once: it may stand in one thousands of times, and its task has yet to
+        // learn of it.
         for connection in broken {
             self.unsubscribe(&connection);
         }
@@ -224,8 +225,8 @@ impl Worker {
 }
 
 impl Worker {
-    /// Counts how long the messages of a connection were on their way whose bytes somebody else sends, if the last of them have just
-    /// been taken. `waited`: they had to wait for the client first, and are not counted, as where a socket takes no more.
+    /// For a connection whose bytes somebody else sends: counts how long its messages were on their way, if the last of them have
+    /// just been taken. `waited`: they had to wait for the client first, and are not counted, as where a socket takes no more.
     pub fn count_taken(&self, connection: &Connection, waited: bool) {
         let published =
             if waited || connection.outbox.borrow().is_empty() { connection.published.take() } else { Tick::default() };

@@ -2,8 +2,8 @@
 //!
 //! The bytes answer for themselves: [`hold`] enters them, and whoever drops the last share of them gives them back, be it an
 //! outbox, the library that speaks HTTP/2, or an end that nobody has thought of. What grows in place has a [`Charge`]. Bytes that
-//! many connections share are entered once. What of all this will be gone in a moment, as whoever has it was told to go, stands
-//! in a second sum ([`Leaving`]). Does not know whose anything is, nor what is too much. Invariant: what has been entered is given
+//! many connections share are entered once. A second sum ([`Leaving`]) holds the part of it that will be gone in a
+//! moment, since whoever has it was told to go. Does not know whose anything is, nor what is too much. Invariant: what has been entered is given
 //! back exactly once.
 
 use std::cell::Cell;

@@ -1,8 +1,8 @@
 //! The line a subscriber leaves in the error log when it goes: who it was, how long it stayed, and why it went.
 //!
 //! Who a subscriber is costs memory for as long as it waits, so it is kept only while somebody reads such lines ([`Worker::remember`]).
-//! Invariant: an end is told once, with the cause that the metrics count: where a connection is cut off by whoever does so,
-//! anywhere else when the subscription is taken back.
+//! Invariant: an end is told once, with the cause that the metrics count: by whoever cuts a connection off, in all other cases
+//! when the subscription is taken back.
 
 use std::rc::Rc;
 
@@ -60,7 +60,7 @@ macro_rules! tell {
     }};
 }
 
-/// For which a connection is cut off.
+/// Why a connection is cut off.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cut {
     /// So many bytes wait for it, of so many that may.

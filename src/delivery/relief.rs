@@ -66,8 +66,8 @@ impl Worker {
         }
     }
 
-    /// Lets connections go until less is held than may be, the ones that hold the most first. A worker does so when it finds
-    /// that it waits for somebody; who has others in view calls for it now and then.
+    /// Lets connections go until less is held than may be, those that hold the most first. A worker does so when it finds that one of
+    /// its clients is slow; whoever sees all workers calls for it now and then.
     pub fn relieve(&self) {
         let most = self.memory.get();
         let stays = ledger::staying();

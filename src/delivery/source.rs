@@ -35,7 +35,7 @@ pub trait Encoding {
     fn piece(&mut self, piece: &[u8]) -> Bytes;
     /// The bytes that end the body.
     fn end(&mut self) -> Bytes;
-    /// Memory that it takes until the body has ended, about. It is the encoding's to enter it into the ledger.
+    /// Memory that it takes until the body has ended, about. The encoding itself enters it into the ledger.
     fn state(&self) -> usize;
 }
 

@@ -1,7 +1,7 @@
 //! The byte stream under a connection: TCP, a unix socket, or TLS over either; never blocking, never buffering by itself.
 //!
 //! Reads and writes return `WouldBlock` and clear the readiness; `poll_*_ready` registers the task. Writing is possible
-//! from outside of the connection's task, which is what lets a fan-out reach a subscriber without waking its task.
+//! from outside the connection's task, which is what lets a fan-out reach a subscriber without waking its task.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice, Read, Write};

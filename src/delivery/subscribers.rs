@@ -62,7 +62,7 @@ pub struct Subscriber {
     pub(super) manner: Manner,
     /// Its place in the list of each of its channels.
     places: SmallVec<[Place; 1]>,
-    /// Messages up to this one have been replayed or are none of its business.
+    /// Messages up to this sequence number have been replayed or are none of its business.
     pub(super) seq: u64,
     /// Monotonic milliseconds; 0: no end.
     pub(super) ends_at: u64,

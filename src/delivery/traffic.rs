@@ -1,4 +1,4 @@
-//! Bytes that come and go, counted for the worker whose thread it is: a socket does not know whose it is.
+//! Bytes that come and go, counted by thread, of which each worker has one: a socket does not know its worker.
 
 use std::cell::RefCell;
 use std::io;

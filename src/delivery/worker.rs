@@ -59,7 +59,7 @@ pub struct Worker {
     pub(super) published: Cell<Tick>,
     bell: Arc<Notify>,
     seats: Rc<Seats>,
-    /// What the connection counts as whose request is being decided.
+    /// What the connection of the request that is being decided counts as.
     asking: Cell<Activity>,
     /// Most bytes that may be held for all connections of the process; 0: any amount.
     pub(super) memory: Cell<usize>,
@@ -206,7 +206,7 @@ impl Worker {
         self.seats.take()
     }
 
-    /// The same for one of this address, which is counted, if it may have another.
+    /// A seat for a connection of this address, if the address may have another; it is counted.
     pub fn seat_of(&self, address: IpAddr) -> Result<Seat, TooMany> {
         let resident = self.addresses.enter(address, self.address_bounds.get())?;
         Ok(self.seats.take_for(Some(resident)))

@@ -69,7 +69,7 @@ impl Backlog {
         self.bytes
     }
 
-    /// When a message that should expire at `expires` will, if it is pushed next: later only after very many reloads.
+    /// When a message that is to expire at `expires` really will, if it is pushed next: later than that only after very many reloads.
     pub(super) fn settled(&self, expires: u32) -> u32 {
         let runs = 1 + self.rare.as_ref().map_or(0, |rare| rare.later.len());
         if runs < MOST_RUNS { expires } else { expires.max(self.newest().map_or(0, |newest| newest.expires)) }
@@ -223,7 +223,7 @@ impl Backlog {
         self.count(|message| message.seq <= until)
     }
 
-    /// How many messages come before the first that is not `early`; as messages go, early ones stand before all others.
+    /// How many messages come before the first that is not `early`; all early ones stand before all others.
     fn count(&self, early: impl Fn(&Message) -> bool) -> usize {
         let mut count = 0;
         for run in self.runs() {

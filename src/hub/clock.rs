@@ -10,11 +10,11 @@ use crate::model::{Now, Stamp};
 /// Milliseconds the wall clock may show less than before without having been set back: workers read it before they come to
 /// the hub, and do not come in that order.
 const DISORDER: u64 = 1_000;
-/// Milliseconds the clock may be ahead of the wall clock and simply wait for it. Further ahead it goes on at half pace, so that
-/// nothing that has an end waits for it as long as the step was.
+/// Milliseconds the clock may be ahead of the wall clock and simply wait for it. Further ahead it goes on at half pace: ttls and
+/// timeouts would otherwise stand still for as long as the wall clock was set back.
 const WAITS: u64 = 2_000;
-/// Milliseconds that may pass between two looks at the wall clock: the hub is swept twice a second. What is more was not waited
-/// for: the clock was set forward, or a worker that had read it before it was set back came late.
+/// Milliseconds that may pass between two looks at the wall clock: the hub is swept twice a second. If it shows more, nobody has
+/// waited for that: it was set forward, or a worker that had read it before it was set back came late.
 const UNATTENDED: u64 = 10_000;
 
 /// Tags that a process leaves free for each millisecond that has passed of the second it begins in, if it does not know what
@@ -44,8 +44,8 @@ pub(super) struct Moment {
 }
 
 impl Clock {
-    /// A clock that gives stamps above `floor`. Where that is not known the tags of this second begin far behind those that a
-    /// process may have given that ended in it.
+    /// A clock that gives stamps above `floor`. Where that is not known, the tags of this second begin far beyond those that a process
+    /// which ended in it can have given.
     pub(super) fn new(wall: Now, floor: Option<Stamp>) -> Self {
         let last = floor.unwrap_or(Stamp { time: wall.secs(), tag: (wall.0 % 1000 + 1) as u32 * FREE_TAGS });
         Self { present: (u64::from(last.time) * 1000).max(wall.0), wall: wall.0, last, seq: 0, led: false }
@@ -74,7 +74,7 @@ impl Clock {
         self.wall = self.wall.max(wall.0);
         if self.present.saturating_sub(self.wall) > WAITS && passed <= UNATTENDED {
             self.present += passed / 2;
-            // The half of an odd millisecond is not lost, or a busy hub would stand still.
+            // The half of an odd millisecond is kept for the next time, or the time of a busy hub would stand still.
             self.wall -= passed % 2;
         }
         self.present = self.present.max(self.wall);
@@ -107,8 +107,8 @@ impl Clock {
         Moment { seq: self.seq, stamp: self.last }
     }
 
-    /// What a client may be told that has seen everything so far: every later message bears a greater stamp. (Not so where a
-    /// first tag is 0, which is why that is only done where the module is followed to the letter.)
+    /// The stamp that a client which has seen everything so far goes on from: every later message bears a greater one. (Not so where
+    /// a first tag is 0, which is why that is only done where the module is followed to the letter.)
     pub(super) fn seen(&self) -> Stamp {
         let time = Now(self.present).secs();
         if time == self.last.time { self.last } else { Stamp { time, tag: 0 } }

@@ -28,7 +28,7 @@ pub struct Fanout {
     pub id: ChannelId,
     /// The message.
     pub message: Arc<Message>,
-    /// What a client has seen that is told this as its last news: everything on its channels up to here.
+    /// What a client has seen if this is the last it was told: everything on its channels up to here.
     pub seen: Stamp,
     /// When the message was handed in.
     pub at: Tick,

@@ -1,7 +1,7 @@
 //! The grace after a start (`push_stream_unknown_channel_grace`): channels that nobody knows may be those of the process before.
 //!
-//! It does not know who asks. Where clients may only subscribe to channels that hold messages, a start without them would refuse
-//! all of them at once, and all would run to whoever gives out channels. A channel that is waited for in vain goes as any other.
+//! It does not know who asks. Where clients may only subscribe to channels that hold messages, a start that lost the messages
+//! would refuse all clients at once, and all would run to whoever gives out channels. A channel for which nothing comes goes as any other.
 
 use super::zone::ZoneState;
 use crate::model::ChannelId;

@@ -9,7 +9,7 @@ use super::fanout::Note;
 
 /// Notes of one worker beyond which publishers are asked to wait.
 const MANY: usize = 4096;
-/// Bytes of messages in the notes of one worker beyond which they are, too.
+/// Bytes of messages in the notes of one worker beyond which they are asked to, as well.
 const MUCH: usize = 16 << 20;
 
 /// Workers to wake after the lock is released.

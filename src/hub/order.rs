@@ -15,8 +15,8 @@ use super::zone::ZoneState;
 use super::{ChannelInfo, Hub};
 use crate::model::{ChannelId, Draft, Refusal, Replay, Stamp};
 
-/// Seconds by which a client may have seen more on another node than this one has applied: with a tag, which only a server gives, and
-/// without, where a little more may be the client's own clock.
+/// Seconds by which a client may be ahead of this node, having seen more on another one. With a tag its place comes from a server;
+/// without, a few seconds more may come from the client's own clock.
 const AHEAD: i64 = 600;
 const AHEAD_BY_CLOCK: i64 = 5;
 
@@ -51,7 +51,7 @@ pub trait Order: Send + Sync {
     /// Tells when this node has applied what there is in the zone now, or that it cannot be known.
     fn catch_up(&self, told: Told);
 
-    /// Whether so much waits that who may wait with the next one should.
+    /// Whether so much waits that a publisher who can wait with the next message should.
     fn is_full(&self) -> bool;
 
     /// Whether nothing waits.
@@ -95,7 +95,7 @@ impl Hub {
         self.order.get().is_some()
     }
 
-    /// Where a client was on another node, if this one has not come there: served now, it would be told as news what it has seen.
+    /// Where a client was on another node, if this one has not come that far: served now, it would be told as news what it has seen.
     pub fn behind(&self, replay: &Replay) -> Option<Stamp> {
         if !self.is_led() {
             return None;

@@ -14,10 +14,10 @@ use super::zone::ZoneState;
 use crate::log::{ChannelMark, Entry, Marks, Published};
 use crate::model::{ChannelId, Message, Now, Stamp, Tick};
 
-/// By how much ids go on after a crash: more than one channel publishes in what a crash may cost.
+/// How far ids jump after a crash: more than one channel publishes within the time that a crash may cost.
 const SKIPPED: u64 = 10_000;
 
-/// Seconds after a crash for which new channels may be old ones that it has made unknown.
+/// Seconds after a crash in which a new channel may be an old one that the crash made unknown.
 const UNKNOWN: u32 = 3600;
 
 /// What is known while entries are applied.

@@ -85,7 +85,7 @@ pub(crate) struct Session {
     decoder: Decoder,
     /// Whether the client may publish, and whether its messages are stored.
     publish: Option<bool>,
-    /// Its messages go to all channels of the path, or else to the first.
+    /// Whether its messages go to all channels of the path; otherwise to the first.
     publishes_to_all: bool,
     ping_follows_publish: bool,
     /// What a client is closed with whose message cannot be had.
@@ -286,8 +286,8 @@ impl Session {
         Received::All
     }
 
-    /// Publishes, and says whether the client may go on. A message of a websocket has no answer: who goes on without a word would
-    /// never know that there was no room for it.
+    /// Publishes, and says whether the client may go on. A message of a websocket has no answer: a client that was left alone would
+    /// never know that there was no room for its message.
     fn publish(&self, context: &Context, connection: &Rc<Connection>, text: Vec<u8>, binary: bool) -> bool {
         let Some(store) = self.publish else { return true };
         if text.is_empty() {

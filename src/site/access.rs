@@ -156,7 +156,7 @@ fn asked_uri(exchange: &Exchange<'_>, uri: &Complex) -> Vec<u8> {
     exchange.value(uri).into_owned()
 }
 
-/// The first rule that names the address decides. A client nobody tells of could be anybody who is denied.
+/// The first rule that names the address decides. A client whose address nobody tells could be anybody who is denied.
 fn verdict(rules: &[AccessRule], address: &PeerAddress) -> Option<bool> {
     let untold = *address == PeerAddress::Untold;
     rules.iter().find(|rule| names(rule.who, address) || untold && !rule.allow).map(|rule| rule.allow)

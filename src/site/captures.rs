@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::conf::settings::Regex;
 
 thread_local! {
-    /// The regex whose groups were asked for last, and room for them: that is dearer to make than to match once more.
+    /// The regex whose groups were asked for last, and room for them: making that costs more than matching once more.
     static LAST: RefCell<Option<(Arc<pcre2::bytes::Regex>, CaptureLocations)>> = const { RefCell::new(None) };
 }
 

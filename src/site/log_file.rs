@@ -1,7 +1,7 @@
 //! One file that lines are appended to.
 //!
-//! Invariant: a file that cannot be opened or written is told once, tried again, and told again when it works; what goes to one
-//! that could not be opened anew goes on into the old one.
+//! Invariant: a file that cannot be opened or written is told once, tried again, and told again when it works; while a file
+//! cannot be opened anew, lines go on into the old one.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -45,7 +45,7 @@ impl LogFile {
         self.due = Some(Due::Now);
     }
 
-    /// Whether lines have been lost of which nobody has been told that they go on.
+    /// Whether lines have been lost, and nobody has been told yet that lines are written again.
     pub(super) fn fails(&self) -> bool {
         self.lost > 0
     }

@@ -1,7 +1,7 @@
 //! Access logs as the main thread has opened them, for the workers to write to.
 //!
-//! nginx's master opens them, so that they may be what its workers could not open: files below a directory of root's, the pipe
-//! that a container has as its standard output. Whoever finds a file missing here opens it by itself; one that could not be opened
+//! nginx's master opens them, so that a log may be something that its workers could not open: a file below a directory of root's,
+//! the pipe that a container has as its standard output. Whoever finds a file missing here opens it by itself; one that could not be opened
 //! here is tried again here.
 
 use std::collections::BTreeSet;

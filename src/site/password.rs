@@ -16,7 +16,7 @@ pub(crate) enum Checked {
     Slow(SlowPassword),
 }
 
-/// Whether the file knows the user with this password. `Err`: 401, or 403 and 500 where the file cannot be read.
+/// Whether the file knows the user with this password. `Err`: a status, 401, or 403 and 500 where the file cannot be read.
 pub(crate) fn check(file: &[u8], user: &[u8], password: &[u8]) -> Result<Checked, u16> {
     let path = OsStr::from_bytes(file);
     let text = std::fs::read(path).map_err(|error| {

@@ -12,7 +12,7 @@ const LONGEST_HOST: usize = 256;
 /// What a URL has at least: `http://i.ru`.
 const SHORTEST: usize = 11;
 
-/// Whether the referer of a request is valid; it is where nothing is listed.
+/// Whether the referer of a request is valid; where nothing is listed, any is.
 pub(crate) fn is_valid(exchange: &Exchange<'_>) -> bool {
     match exchange.location.core.valid_referers.as_deref() {
         Some(referers) if referers.lists_hosts() => allows(referers, exchange.head.header("referer")),

@@ -48,7 +48,7 @@ enum Published {
     InSeveral,
 }
 
-/// What the end of a subscription is waited for with.
+/// What is kept until a subscription ends, for what has to be done then.
 struct Late {
     /// The connection as `limit_conn` counts it while it is a subscriber.
     holds: Vec<Hold>,

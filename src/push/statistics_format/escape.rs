@@ -1,7 +1,7 @@
 //! Channel ids as text of each format: ordinary ids byte for byte, and no id breaks out of its place.
 //!
-//! An id is bytes, the formats are text: what is no UTF-8 is shown as U+FFFD where a format has no way to write a byte. Does
-//! not know what stands around the id.
+//! An id is bytes, the formats are text: what is no UTF-8 is shown as U+FFFD where a format has no way to write a byte. It
+//! does not know what stands around the id.
 
 use std::io::Write;
 

@@ -1,8 +1,8 @@
 //! The body of a request on HTTP/1: one reader, begun once, that reads it from its first byte to its last, whatever is
 //! answered meanwhile.
 //!
-//! Knows framings and a limit; nothing of verdicts or sockets. Invariant: the bytes it takes are those of the body whatever
-//! the split of the input; once it has failed nothing behind it can be told from a request, and it fails for good.
+//! Knows framings and a limit; nothing of verdicts or sockets. Invariant: the bytes it takes are those of the body, however the
+//! input is split; once it has failed, body and next request cannot be told apart any more, so it fails for good.
 
 use std::sync::Arc;
 

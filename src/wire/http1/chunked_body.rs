@@ -1,6 +1,6 @@
 //! A request body in chunks, taken apart as it comes.
 //!
-//! Knows the chunked coding and a limit; nothing of requests or sockets. Invariant: whatever the split of the input, the
+//! Knows the chunked coding and a limit; nothing of requests or sockets. Invariant: however the input is split, the
 //! same bytes come out, and no length on the wire is trusted for an allocation.
 
 use thiserror::Error;
@@ -41,7 +41,7 @@ pub struct ChunkedBody {
     limit: u64,
     /// Bytes of the current size line or trailer block.
     line: usize,
-    /// What was wrong: nothing behind it can be told from a request.
+    /// What was wrong: from there on nothing can be told from a request.
     failed: Option<BadChunk>,
 }
 

@@ -33,7 +33,7 @@ use crate::wire::workbench::Workbench;
 /// Bodies up to this many bytes are copied to go out with their head in one write.
 const COPIED: usize = 256 * 1024;
 
-/// One request in the making of its answer.
+/// A request while its answer is made.
 pub(super) struct Turn<'a, 's> {
     pub bench: &'a Rc<Workbench>,
     pub connection: &'a Rc<Connection>,

@@ -30,7 +30,7 @@ const PIECE: usize = 16 * 1024;
 enum Cut {
     /// The client has reset it, or is gone.
     ByPeer,
-    /// It is of no more use to us.
+    /// The worker has given it up.
     ByUs(Reason),
 }
 

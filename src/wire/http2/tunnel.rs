@@ -18,7 +18,7 @@ use crate::delivery::hold;
 /// Both directions of a stream.
 pub(super) struct Tunnel {
     incoming: RecvStream,
-    /// Has come, and was not read.
+    /// Bytes that have come and were not read.
     read: Bytes,
     out: SendStream<Bytes>,
     /// Counts what HTTP/2 has been given.

@@ -20,7 +20,7 @@ pub(crate) struct Visit {
     connection: Rc<Connection>,
     pub(super) session: Box<Session>,
     complete: bool,
-    /// What whoever brought the request wants to know the end of.
+    /// Dropped at the end, which tells whoever brought the request.
     _guard: Box<dyn Any>,
 }
 

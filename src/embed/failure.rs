@@ -2,6 +2,7 @@
 
 use thiserror::Error as ThisError;
 
+use crate::backplane::BackplaneError;
 use crate::conf::ConfError;
 use crate::log::LogError;
 use crate::model::Refusal;
@@ -19,9 +20,18 @@ pub enum Error {
     /// A file could not be read, or a thread not be started.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// The configuration names a backplane: only the server shares its channels with other nodes.
-    #[error("\"push_stream_backplane\" is for the server: a publish of an application is answered at once")]
-    Backplane,
+    /// The backplane that the configuration names cannot be used as it is described there.
+    #[error("{0}")]
+    Backplane(String),
+    /// Channels are shared with other nodes, so nothing is published or deleted at once.
+    #[error("channels are shared with other nodes: publish_in_turn and delete_in_turn wait for their order")]
+    InTurn,
+    /// The backplane cannot be reached, or takes nothing now: nothing was published.
+    #[error("{0}")]
+    Away(String),
+    /// The backplane has not answered in time: what was published may yet appear.
+    #[error("{}", Refusal::Unanswered)]
+    Unanswered,
     /// Servers of the configuration are of several zones: an application has one.
     #[error("\"push_stream_zone\" is for the server: an application publishes and subscribes in one zone")]
     Zones,
@@ -50,6 +60,12 @@ impl Error {
     }
 }
 
+impl From<BackplaneError> for Error {
+    fn from(error: BackplaneError) -> Self {
+        Self::Backplane(error.to_string())
+    }
+}
+
 impl From<LogError> for Error {
     fn from(error: LogError) -> Self {
         Self::State(error.to_string())
@@ -58,6 +74,10 @@ impl From<LogError> for Error {
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal.to_string())
+        match refusal {
+            Refusal::Unanswered => Self::Unanswered,
+            Refusal::Away | Refusal::Crowded | Refusal::Joining => Self::Away(refusal.to_string()),
+            _ => Self::Refused(refusal.to_string()),
+        }
     }
 }

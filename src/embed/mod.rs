@@ -11,6 +11,7 @@ mod message;
 mod options;
 mod pool;
 mod router;
+mod shared;
 mod subscription;
 mod subscriptions;
 mod threads;
@@ -107,7 +108,8 @@ impl PushStream {
         addresses.map(|(address, at)| (address, Site::one(&self.pool, at).router())).collect()
     }
 
-    /// Publishes a message on a channel, which is created if it is missing; what the channel has then.
+    /// Publishes a message on a channel, which is created if it is missing; what the channel has then. Where channels are shared with other
+    /// nodes, a message waits for its turn: [`PushStream::publish_in_turn`].
     pub fn publish(&self, channel: &str, text: impl Into<Vec<u8>>) -> Result<Channel, Error> {
         self.publish_event(channel, text, None, None)
     }
@@ -120,7 +122,21 @@ impl PushStream {
         event_id: Option<&str>,
         event_type: Option<&str>,
     ) -> Result<Channel, Error> {
-        let (text, id) = (text.into(), ChannelId::new(channel.as_bytes()));
+        self.check_own_order()?;
+        let (ids, draft) = self.admit(channel, text.into(), event_id, event_type)?;
+        self.pool.hub().publish(&ids, &draft, now())?;
+        Ok(self.channel(channel).unwrap_or_default())
+    }
+
+    /// A message that may be published, and where.
+    fn admit(
+        &self,
+        channel: &str,
+        text: Vec<u8>,
+        event_id: Option<&str>,
+        event_type: Option<&str>,
+    ) -> Result<([ChannelId; 1], Draft), Error> {
+        let id = ChannelId::new(channel.as_bytes());
         if id.as_bytes().is_empty() {
             return Err(Refusal::NoChannelId.into());
         }
@@ -132,14 +148,18 @@ impl PushStream {
         let event = (event_id.is_some() || event_type.is_some()).then(|| Arc::new(tags));
         let draft = Draft { text: text.into(), event, store: true, binary: false, at: tick() };
         let ids = [id];
-        let hub = self.pool.hub();
-        hub.admit_publish(&ids, now())?;
-        hub.publish(&ids, &draft, now())?;
-        Ok(hub.find(&ids).first().map(Channel::of).unwrap_or_default())
+        self.pool.hub().admit_publish(&ids, now())?;
+        Ok((ids, draft))
     }
 
-    /// Deletes a channel and tells its subscribers; whether there was one.
+    /// Refuses what cannot be done at once.
+    fn check_own_order(&self) -> Result<(), Error> {
+        if self.pool.hub().is_led() { Err(Error::InTurn) } else { Ok(()) }
+    }
+
+    /// Deletes a channel and tells its subscribers; whether there was one. Where channels are shared: [`PushStream::delete_in_turn`].
     pub fn delete(&self, channel: &str) -> Result<bool, Error> {
+        self.check_own_order()?;
         let ids = [ChannelId::new(channel.as_bytes())];
         self.pool.hub().admit_delete(&ids)?;
         Ok(self.pool.hub().delete(&ids, None, now()) > 0)
@@ -168,10 +188,11 @@ impl PushStream {
         synced.await.unwrap_or(false)
     }
 
-    /// Ends the log, so that another process or another `PushStream` can go on with it: from now on publishers are refused, and when
+    /// Leaves the nodes that share its channels, if they do, when what waits for its turn has been told. Ends the log, so that another process or another `PushStream` can go on with it: from now on publishers are refused, and when
     /// it returns everything that was published is on the disk. Subscribers stay until the last clone and router are gone. Without
     /// it the same is done then, by whoever drops the last of them, who waits for the disk.
     pub async fn shutdown(&self) {
+        self.pool.settle().await;
         let (sender, closed) = oneshot::channel();
         let hub = Arc::clone(self.pool.hub());
         let close = move || {

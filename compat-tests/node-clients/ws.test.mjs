@@ -101,8 +101,10 @@ describe('ws', () => {
   test('a deleted channel says so and closes', async () => {
     const ws = await open('/ws/deleted');
     await server.subscribers(1);
+    // It may be closed before the answer has come.
+    const closed = new Promise((resolve) => ws.once('close', resolve));
     assert.equal((await request(pub('deleted'), { method: 'DELETE' })).status, 200);
-    await new Promise((resolve) => ws.once('close', resolve));
+    await closed;
     assert.deepEqual(ws.messages.map(({ id, text }) => [id, text]), [[-2, 'Channel deleted']]);
   });
 });

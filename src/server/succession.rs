@@ -68,10 +68,7 @@ impl Server {
     /// Lets go of publishers and subscribers. From now on this process knows of no message that the successor does
     /// not know of, but for those its subscribers have been sent.
     fn hand_over(&mut self) {
-        self.zones.set_closed(true);
-        while !self.zones.are_settled() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        self.close_publishers();
         self.zones.close_logs();
         let (sender, told) = unbounded_channel();
         let leave = self.leave(RESTART);
@@ -81,6 +78,14 @@ impl Server {
         }
         if let Some(successor) = &mut self.successor {
             successor.wait_for(told, QUEUE, Step::Begin);
+        }
+    }
+
+    /// Takes nothing more from publishers, and has what was admitted reach its channels.
+    fn close_publishers(&self) {
+        self.zones.set_closed(true);
+        while !self.zones.are_settled() {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -104,8 +109,13 @@ impl Server {
         let Some(status) = successor.ended() else { return };
         tracing::error!(target: ALERT, "the new binary process {} has ended: {status}", successor.id());
         self.successor = None;
+        if self.zones.have_no_log() {
+            // What is published while a log is read would be in memory, and neither in what was read nor in what is written then.
+            self.close_publishers();
+            self.zones.take_logs_back();
+            self.zones.set_closed(self.handed_over);
+        }
         self.take_name_back();
-        self.zones.take_logs_back();
         self.resume();
     }
 

@@ -265,6 +265,44 @@ fn a_new_binary_goes_on_with_each_zone_and_the_old_one_takes_each_back() {
 }
 
 #[test]
+fn a_process_that_has_served_beside_its_successor_keeps_each_zone_as_it_has_it() {
+    let mut site = Site::start(STATE, &HOSTS, &[]);
+    let old = site.prefix.pid().unwrap();
+    site.publish_everywhere("one");
+    site.process.signal(Signal::SIGUSR2);
+    site.prefix.error_log_has("serves from now on");
+    let new = site.prefix.pid().unwrap();
+    site.publish_everywhere("two");
+    site.process.signal(Signal::SIGHUP);
+    site.prefix.error_log_has("what is published here does not survive a restart until that one has ended");
+    // By either process: each has messages of its own now, in this zone.
+    for _ in 0..32 {
+        site.publish("chat.example", "x", "beside");
+    }
+    kill(Pid::from_raw(new), Signal::SIGQUIT).unwrap();
+    eventually("the old one is the server again", || site.prefix.pid() == Some(old));
+    let chat = || site.stored("chat.example", "x");
+    within(PATIENCE, "the new one serves nobody any more", || {
+        let stored = chat();
+        (0..16).all(|_| chat() == stored)
+    });
+    let mut expected = chat();
+    assert!(expected.len() > 2 && expected[..2] == ["x 1 one in chat", "x 2 two in chat"], "{expected:?}");
+    for (host, zone) in [ZONES[0], ZONES[2]] {
+        assert_eq!(site.stored(host, "x"), [format!("x 1 one in {zone}"), format!("x 2 two in {zone}")]);
+    }
+    site.publish_everywhere("three");
+    // The id is beyond whatever the other one may have given.
+    expected.push(chat().pop().filter(|line| line.ends_with(" three in chat")).unwrap());
+    site.restart(Signal::SIGTERM, STATE, &HOSTS);
+    assert_eq!(site.stored("chat.example", "x"), expected);
+    for (host, zone) in [ZONES[0], ZONES[2]] {
+        let stored = site.stored(host, "x");
+        assert!(stored.len() == 3 && stored[2].ends_with(&format!(" three in {zone}")), "{stored:?}");
+    }
+}
+
+#[test]
 fn names_that_no_directory_could_have_are_refused_and_strict_knows_no_zones() {
     for name in ["a/b", "..", ".hidden", "\"\"", "\"a b\"", &"x".repeat(65)] {
         let prefix = Prefix::new("zone-names");

@@ -8,10 +8,13 @@ export class Dockerd {
   /** Starts one with its data in `home`; `project` is what compose calls what it starts. */
   static async start(home, project) {
     const docker = new Dockerd();
+    // Containers cannot have a root below a symbolic link.
+    fs.mkdirSync(home, { recursive: true });
+    home = fs.realpathSync(home);
     docker.home = home;
     docker.work = path.join(home, 'work');
     docker.env = { DOCKER_HOST: `unix://${home}/socket`, COMPOSE_PROJECT_NAME: project };
-    fs.rmSync(home, { recursive: true, force: true });
+    await docker.clear();
     fs.mkdirSync(docker.work, { recursive: true });
     docker.daemon = new Program('dockerd', 'dockerd', ['--data-root', `${home}/data`, '--exec-root', `${home}/exec`, '--pidfile', `${home}/pid`, '-H', `unix://${home}/socket`,
       '--storage-driver', 'vfs', '--log-level', 'warn']);
@@ -39,6 +42,13 @@ export class Dockerd {
   async stop() {
     await this.down().catch(() => {});
     await this.daemon.stop('SIGTERM', 60000);
+    await this.clear();
+  }
+
+  /** Removes what a daemon has left, one that was killed too: it mounts its own data. */
+  async clear() {
+    const left = fs.readFileSync('/proc/mounts', 'utf8').split('\n').map((line) => line.split(' ')[1] ?? '').filter((place) => place.startsWith(`${this.home}/`));
+    for (const place of left.reverse()) await run('umount', ['--lazy', place]);
     fs.rmSync(this.home, { recursive: true, force: true });
   }
 }

@@ -65,7 +65,8 @@ pub(super) fn log_lines(http: &Scope<'_, '_>, compiler: &Compiler) -> Result<Log
         // nginx's lines have what was sent.
         None => compiler.dialect.strict,
     };
-    Ok(LogLines { style: compiler.log_style.unwrap_or(style), whole_ids, untold_ends: false })
+    let untold_refusals = compiler.dialect.strict;
+    Ok(LogLines { style: compiler.log_style.unwrap_or(style), whole_ids, untold_ends: false, untold_refusals })
 }
 
 /// Compiles the formats of the `http` block.

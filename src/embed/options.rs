@@ -94,7 +94,8 @@ impl Options {
         let prefix = prefix.unwrap_or_else(|| options.prefix.clone());
         let options = LoadOptions { prefix, strict: self.strict, ..options };
         let mut loaded = conf::load(&options).map_err(Error::of_configuration)?;
-        loaded.settings.log_lines.untold_ends = self.quiet;
+        let lines = &mut loaded.settings.log_lines;
+        (lines.untold_ends, lines.untold_refusals) = (self.quiet, lines.untold_refusals || self.quiet);
         if loaded.settings.listeners.is_empty() {
             return Err(Error::NoServer);
         }

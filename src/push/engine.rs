@@ -178,8 +178,11 @@ pub(crate) fn fail_job<'s>(context: &Context, exchange: &mut Exchange<'s>, job: 
 pub(crate) fn refuse<'s>(context: &Context, exchange: &mut Exchange<'s>, bad: BadHead) -> Verdict<'s> {
     // Where such a request ends cannot be told.
     exchange.route.close = true;
-    let location = exchange.location;
-    let verdict = fail(context, exchange, location, bad.status());
+    let (location, status) = (exchange.location, bad.status());
+    if let Some(reason) = Refused::of_status(status).filter(|_| !exchange.settings.log_lines.untold_refusals) {
+        log_context::refuse(exchange, reason.name(), format_args!("client sent {bad}"));
+    }
+    let verdict = fail(context, exchange, location, status);
     note(context, exchange, &verdict);
     verdict
 }
@@ -241,7 +244,7 @@ pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, p
     }
 }
 
-/// Counts a refusal, and tells the operator of one of the module's.
+/// Counts a refusal, and sees to it that the operator is told of it, once.
 fn note(context: &Context, exchange: &Exchange<'_>, verdict: &Verdict<'_>) {
     let reason = match verdict {
         Verdict::Reply(Reply { refusal: Some(refusal), .. }) | Verdict::Farewell(_, _, Some(refusal)) => {
@@ -249,8 +252,14 @@ fn note(context: &Context, exchange: &Exchange<'_>, verdict: &Verdict<'_>) {
             log_context::refuse(exchange, reason.name(), format_args!("push stream module: {status}: {refusal}"));
             Some(reason)
         }
-        Verdict::Reply(Reply { status: 400, .. }) if is_websocket(exchange.location) => Some(Refused::HANDSHAKE),
-        Verdict::Reply(reply) => Refused::of_status(reply.status),
+        Verdict::Reply(reply) => {
+            let handshake = reply.status == 400 && is_websocket(exchange.location);
+            let reason = if handshake { Some(Refused::HANDSHAKE) } else { Refused::of_status(reply.status) };
+            if let Some(reason) = reason {
+                log_context::refuse_untold(exchange, reason.name(), reply.status);
+            }
+            reason
+        }
         _ => None,
     };
     if let Some(reason) = reason {

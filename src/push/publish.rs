@@ -18,6 +18,7 @@ use crate::push::fields::{CorsSide, cache_fields};
 use crate::request::reply::{Field, Reply};
 use crate::site::channels;
 use crate::site::exchange::Exchange;
+use crate::site::log_context;
 use crate::site::phases;
 
 /// What a publisher request comes to before its body is known.
@@ -181,7 +182,10 @@ fn finish<'b>(
         Ok(()) => published(zone, exchange, location, &job.ids),
         Err(Refusal::MemoryFull) => {
             // The one failure that goes through nginx's own error pages.
-            tracing::error!("push stream module: unable to allocate message in shared memory");
+            log_context::error(
+                exchange,
+                format_args!("push stream module: unable to allocate message in shared memory"),
+            );
             let mut reply =
                 phases::error_reply(exchange, location, 500).with(cache_fields(&exchange.settings.capabilities));
             reply.close = true;

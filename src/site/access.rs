@@ -139,7 +139,7 @@ pub(crate) fn check_answer(exchange: &mut Exchange<'_>, status: u16) -> Access {
         }
         401 | 403 => Access::Refused(status),
         other => {
-            tracing::error!("auth request unexpected status: {other}");
+            log_context::error(exchange, format_args!("auth request unexpected status: {other}"));
             Access::Refused(500)
         }
     }
@@ -147,7 +147,12 @@ pub(crate) fn check_answer(exchange: &mut Exchange<'_>, status: u16) -> Access {
 
 fn conclude(exchange: &mut Exchange<'_>) -> Access {
     match exchange.route.refused.take() {
-        Some(status) => Access::Refused(status),
+        Some(status) => {
+            if status == 403 {
+                log_context::error(exchange, format_args!("access forbidden by rule"));
+            }
+            Access::Refused(status)
+        }
         None => Access::Granted,
     }
 }
@@ -176,17 +181,22 @@ fn ask_password(exchange: &mut Exchange<'_>, basic: &AuthBasic) -> Password {
     }
     let verified = exchange.route.password.take();
     let verdict = match (verified, exchange.credentials()) {
-        (Some(true), _) => Ok(Checked::Right),
-        (Some(false), _) | (None, None) => Err(401),
-        (None, Some((user, word))) => {
-            let file = exchange.value(&basic.user_file);
-            password::check(&file, &user, &word)
+        (Some(true), _) => Checked::Right,
+        (Some(false), Some((user, _))) => {
+            password::tell_mismatch(exchange, &user);
+            Checked::Wrong(401)
         }
+        (_, None) => {
+            let text = format_args!("no user/password was provided for basic authentication");
+            log_context::refuse(exchange, "unauthorized", text);
+            Checked::Wrong(401)
+        }
+        (None, Some((user, word))) => password::check(exchange, &exchange.value(&basic.user_file), &user, &word),
     };
     match verdict {
-        Ok(Checked::Right) => Password::Right,
-        Ok(Checked::Slow(password)) => Password::Slow(password),
-        Err(status) => {
+        Checked::Right => Password::Right,
+        Checked::Slow(password) => Password::Slow(password),
+        Checked::Wrong(status) => {
             if status == 401 {
                 let mut challenge = b"Basic realm=\"".to_vec();
                 challenge.extend(realm.iter().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)));

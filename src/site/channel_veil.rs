@@ -1,7 +1,8 @@
 //! Channel ids in lines that others than the channel's own people read: their first characters and an ellipsis.
 //!
 //! Whoever knows the id of a channel may subscribe to it. Knows no log. Invariant: what comes out holds no more than so many
-//! characters of an id, however the id was spelled in the request.
+//! characters of an id, however the id was spelled in the request. Where no id is known the request may have come to the wrong
+//! place: what looks like one is taken for one.
 
 use crate::model::{ChannelId, percent_decode};
 
@@ -9,6 +10,8 @@ use crate::model::{ChannelId, percent_decode};
 const SEEN: usize = 8;
 /// Ids that one line tells of.
 const TOLD: usize = 4;
+/// A part of a path that may be an id has at least so many characters, and so many digits among them.
+const LIKELY: (usize, usize) = (16, 4);
 
 /// The ids, whole or shortened; of many the first few, and how many more there are.
 pub(crate) fn list(ids: &[ChannelId], whole: bool) -> String {
@@ -29,10 +32,13 @@ enum Part {
     Value,
 }
 
-/// Text of a client (a request line, a URL, a host) in which these ids are shortened.
+/// Text of a client (a request line, a URL, a host, a path) in which these ids are shortened; without any, each word that may be one.
 pub(crate) fn veil(text: &[u8], ids: &[ChannelId]) -> String {
     let secrets: Vec<&[u8]> =
         ids.iter().flat_map(|id| id.as_bytes().split(|byte| *byte == b'/')).filter(|part| part.len() > SEEN).collect();
+    let hides = |word: &[u8], part: Part| {
+        if ids.is_empty() { may_be_one(word, part) } else { is_secret(word, &secrets) }
+    };
     let mut out = String::with_capacity(text.len());
     let (mut rest, mut part) = (text, Part::Path);
     while !rest.is_empty() {
@@ -45,7 +51,7 @@ pub(crate) fn veil(text: &[u8], ids: &[ChannelId]) -> String {
         };
         let end = rest.iter().position(ends).unwrap_or(rest.len());
         let (word, tail) = rest.split_at(end);
-        let shown = if is_secret(word, &secrets) { shortened(word).into() } else { String::from_utf8_lossy(word) };
+        let shown = if hides(word, part) { shortened(word).into() } else { String::from_utf8_lossy(word) };
         out.push_str(&shown);
         let Some((&delimiter, tail)) = tail.split_first() else { break };
         part = match delimiter {
@@ -72,6 +78,13 @@ fn is_secret(word: &[u8], secrets: &[&[u8]]) -> bool {
     [word, &once, &twice]
         .iter()
         .any(|spelled| secrets.iter().any(|secret| holds(spelled, secret) || holds(secret, spelled)))
+}
+
+/// Whether a word of a request that names no channel may be the id of one: any value of an argument, and what looks like made by a
+/// machine.
+fn may_be_one(word: &[u8], part: Part) -> bool {
+    let digits = || word.iter().filter(|byte| byte.is_ascii_digit()).count();
+    word.len() > SEEN && (part == Part::Value || word.len() >= LIKELY.0 && digits() >= LIKELY.1)
 }
 
 fn shortened(word: &[u8]) -> String {
@@ -120,6 +133,23 @@ mod tests {
             (list(&ids, false), list(&ids[..1], true)),
             ("a/01234567\u{2026}/b/c/... and 2 more".into(), "a".into())
         );
+    }
+
+    #[test]
+    fn where_no_channel_is_known_what_may_be_one_is_shortened() {
+        for (sent, shown) in [
+            (
+                "GET /bitrix/sub/?CHANEL_ID=0123456789abcdef&tag=1 HTTP/1.1",
+                "GET /bitrix/sub/?CHANEL_ID=01234567\u{2026}&tag=1 HTTP/1.1",
+            ),
+            ("GET /sbu/0123456789abcdef/x HTTP/1.1", "GET /sbu/01234567\u{2026}/x HTTP/1.1"),
+            ("GET /sbu/%300123456789abcde HTTP/1.1", "GET /sbu/%3001234\u{2026} HTTP/1.1"),
+            ("/usr/share/html/nope/0123456789abcdef", "/usr/share/html/nope/01234567\u{2026}"),
+            ("GET /documentation/getting-started.html HTTP/1.1", "GET /documentation/getting-started.html HTTP/1.1"),
+            ("https://push.example.com/pages/contact", "https://push.example.com/pages/contact"),
+        ] {
+            assert_eq!(veiled(sent, &[]), shown);
+        }
     }
 
     /// A byte as a client may spell it.

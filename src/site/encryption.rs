@@ -3,9 +3,11 @@
 //! The handshake lets every client in, because nginx tells the rest in an HTTP answer. Does not know certificates: the
 //! verdict comes with the connection.
 
+use std::fmt::Arguments;
 use std::sync::Arc;
 
 use super::exchange::Exchange;
+use super::log_context;
 use super::server_name::find_server;
 use crate::conf::settings::{Listener, VerifyClient};
 use crate::request::peer::TlsInfo;
@@ -21,7 +23,10 @@ pub(crate) fn refusal(exchange: &Exchange<'_>) -> Option<u16> {
         if !listener.ssl {
             return None;
         }
-        tracing::info!("client sent plain HTTP request to HTTPS port while reading client request headers");
+        tell(
+            exchange,
+            format_args!("client sent plain HTTP request to HTTPS port while reading client request headers"),
+        );
         return Some(PLAIN_TO_TLS);
     };
     let verify = exchange.server.tls.as_ref().map_or(VerifyClient::Off, |tls| tls.verify_client);
@@ -29,21 +34,35 @@ pub(crate) fn refusal(exchange: &Exchange<'_>) -> Option<u16> {
         return None;
     }
     if !is_negotiated(exchange, listener, tls) {
-        tracing::info!("client attempted to request the server name different from the one that was negotiated");
+        tell(
+            exchange,
+            format_args!("client attempted to request the server name different from the one that was negotiated"),
+        );
         return Some(MISDIRECTED);
     }
     match &*tls.verify {
         "NONE" if verify == VerifyClient::On => {
-            tracing::info!("client sent no required SSL certificate while reading client request headers");
+            tell(
+                exchange,
+                format_args!("client sent no required SSL certificate while reading client request headers"),
+            );
             Some(NO_CERTIFICATE)
         }
         "SUCCESS" | "NONE" => None,
         _ if verify == VerifyClient::OptionalNoCa && tls.issuer_unknown => None,
         failed => {
-            tracing::info!("client SSL certificate verify error: ({failed}) while reading client request headers");
+            tell(
+                exchange,
+                format_args!("client SSL certificate verify error: ({failed}) while reading client request headers"),
+            );
             Some(CERTIFICATE_ERROR)
         }
     }
+}
+
+/// In nginx's words.
+fn tell(exchange: &Exchange<'_>, text: Arguments<'_>) {
+    log_context::refuse(exchange, "bad_request", text);
 }
 
 /// Whether the server that answers is the one whose authorities judged the certificate.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::exchange::Exchange;
+use super::log_context;
 use super::rewrite::{redirect_inside, redirection};
 use crate::conf::settings::{ErrorPage, Location};
 use crate::request::reply::Reply;
@@ -57,7 +58,7 @@ fn follow<'b>(exchange: &mut Exchange<'b>, page: &'b ErrorPage, status: u16) -> 
         return ErrorAnswer::Reply(redirection(exchange, code, target));
     }
     if !exchange.count_change() {
-        tracing::error!("rewrite or internal redirection cycle");
+        log_context::error(exchange, format_args!("rewrite or internal redirection cycle"));
         return ErrorAnswer::Reply(plain(exchange, 500));
     }
     exchange.route.internal = true;
@@ -71,7 +72,8 @@ fn follow<'b>(exchange: &mut Exchange<'b>, page: &'b ErrorPage, status: u16) -> 
     if let Some(location) = std::str::from_utf8(name).ok().and_then(|name| exchange.server.named.get(name)) {
         ErrorAnswer::Named(location)
     } else {
-        tracing::error!("could not find named location \"@{}\"", String::from_utf8_lossy(name));
+        let name = String::from_utf8_lossy(name);
+        log_context::error(exchange, format_args!("could not find named location \"@{name}\""));
         exchange.route.close = true;
         ErrorAnswer::Reply(plain(exchange, 500))
     }

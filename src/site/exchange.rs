@@ -74,6 +74,8 @@ pub struct Exchange<'s> {
     pub(crate) holds: Vec<Hold>,
     /// Channel ids that stand in what was sent and not in what is asked for: a subrequest's.
     pub(crate) hidden: Vec<ChannelId>,
+    /// A line of the error log has told of it.
+    pub(crate) told: Cell<bool>,
     /// What a backend has answered, in a subrequest that asked one.
     pub(crate) answer: Option<Answer>,
     captures: Captures,
@@ -162,6 +164,7 @@ impl<'s> Exchange<'s> {
             limiter: None,
             holds: Vec::new(),
             hidden: Vec::new(),
+            told: Cell::new(false),
             answer: None,
             captures: Captures::default(),
             mapped_last: Cell::new(None),

@@ -14,6 +14,7 @@ use super::channels;
 use super::exchange::Exchange;
 use crate::model::{ChannelId, NOTICE};
 use crate::request::peer::PeerAddress;
+use crate::request::status;
 
 /// What a line tells of a request.
 pub(crate) struct About {
@@ -36,6 +37,7 @@ pub(crate) struct About {
 /// One event about a request. Levels and targets are known when the program is made.
 macro_rules! tell {
     ($target:expr, $level:expr, $exchange:expr => $about:ident, { $($more:ident = $value:expr),* }, $text:expr) => {
+        $exchange.told.set(true);
         // Who asks costs more than to know that nobody listens.
         if tracing::enabled!(target: $target, $level) {
             let $about = About::of($exchange);
@@ -66,13 +68,29 @@ pub(crate) fn warn(exchange: &Exchange<'_>, text: Arguments<'_>) {
     tell!(module_path!(), Level::WARN, exchange => about, {}, text);
 }
 
-/// A request was refused by the rules of the module.
+/// A request was refused, by the rules of the module or by the site's.
 pub(crate) fn refuse(exchange: &Exchange<'_>, reason: &str, text: Arguments<'_>) {
     tell!(
         NOTICE, Level::INFO, exchange => about,
         { channel = about.channels().map(display), reason = display(reason) },
         text
     );
+}
+
+/// A request was refused with this status; nothing where a line has said more of it already, or nobody wants one.
+pub(crate) fn refuse_untold(exchange: &Exchange<'_>, reason: &str, status: u16) {
+    let lines = &exchange.settings.log_lines;
+    let unwanted = status == 404 && !exchange.location.core.log_not_found;
+    if !exchange.told.get() && !lines.untold_refusals && !unwanted {
+        refuse(exchange, reason, format_args!("request refused: {status} {}", status::reason(status)));
+    }
+}
+
+/// `2: No such file or directory`
+pub(crate) fn system_error(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    error.raw_os_error().map_or_else(|| text.to_owned(), |code| format!("{code}: {text}"))
 }
 
 impl About {

@@ -4,11 +4,12 @@
 //! cannot be opened anew, lines go on into the old one.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::log_context::system_error;
 use super::opened_logs::OpenedLogs;
 
 /// How long after a failure a file is opened again.
@@ -61,7 +62,7 @@ impl LogFile {
                 let now = Instant::now();
                 if !self.silent && self.told.is_none_or(|told| now.duration_since(told) >= TOLD) {
                     self.told = Some(now);
-                    tracing::error!("write() to \"{}\" failed ({})", path.display(), reason(&error));
+                    tracing::error!("write() to \"{}\" failed ({})", path.display(), system_error(&error));
                 }
                 return;
             }
@@ -96,19 +97,12 @@ impl LogFile {
             }
             Err(error) => {
                 if first && !self.silent {
-                    tracing::error!("open() \"{}\" failed ({})", path.display(), reason(&error));
+                    tracing::error!("open() \"{}\" failed ({})", path.display(), system_error(&error));
                 }
                 self.due = Some(Due::At(Instant::now() + RETRY));
             }
         }
     }
-}
-
-/// `24: Too many open files`
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    error.raw_os_error().map_or_else(|| text.to_owned(), |code| format!("{code}: {text}"))
 }
 
 #[cfg(test)]

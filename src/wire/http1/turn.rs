@@ -22,6 +22,7 @@ use crate::request::head::BodyLength;
 use crate::request::reply::{Body, Reply};
 use crate::site::access_log::SentHead;
 use crate::site::exchange::Exchange;
+use crate::site::log_context;
 use crate::site::{gzip, phases};
 use crate::wire::file_source;
 use crate::wire::log::{self, Sent};
@@ -91,7 +92,7 @@ impl<'s> Turn<'_, 's> {
                 engine::resume(&self.bench.context, self.exchange, job, text)
             }
             Err(bad) => {
-                tell(bad);
+                tell(self.exchange, bad);
                 self.body.forget(UNWANTED);
                 engine::fail_job(&self.bench.context, self.exchange, &job, bad.status())
             }
@@ -129,7 +130,7 @@ impl<'s> Turn<'_, 's> {
             self.exchange.route.close = true;
             if bad == BadChunk::Malformed && !failed {
                 // A broken body is answered for what it is.
-                tell(bad);
+                tell(self.exchange, bad);
                 let location = self.exchange.location;
                 *reply = phases::error_reply(self.exchange, location, bad.status());
             }
@@ -285,9 +286,9 @@ fn next_after(sent: Framing, reply: &Reply) -> Option<Next> {
     }
 }
 
-fn tell(bad: BadChunk) {
+fn tell(exchange: &Exchange<'_>, bad: BadChunk) {
     match bad {
-        BadChunk::Malformed => tracing::info!("{bad}"),
-        BadChunk::TooLarge => tracing::error!("{bad}"),
+        BadChunk::Malformed => log_context::refuse(exchange, "bad_request", format_args!("{bad}")),
+        BadChunk::TooLarge => log_context::error(exchange, format_args!("{bad}")),
     }
 }

@@ -39,6 +39,7 @@ use crate::request::reply::{Body as ReplyBody, Reply};
 use crate::site::access_log::SentHead;
 use crate::site::exchange::Exchange;
 use crate::site::gzip;
+use crate::site::log_context;
 
 pub(crate) use answer_body::AnswerBody;
 pub(crate) use visit::Visit;
@@ -153,7 +154,14 @@ where
                     }
                     engine::resume(context, &mut exchange, job, text.into())
                 }
-                Err(status) => engine::fail_job(context, &mut exchange, &job, status),
+                Err(status) => {
+                    if status == 413 {
+                        let limit = job.limit();
+                        let text = format_args!("client intended to send too large body: over {limit} bytes");
+                        log_context::error(&exchange, text);
+                    }
+                    engine::fail_job(context, &mut exchange, &job, status)
+                }
             },
             Verdict::Patience(patience) => engine::settle(context, &mut exchange, patience).await,
             Verdict::Reply(reply) => return Ok(Outcome::Whole(whole(visit, &exchange, reply))),
@@ -298,7 +306,6 @@ where
     while let Some(frame) = tokio::time::timeout(patience, body.frame()).await.ok()? {
         if let Ok(data) = frame.ok()?.into_data() {
             if limit != 0 && (text.len() as u64).saturating_add(data.len() as u64) > limit {
-                tracing::error!("client intended to send too large body: over {limit} bytes");
                 return Some(Err(413));
             }
             let worker = &visit.context().worker;

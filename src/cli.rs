@@ -1,14 +1,18 @@
 //! The command line: nginx's own switches, with long names, and the few of pushstreamd.
 //!
 //! Only parses; what the switches do is `server`'s business. nginx's spellings (`-t -c FILE -p DIR`, `-s reload`, `-tq`)
-//! all work, and what cannot be parsed is told in nginx's words ([`complaint`]). The tools of a client are in [`tools`].
+//! all work, and what cannot be parsed is told in nginx's words and with what could be meant ([`complaint`]). The tools of a client are in
+//! [`tools`]; what is printed goes through [`console`].
 
+pub mod console;
 pub mod tools;
 
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::conf::settings::{Address, LogStyle, durability};
 use crate::model::{Durability, Line};
@@ -115,8 +119,8 @@ pub struct Cli {
     pub backplane: Option<Backplane>,
 
     /// Show a status page, metrics and health on an address of their own (/, /metrics, /healthz); before `push_stream_status`
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub status: Option<std::net::SocketAddr>,
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = operators)]
+    pub status: Option<SocketAddr>,
 
     /// File with the token that the status address asks for; without one other addresses than the loopback's tell health alone
     #[arg(long, value_name = "FILE")]
@@ -161,8 +165,8 @@ pub enum Command {
     /// Ask a running server whether it is ready, for health checks: exit code 0 if it is
     Health {
         /// Where its `--status` listens
-        #[arg(value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8896")]
-        address: std::net::SocketAddr,
+        #[arg(value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8896", value_parser = operators)]
+        address: SocketAddr,
 
         /// It speaks TLS and shows the first certificate of this file (PEM); not needed on the loopback interface
         #[arg(long, value_name = "FILE")]
@@ -238,6 +242,25 @@ impl CompatLine {
     }
 }
 
+/// Commands to which the server's switches mean nothing; they are understood there, and not shown.
+const WITHOUT_SERVER: [&str; 6] = ["pub", "tail", "bench", "completions", "man", "health"];
+
+/// The command line as it is explained.
+pub fn command() -> clap::Command {
+    let command = Cli::command();
+    let foreign: Vec<Arg> = command
+        .get_arguments()
+        .filter(|argument| argument.is_global_set() && argument.get_id() != "help")
+        .map(|argument| argument.clone().hide(true))
+        .collect();
+    WITHOUT_SERVER.iter().fold(command, |command, name| command.mut_subcommand(name, |of| of.args(&foreign)))
+}
+
+/// Reads a command line.
+pub fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&command().try_get_matches_from(words)?)
+}
+
 /// What is wrong with the command line, in nginx's words; `None` where the error is a text somebody asked for (help).
 pub fn complaint(error: &clap::Error) -> Option<String> {
     let context = |kind| match error.get(kind) {
@@ -254,7 +277,7 @@ pub fn complaint(error: &clap::Error) -> Option<String> {
                 Some(ContextValue::Strings(missing)) => missing.join(", "),
                 _ => String::new(),
             };
-            Some(format!("{missing} is missing"))
+            Some(format!("{missing} is missing{}", usage(error)))
         }
         ErrorKind::InvalidValue | ErrorKind::WrongNumberOfValues if word.is_empty() => {
             let (flag, value) = wanting(argument);
@@ -267,15 +290,43 @@ pub fn complaint(error: &clap::Error) -> Option<String> {
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             let (flag, _) = wanting(argument);
-            Some(format!("invalid value \"{word}\" of option \"{flag}\""))
+            let why = match (error.get(ContextKind::ValidValue), std::error::Error::source(error)) {
+                (Some(ContextValue::Strings(accepted)), _) => format!(", accepted: {}", accepted.join(", ")),
+                (_, Some(why)) => format!(": {why}"),
+                _ => String::new(),
+            };
+            Some(format!("invalid value \"{word}\" of option \"{flag}\"{why}"))
         }
         // A single dash and a letter is said without the dash, as nginx does.
         _ if argument.starts_with('-') && !argument.starts_with("--") => {
-            Some(format!("invalid option: \"{}\"", argument.trim_start_matches('-')))
+            Some(format!("invalid option: \"{}\"{}", argument.trim_start_matches('-'), meant(error)))
         }
-        _ if !argument.is_empty() => Some(format!("invalid option: \"{argument}\"")),
+        _ if !argument.is_empty() => Some(format!("invalid option: \"{argument}\"{}", meant(error))),
         _ => Some(error.to_string().lines().next().unwrap_or_default().to_owned()),
     }
+}
+
+/// What could be meant, or where one finds what there is.
+fn meant(error: &clap::Error) -> String {
+    let suggested = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg].into_iter().find_map(|kind| {
+        match error.get(kind)? {
+            ContextValue::String(word) => Some(word.clone()),
+            ContextValue::Strings(words) => words.last().cloned(),
+            _ => None,
+        }
+    });
+    match suggested {
+        Some(word) => format!(", did you mean \"{word}\"?"),
+        None => "; pushstreamd --help tells what there is".to_owned(),
+    }
+}
+
+/// How the command is used, in one line.
+fn usage(error: &clap::Error) -> String {
+    let Some(ContextValue::StyledStr(text)) = error.get(ContextKind::Usage) else { return String::new() };
+    let text = text.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    format!("; {}", line.trim_start_matches("Usage: "))
 }
 
 /// The short flag of an argument as clap shows it (`--config <FILE>`), and what nginx says it requires.
@@ -304,6 +355,14 @@ fn backplane(word: &str) -> Result<Backplane, String> {
     if word == "off" { Ok(Backplane::Off) } else { word.parse().map(Backplane::At) }
 }
 
+/// An address, or a port of the loopback interface.
+fn operators(word: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = word.parse::<u16>() {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    word.parse().map_err(|_| "it is a port, or an address and a port, as in 127.0.0.1:8896".to_owned())
+}
+
 fn log_format(word: &str) -> Result<LogStyle, String> {
     LogStyle::named(word.as_bytes()).ok_or_else(|| "it is text or json".to_owned())
 }
@@ -317,7 +376,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(std::iter::once("pushstreamd").chain(line.split_whitespace()))
+        read(std::iter::once("pushstreamd").chain(line.split_whitespace()))
     }
 
     fn complained(line: &str) -> String {
@@ -326,7 +385,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        <Cli as clap::CommandFactory>::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -339,18 +398,43 @@ mod tests {
 
     #[test]
     fn mistakes_are_told_in_the_words_of_nginx() {
-        assert_eq!(complained("-x"), "invalid option: \"x\"");
-        assert_eq!(complained("-tx"), "invalid option: \"x\"");
-        assert_eq!(complained("foo"), "invalid option: \"foo\"");
-        assert_eq!(complained("--foo"), "invalid option: \"--foo\"");
+        assert_eq!(complained("-x"), "invalid option: \"x\"; pushstreamd --help tells what there is");
+        assert_eq!(complained("-tx"), "invalid option: \"x\"; pushstreamd --help tells what there is");
+        assert_eq!(complained("start"), "invalid option: \"start\"; pushstreamd --help tells what there is");
+        assert_eq!(complained("benhc"), "invalid option: \"benhc\", did you mean \"bench\"?");
+        assert_eq!(complained("--versoin"), "invalid option: \"--versoin\", did you mean \"--version\"?");
+        assert_eq!(complained("pub --qoute a b"), "invalid option: \"--qoute\", did you mean \"--quote\"?");
         assert_eq!(complained("-c"), "option \"-c\" requires file name");
         assert_eq!(complained("-p"), "option \"-p\" requires directory name");
         assert_eq!(complained("-s"), "option \"-s\" requires parameter");
-        assert_eq!(complained("--compat 9"), "invalid value \"9\" of option \"--compat\"");
-        assert_eq!(complained("--ssl-certificate a"), "--ssl-certificate-key <FILE> is missing");
-        assert_eq!(complained("pub"), "<CHANNELS> is missing");
+        assert_eq!(
+            complained("--compat 9"),
+            "invalid value \"9\" of option \"--compat\", accepted: auto, 0.3.4, 0.3.5, 0.4.0, 0.5"
+        );
+        assert!(complained("--ssl-certificate a").starts_with("--ssl-certificate-key <FILE> is missing; pushstreamd "));
+        assert_eq!(complained("pub"), "<CHANNELS> is missing; pushstreamd pub <CHANNELS> [MESSAGE]");
+        assert!(
+            complained("--status 8896x").ends_with(": it is a port, or an address and a port, as in 127.0.0.1:8896")
+        );
+        assert_eq!(parse("--status 8896").unwrap().status, Some((Ipv4Addr::LOCALHOST, 8896).into()));
         let told = complained("--backplane redis://u:secret@h");
         assert!(told.contains("password_file") && !told.contains("secret"), "{told}");
+    }
+
+    #[test]
+    fn tools_do_not_show_the_switches_of_the_server_and_understand_them() {
+        let mut command = command();
+        command.build();
+        let shown = |name: &str| command.clone().find_subcommand_mut(name).unwrap().render_help().to_string();
+        for name in WITHOUT_SERVER {
+            let help = shown(name);
+            for switch in ["--config", "--prefix", "--compat", "--strict", "--accept-unguarded"] {
+                assert!(!help.contains(switch), "{name} {switch}: {help}");
+            }
+        }
+        assert!(shown("doctor").contains("--config") && shown("migrate").contains("--prefix"));
+        assert_eq!(parse("pub a b -p /x").unwrap().prefix, PathBuf::from("/x"));
+        assert_eq!(parse("-c y tail a").unwrap().config.unwrap(), PathBuf::from("y"));
     }
 
     #[test]

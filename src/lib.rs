@@ -65,7 +65,7 @@ pub use embed::{Channel, End, Error, Message, Options, PushStream, Start, Statis
 #[doc(hidden)]
 pub mod internals {
     pub mod cli {
-        pub use crate::cli::{Cli, Command, complaint};
+        pub use crate::cli::{Cli, Command, complaint, console, read};
     }
     pub mod conf {
         pub use crate::conf::{LoadOptions, Loaded, Note, directives, load, ports, settings, variable};

@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use pushstreamd::internals::cli::{self, Cli, Command};
+use pushstreamd::internals::cli::{self, Command, console};
 use pushstreamd::internals::{server, tools};
 
 /// Chosen by measurement (docs/adr/0003-allocator.md).
@@ -11,7 +10,7 @@ use pushstreamd::internals::{server, tools};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return answer(&error),
     };
@@ -25,13 +24,13 @@ fn main() -> ExitCode {
 /// not know, goes to standard output so that it can be paged.
 fn answer(error: &clap::Error) -> ExitCode {
     if let Some(complaint) = cli::complaint(error) {
-        eprintln!("pushstreamd: {complaint}");
+        console::say(format_args!("pushstreamd: {complaint}"));
         return ExitCode::FAILURE;
     }
-    if std::env::args().any(|word| word == "--help") {
-        print!("{error}");
-    } else {
-        eprint!("{error}");
+    let text = error.to_string();
+    if std::env::args_os().any(|word| word == "--help") {
+        return ExitCode::from(console::print(text.as_bytes()));
     }
+    console::say(format_args!("{}", text.trim_end_matches('\n')));
     ExitCode::SUCCESS
 }

@@ -52,6 +52,9 @@ impl Node {
     }
 }
 
+/// Byte order marks, of UTF-8 and of UTF-16.
+const MARKS: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
+
 /// Which names are known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dialect {
@@ -81,7 +84,7 @@ impl Reader {
     /// Reads a text of the main context; `file` is its name, `None` for the command line.
     pub(super) fn text(&mut self, text: &[u8], file: Option<&Path>, nodes: &mut Vec<Node>) -> Result<(), Fault> {
         let place = Place { file: file.map(Arc::from), line: 1 };
-        self.block(&mut Lexer::new(text, place), Contents::Directives(MAIN), false, nodes)
+        self.block(&mut lexer(text, place)?, Contents::Directives(MAIN), false, nodes)
     }
 
     /// Reads the main file.
@@ -232,7 +235,7 @@ impl Reader {
                 self.files.push((path.clone(), text.clone()));
             }
             self.deeper(place)?;
-            let mut lexer = Lexer::new(&text, Place { file: Some(Arc::from(path)), line: 1 });
+            let mut lexer = lexer(&text, Place { file: Some(Arc::from(path)), line: 1 })?;
             self.block(&mut lexer, contents, false, nodes)?;
             self.depth -= 1;
         }
@@ -256,6 +259,14 @@ impl Reader {
 }
 
 /// Whether a directive is as its row says.
+/// Reads a file; nginx would take its byte order mark, which is not to be seen, for the beginning of the first word.
+fn lexer(text: &[u8], place: Place) -> Result<Lexer<'_>, Fault> {
+    if MARKS.iter().any(|mark| text.starts_with(mark)) {
+        return Err(Fault::emerg("the file begins with a byte order mark: save it as UTF-8 without one", &place));
+    }
+    Ok(Lexer::new(text, place))
+}
+
 fn fits(row: &Directive, node: &Node, end: End) -> bool {
     row.is_block() == (end == End::Open) && row.args.allow(node.args().len())
 }

@@ -6,7 +6,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use clap::CommandFactory as _;
 use nix::sys::signal::Signal;
 
 use super::health;
@@ -20,7 +19,8 @@ use super::service::{Server, not_opened};
 use super::state;
 use super::status;
 use super::zones;
-use crate::cli::{Cli, Command, Migrate, Part, Shell};
+use crate::cli::console::{print, say};
+use crate::cli::{self, Cli, Command, Migrate, Part, Shell};
 use crate::conf::default_layout;
 use crate::conf::ports::Ports;
 use crate::conf::settings::LogLevel;
@@ -29,16 +29,15 @@ use crate::migrate::{Division, Paths, nginx_part, own_part};
 
 /// Where the configuration is looked for below the prefix: as an nginx built from source has it, as packages have it.
 const CONFIGS: [&str; 2] = ["conf/nginx.conf", "nginx.conf"];
+/// What is said to a signal that nobody can be sent.
+const NONE_RUNS: &str = "; no server runs with this configuration, or it was started with another -c or -p";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Runs the command; the exit code.
 pub fn run(cli: &Cli) -> u8 {
     if cli.print_default_config {
         return match default_text(cli, default_layout::text) {
-            Ok(text) => {
-                print!("{text}");
-                0
-            }
+            Ok(text) => print(text.as_bytes()),
             Err(error) => refuse(&error),
         };
     }
@@ -51,7 +50,7 @@ pub fn run(cli: &Cli) -> u8 {
         Err(error) => return refuse(&error),
     };
     match &cli.command {
-        Some(Command::Completions { shell }) => print_completions(*shell),
+        Some(Command::Completions { shell }) => return print_completions(*shell),
         Some(Command::Man { dir }) => return print_manual(dir.as_deref()),
         Some(Command::Health { address, certificate }) => return health::ask(*address, certificate.as_deref()),
         Some(Command::Migrate(wanted)) => return migrate(cli, wanted, &origin),
@@ -98,7 +97,7 @@ fn load_and_run(cli: &Cli, origin: Origin) -> u8 {
         Err(ConfError { notes }) => {
             announce(&logs, &notes);
             if testing {
-                eprintln!("pushstreamd: configuration file {} test failed", origin.options.file.display());
+                say(format_args!("pushstreamd: configuration file {} test failed", origin.options.file.display()));
             }
             return 1;
         }
@@ -125,36 +124,41 @@ fn announce<'n>(logs: &ErrorLogs, notes: impl IntoIterator<Item = &'n Note>) {
 }
 
 fn print_version(build: bool) {
-    eprintln!("pushstreamd version: pushstreamd/{VERSION}");
+    say(format_args!("pushstreamd version: pushstreamd/{VERSION}"));
     if build {
-        eprintln!("in place of nginx with nginx-push-stream-module, versions 0.3.4, 0.3.5, 0.4.0 and 0.5.0 to 0.6.0");
-        eprintln!("TLS SNI support enabled");
-        eprintln!("allocator: {}", process::allocator());
+        say(format_args!(
+            "in place of nginx with nginx-push-stream-module, versions 0.3.4, 0.3.5, 0.4.0 and 0.5.0 to 0.6.0"
+        ));
+        say(format_args!("TLS SNI support enabled"));
+        say(format_args!("allocator: {}", process::allocator()));
         // Menus of virtual machines look for the module among these words.
-        eprintln!(
+        say(format_args!(
             "the next line is for programs that look for the module among nginx's words; nothing was configured so"
-        );
-        eprintln!(
+        ));
+        say(format_args!(
             "configure arguments: --with-http_ssl_module --with-http_realip_module --add-module=nginx-push-stream-module"
-        );
+        ));
     }
 }
 
-fn print_completions(shell: Shell) {
+fn print_completions(shell: Shell) -> u8 {
     let shell = match shell {
         Shell::Bash => clap_complete::Shell::Bash,
         Shell::Zsh => clap_complete::Shell::Zsh,
         Shell::Fish => clap_complete::Shell::Fish,
     };
-    clap_complete::generate(shell, &mut Cli::command(), "pushstreamd", &mut std::io::stdout());
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut cli::command(), "pushstreamd", &mut text);
+    print(&text)
 }
 
 fn print_manual(dir: Option<&Path>) -> u8 {
-    let printed = match dir {
-        Some(dir) => clap_mangen::generate_to(Cli::command(), dir),
-        None => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()),
+    let mut text = Vec::new();
+    let made = match dir {
+        Some(dir) => clap_mangen::generate_to(cli::command(), dir),
+        None => clap_mangen::Man::new(cli::command()).render(&mut text),
     };
-    printed.map_or_else(|error| refuse(&error.into()), |()| 0)
+    made.map_or_else(|error| refuse(&error.into()), |()| print(&text))
 }
 
 fn load_options(cli: &Cli) -> anyhow::Result<LoadOptions> {
@@ -197,7 +201,7 @@ fn default_text(
 }
 
 fn refuse(error: &anyhow::Error) -> u8 {
-    eprintln!("pushstreamd: [emerg] {error:#}");
+    say(format_args!("pushstreamd: [emerg] {error:#}"));
     1
 }
 
@@ -206,7 +210,7 @@ fn test(cli: &Cli, origin: &Origin, loaded: &Loaded) -> u8 {
     let file = origin.options.file.display();
     let least = if cli.quiet { LogLevel::Error } else { LogLevel::Debug };
     for note in loaded.notes.iter().filter(|note| note.level >= least) {
-        eprintln!("pushstreamd: [{}] {}", name(note.level), note.text);
+        say(format_args!("pushstreamd: [{}] {}", name(note.level), note.text));
     }
     let ports = Ports::of(&loaded.settings, origin.take_over);
     if !cli.quiet {
@@ -214,29 +218,30 @@ fn test(cli: &Cli, origin: &Origin, loaded: &Loaded) -> u8 {
         let told = !loaded.settings.compat.strict || ports.leaves_some();
         let wire = (name(loaded.wire.level), &loaded.wire.text);
         if told {
-            eprintln!("pushstreamd: [{}] {}", wire.0, wire.1);
+            say(format_args!("pushstreamd: [{}] {}", wire.0, wire.1));
         }
         for line in ports.table().iter().filter(|_| told) {
-            eprintln!("pushstreamd: [notice] {line}");
+            say(format_args!("pushstreamd: [notice] {line}"));
         }
-        eprintln!("pushstreamd: the configuration file {file} syntax is ok");
+        say(format_args!("pushstreamd: the configuration file {file} syntax is ok"));
     }
     let judged = ports.judge(&file.to_string()).map_err(anyhow::Error::msg);
     for note in judged.iter().flatten().filter(|note| note.level >= least) {
-        eprintln!("pushstreamd: [{}] {}", name(note.level), note.text);
+        say(format_args!("pushstreamd: [{}] {}", name(note.level), note.text));
     }
     if let Err(error) = judged.and_then(|_| try_out(origin, loaded, &ports)) {
-        eprintln!("pushstreamd: [emerg] {error:#}");
-        eprintln!("pushstreamd: configuration file {file} test failed");
+        say(format_args!("pushstreamd: [emerg] {error:#}"));
+        say(format_args!("pushstreamd: configuration file {file} test failed"));
         return 1;
     }
     if !cli.quiet {
-        eprintln!("pushstreamd: configuration file {file} test is successful");
+        say(format_args!("pushstreamd: configuration file {file} test is successful"));
     }
     if cli.dump {
-        for (path, text) in &loaded.files {
-            println!("# configuration file {}:\n{}\n", path.display(), String::from_utf8_lossy(text));
-        }
+        let file = |(path, text): &(PathBuf, Vec<u8>)| {
+            format!("# configuration file {}:\n{}\n\n", path.display(), String::from_utf8_lossy(text))
+        };
+        return print(loaded.files.iter().map(file).collect::<String>().as_bytes());
     }
     0
 }
@@ -251,6 +256,8 @@ fn try_out(origin: &Origin, loaded: &Loaded, ports: &Ports<'_>) -> anyhow::Resul
     zones::states(settings).try_for_each(|state| state::probe(&state))?;
     if let Some(address) = settings.status.address {
         status::guard(address, settings.status.token_file.as_deref())?;
+        status::is_apart(address, ports.own().map(|listener| &listener.address))?;
+        listen::probe_alone(address)?;
     }
     ports.own().try_for_each(|listener| Ok(listen::probe(listener)?))
 }
@@ -263,7 +270,7 @@ fn send_signal(word: &str, origin: &Origin) -> u8 {
         "reopen" => Signal::SIGUSR1,
         "reload" => Signal::SIGHUP,
         _ => {
-            eprintln!("pushstreamd: invalid option: \"-s {word}\"");
+            say(format_args!("pushstreamd: invalid option: \"-s {word}\""));
             return 1;
         }
     };
@@ -278,16 +285,19 @@ fn send_signal(word: &str, origin: &Origin) -> u8 {
     let pid = match process::read_pid(path) {
         Ok(pid) => pid,
         Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-            eprintln!("pushstreamd: [error] {error} in \"{}\"", path.display());
+            say(format_args!("pushstreamd: [error] {error} in \"{}\"", path.display()));
             return 1;
         }
         Err(error) => {
-            eprintln!("pushstreamd: [error] {}", not_opened(path, &error));
+            let why = not_opened(path, &error);
+            // Where there is no file no server runs, or it has another one.
+            let more = if error.kind() == std::io::ErrorKind::NotFound { NONE_RUNS } else { "" };
+            say(format_args!("pushstreamd: [error] {why}{more}"));
             return 1;
         }
     };
     if let Err(error) = process::signal(pid, kind) {
-        eprintln!("pushstreamd: [alert] kill({pid}, {}) failed ({})", kind as i32, listen::errno_text(&error));
+        say(format_args!("pushstreamd: [alert] kill({pid}, {}) failed ({})", kind as i32, listen::errno_text(&error)));
         return 1;
     }
     0
@@ -319,23 +329,25 @@ fn migrate(cli: &Cli, wanted: &Migrate, origin: &Origin) -> u8 {
     };
     let division = Division::of(&tree, &loaded, wanted.port);
     if division.moved.is_empty() && division.kept.is_empty() {
-        eprintln!("pushstreamd: [notice] no server of {} has push locations", options.file.display());
+        say(format_args!("pushstreamd: [notice] no server of {} has push locations", options.file.display()));
         return 1;
     }
     let own = own_part(&tree, &division, &paths);
+    let mut text = String::new();
     if wanted.print != Part::Own {
-        println!("# What changes in nginx's configuration, {}\n", options.file.display());
-        print!("{}", nginx_part(&tree, &division));
+        let file = options.file.display();
+        text += &format!("# What changes in nginx's configuration, {file}\n\n{}", nginx_part(&tree, &division));
     }
     if wanted.print == Part::All {
-        println!("\n# ---- pushstreamd's own configuration (--print own prints it alone) ----\n");
+        text += "\n# ---- pushstreamd's own configuration (--print own prints it alone) ----\n\n";
     }
     if wanted.print != Part::Nginx {
-        print!("{own}");
+        text += &own;
     }
+    let printed = print(text.as_bytes());
     // The result is a configuration like any other: say here what would be said of it later.
     match conf::load(&LoadOptions { text: Some(own), accept_unguarded: false, ..options }) {
-        Ok(_) => 0,
+        Ok(_) => printed,
         Err(ConfError { notes }) => {
             announce(&ErrorLogs::default(), &notes);
             1

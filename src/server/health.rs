@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cli::console::{print, say};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -26,16 +27,13 @@ const ALERT: u8 = 0x15;
 /// Prints what the server says of itself; 0 when it is ready. `certificate`: the file whose first certificate it has to show.
 pub(super) fn ask(address: SocketAddr, certificate: Option<&Path>) -> u8 {
     match answer(address, certificate, address.ip().to_canonical().is_loopback()) {
-        Ok((200, said)) => {
-            println!("{said}");
-            0
-        }
+        Ok((200, said)) => print(format!("{said}\n").as_bytes()),
         Ok((_, said)) => {
-            eprintln!("pushstreamd: [error] {address} says: {said}");
+            say(format_args!("pushstreamd: [error] {address} says: {said}"));
             1
         }
         Err(error) => {
-            eprintln!("pushstreamd: [error] {address} does not answer: {error}");
+            say(format_args!("pushstreamd: [error] {address} does not answer: {error}"));
             1
         }
     }

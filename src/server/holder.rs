@@ -34,7 +34,8 @@ fn tcp_inodes(address: &SocketAddr) -> Vec<String> {
     listening.collect()
 }
 
-fn collides(held: &SocketAddr, wanted: &SocketAddr) -> bool {
+/// Whether one of these is in the way of the other.
+pub(super) fn collides(held: &SocketAddr, wanted: &SocketAddr) -> bool {
     let (one, other) = (held.ip(), wanted.ip());
     held.port() == wanted.port() && (one == other || one.is_unspecified() || other.is_unspecified())
 }

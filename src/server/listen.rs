@@ -44,8 +44,8 @@ pub(super) enum BindError {
     #[error("still could not bind()")]
     Busy,
     /// Not worth another try.
-    #[error("bind() to {0} failed ({1})")]
-    Impossible(String, String),
+    #[error("{0}")]
+    Impossible(String),
 }
 
 /// Binds listeners for `workers` workers, taking what was inherited first. Each busy port of each try is told to `report`.
@@ -69,16 +69,16 @@ pub(super) fn bind_all(
                 Ok(new) => *slot = Some(new),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                     let address = shown(&listener.address);
-                    report(&format!("bind() to {address} failed ({})", errno_text(&error)));
-                    if attempt == 0
-                        && let Some(holder) = holder::of(&listener.address)
-                    {
+                    report(&cannot_bind(&listener.address, &error));
+                    if attempt == 0 {
+                        let holder = holder::of(&listener.address);
+                        let holder = holder.as_deref().unwrap_or("a process that only root can see (ss -ltnp)");
                         report(&format!("{address} is held by {holder}"));
                     }
                     // In order: two servers that start at once must not hold a port each and wait for the other's.
                     break;
                 }
-                Err(error) => return Err(BindError::Impossible(shown(&listener.address), errno_text(&error))),
+                Err(error) => return Err(BindError::Impossible(cannot_bind(&listener.address, &error))),
             }
         }
         if bound.iter().all(Option::is_some) {
@@ -93,10 +93,34 @@ pub(super) fn probe(listener: &Listener) -> Result<(), BindError> {
     let ListenAddress::Ip(address) = &listener.address else { return Ok(()) };
     match bind_ip(*address, &listener.into(), false) {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            Err(BindError::Impossible(shown(&listener.address), errno_text(&error)))
+            Err(BindError::Impossible(cannot_bind(&listener.address, &error)))
         }
         _ => Ok(()),
     }
+}
+
+/// The same of a socket of our own ([`bind_alone`]).
+pub(super) fn probe_alone(address: SocketAddr) -> Result<(), BindError> {
+    let bound = open_ip(address).and_then(|socket| socket.bind(&address.into()));
+    match bound {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            Err(BindError::Impossible(cannot_bind(&ListenAddress::Ip(address), &error)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// That an address cannot be bound, in nginx's words, and what that means where one may not know.
+pub(super) fn cannot_bind(address: &ListenAddress, error: &io::Error) -> String {
+    let low = matches!(address, ListenAddress::Ip(ip) if ip.port() < 1024);
+    let meaning = match error.kind() {
+        io::ErrorKind::PermissionDenied if low => {
+            "; ports below 1024 are for root and for who has CAP_NET_BIND_SERVICE, as the service of the packages has"
+        }
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+        _ => "",
+    };
+    format!("bind() to {} failed ({}){meaning}", shown(address), errno_text(error))
 }
 
 /// Copies of the sockets for each of `workers` workers. With fewer sockets than workers some share one, with more some
@@ -181,18 +205,21 @@ fn bind_address(address: &ListenAddress, options: &Options, workers: usize) -> i
 
 /// Binds a socket of our own that nobody shares.
 pub(super) fn bind_alone(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    socket.set_reuse_address(true)?;
+    let socket = open_ip(address)?;
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
     Ok(socket)
 }
 
-fn bind_ip(address: SocketAddr, options: &Options, share: bool) -> io::Result<Socket> {
+fn open_ip(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+fn bind_ip(address: SocketAddr, options: &Options, share: bool) -> io::Result<Socket> {
+    let socket = open_ip(address)?;
     if share {
         socket.set_reuse_port(true)?;
     }

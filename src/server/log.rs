@@ -14,6 +14,7 @@ use tracing_subscriber::{Layer, Registry};
 
 use super::listen::errno_text;
 use super::log_line::{LogLine, name};
+use crate::cli::console::say;
 use crate::conf::settings::{ErrorLog, LogLevel, LogStyle, LogTarget};
 use crate::site::{opened_logs, syslog};
 
@@ -71,8 +72,8 @@ impl ErrorLogs {
         let logs = self.0.load();
         let line = LogLine::text(text).spelled(logs.style, level, super::now());
         match logs.style {
-            LogStyle::Text => eprintln!("pushstreamd: [{}] {text}", name(level)),
-            LogStyle::Json => eprint!("{line}"),
+            LogStyle::Text => say(format_args!("pushstreamd: [{}] {text}", name(level))),
+            LogStyle::Json => say(format_args!("{}", line.trim_end_matches('\n'))),
         }
         let files = |open: &&Open| open.file.is_some() && level >= open.level;
         for file in logs.open.iter().filter(files).filter_map(|open| open.file.as_ref()) {

@@ -1,9 +1,13 @@
 //! What a port is for, in one line for the person who starts the server.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use super::listen::shown;
 use crate::conf::settings::{Handler, Listener, Location, Locations, Match, Mode};
+
+/// Where somebody finds out what the embedded layout does.
+pub(super) const TRY_IT: &str = "http://127.0.0.1:8895/ in a browser explains this layout, subscribes and publishes";
 
 /// Places named in a line; more are counted.
 const MOST: usize = 8;
@@ -26,6 +30,12 @@ pub(super) fn line(listener: &Listener) -> String {
     let named = if named.is_empty() { "nothing of push".to_owned() } else { named.join(", ") };
     let tls = if listener.ssl { " (TLS)" } else { "" };
     format!("listening on {}{tls}: {named}", shown(&listener.address))
+}
+
+/// The line of the operators' listener.
+pub(super) fn of_operators(address: SocketAddr, tls: bool) -> String {
+    let tls = if tls { " (TLS)" } else { "" };
+    format!("listening on {address}{tls}: status page /, metrics /metrics, health /healthz /readyz")
 }
 
 fn look_within(locations: &Locations, places: &mut BTreeSet<String>) {

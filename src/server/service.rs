@@ -4,7 +4,6 @@
 //! `reload`.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::ending::End;
+use super::holder;
 use super::inherited::Inherited;
 use super::listen::{self, Bound};
 use super::log::{ALERT, ErrorLogs, NOTICE};
@@ -35,7 +35,7 @@ use super::zones::{self, Zones};
 use crate::backplane::Reached;
 use crate::conf::Settings;
 use crate::conf::ports::Ports;
-use crate::conf::settings::LogLevel;
+use crate::conf::settings::{ListenAddress, LogLevel};
 use crate::delivery;
 use crate::metrics::Tally;
 use crate::site::opened_logs::OpenedLogs;
@@ -85,7 +85,7 @@ impl Server {
         let held = Held::now().context("sigprocmask() failed")?;
         let mut inherited = Inherited::from_environment();
         let bound = bind(&origin, &settings, workers, &mut inherited, &logs)?;
-        let status = desk(&settings, &mut inherited, &logs)?;
+        let status = desk(&settings, &bound, &mut inherited, &logs)?;
         status.take_certificates(&tls);
         let background = settings.process.daemon || inherited.from_predecessor;
         // A successor opens it when it may begin.
@@ -318,8 +318,9 @@ pub(super) fn not_opened(path: &std::path::Path, error: &io::Error) -> anyhow::E
 }
 
 /// The operators' listener, if there is to be one.
-fn desk(settings: &Settings, inherited: &mut Inherited, logs: &ErrorLogs) -> anyhow::Result<Desk> {
+fn desk(settings: &Settings, bound: &[Bound], inherited: &mut Inherited, logs: &ErrorLogs) -> anyhow::Result<Desk> {
     let Some(address) = settings.status.address else { return Ok(Desk::default()) };
+    status::is_apart(address, bound.iter().map(|bound| &bound.address))?;
     let guard = status::guard(address, settings.status.token_file.as_deref())?;
     if guard == Guard::Closed {
         let text = format!(
@@ -328,11 +329,18 @@ fn desk(settings: &Settings, inherited: &mut Inherited, logs: &ErrorLogs) -> any
         );
         logs.announce(LogLevel::Warn, &text);
     }
-    Desk::bind(address, guard, settings.status.messages, inherited).map_err(|error| not_bound(address, &error))
+    let desk = Desk::bind(address, guard, settings.status.messages, inherited)
+        .map_err(|error| not_bound(&ListenAddress::Ip(address), &error))?;
+    if !settings.compat.strict {
+        logs.announce(LogLevel::Notice, &purpose::of_operators(address, settings.status.certificate.is_some()));
+    }
+    Ok(desk)
 }
 
-fn not_bound(address: SocketAddr, error: &io::Error) -> anyhow::Error {
-    anyhow::anyhow!("bind() to {address} failed ({})", listen::errno_text(error))
+fn not_bound(address: &ListenAddress, error: &io::Error) -> anyhow::Error {
+    let holder = holder::of(address).filter(|_| error.kind() == io::ErrorKind::AddrInUse);
+    let held = holder.map(|holder| format!("; it is held by {holder}")).unwrap_or_default();
+    anyhow::anyhow!("{}{held}", listen::cannot_bind(address, error))
 }
 
 fn bind(
@@ -357,6 +365,9 @@ fn bind(
     if !settings.compat.strict {
         for listener in own {
             logs.announce(LogLevel::Notice, &purpose::line(listener));
+        }
+        if origin.options.text.is_some() {
+            logs.announce(LogLevel::Notice, purpose::TRY_IT);
         }
     }
     Ok(bound)

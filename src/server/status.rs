@@ -10,6 +10,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::ServerConfig;
 use tokio::task::JoinHandle;
 
+use super::holder;
 use super::inherited::Inherited;
 use super::listen::{self, Bound};
 use super::tls::TlsSite;
@@ -97,6 +98,24 @@ impl Desk {
         if let Some(serving) = self.serving.take() {
             serving.abort();
         }
+    }
+}
+
+/// Says where both the operators' listener and a `listen` would be.
+pub(super) fn is_apart<'l>(
+    address: SocketAddr,
+    mut listens: impl Iterator<Item = &'l ListenAddress>,
+) -> anyhow::Result<()> {
+    // Sockets of the two families are apart unless one asks for both; then the kernel tells.
+    let meets = |ip: &SocketAddr| ip.is_ipv4() == address.is_ipv4() && holder::collides(ip, &address);
+    match listens.find(|listen| matches!(listen, ListenAddress::Ip(ip) if meets(ip))) {
+        Some(listen) => {
+            let listen = listen::shown(listen);
+            anyhow::bail!(
+                "\"push_stream_status\" wants {address}, which \"listen\" {listen} has: give it a port of its own"
+            )
+        }
+        None => Ok(()),
     }
 }
 

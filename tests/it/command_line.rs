@@ -82,8 +82,8 @@ fn wrong_words_are_told_in_the_words_of_nginx() {
     prefix.write_conf("", "");
     for (words, line) in [
         (&["-s", "foo"][..], "pushstreamd: invalid option: \"-s foo\"\n"),
-        (&["-x"], "pushstreamd: invalid option: \"x\"\n"),
-        (&["foo"], "pushstreamd: invalid option: \"foo\"\n"),
+        (&["-x"], "pushstreamd: invalid option: \"x\"; pushstreamd --help tells what there is\n"),
+        (&["foo"], "pushstreamd: invalid option: \"foo\"; pushstreamd --help tells what there is\n"),
         (&["-g"], "pushstreamd: option \"-g\" requires parameter\n"),
     ] {
         let output = prefix.run(words);
@@ -92,8 +92,8 @@ fn wrong_words_are_told_in_the_words_of_nginx() {
     let output = prefix.run(&["-s", "reload"]);
     assert_eq!(output.status.code(), Some(1));
     let pid = prefix.path("logs/nginx.pid");
-    let line = format!("pushstreamd: [error] open() \"{}\" failed (2: No such file or directory)\n", pid.display());
-    assert_eq!(said(&output), line);
+    let line = format!("pushstreamd: [error] open() \"{}\" failed (2: No such file or directory); ", pid.display());
+    assert!(said(&output).starts_with(&line) && said(&output).ends_with("another -c or -p\n"), "{}", said(&output));
     prefix.write("logs/nginx.pid", "\n");
     let output = prefix.run(&["-s", "stop"]);
     assert_eq!(output.status.code(), Some(1));
@@ -195,6 +195,84 @@ fn logs_are_reopened_after_rotation() {
     assert!(prefix.run(&["-s", "quit"]).status.success());
     assert!(server.wait().success());
     assert!(!prefix.path("logs/nginx.pid").exists());
+}
+
+/// Runs a command line of the shell in which `$P` is the program.
+fn shell(prefix: &Prefix, line: &str) -> std::process::Output {
+    let mut command = Command::new("bash");
+    command.args(["-o", "pipefail", "-c", line]).env("P", binary()).current_dir(&prefix.dir);
+    command.output().unwrap()
+}
+
+#[test]
+fn whoever_prints_to_nobody_does_not_panic() {
+    let prefix = Prefix::new("nobody");
+    prefix.write_conf("", "");
+    let conf = prefix.path("nginx.conf");
+    let conf = conf.to_str().unwrap();
+    let words = [
+        "--print-default-config",
+        "--help",
+        "-h",
+        "-V",
+        "man",
+        "completions zsh",
+        "-t -p .",
+        "-T -p .",
+        "-x",
+        "health 1",
+    ];
+    let migrate = format!("migrate -c {conf}");
+    for words in words.iter().copied().chain([&*migrate]) {
+        for line in [
+            format!("$P {words} | head -c 1"),
+            format!("$P {words} 2>&1 | true"),
+            format!("$P {words} >/dev/full"),
+            format!("$P {words} 2>/dev/full"),
+            format!("$P {words} >&- 2>&-"),
+        ] {
+            let output = shell(&prefix, &line);
+            let code = output.status.code();
+            assert!(matches!(code, Some(0 | 1)), "{line}: {code:?} {}", said(&output));
+            assert!(!said(&output).contains("panicked"), "{line}: {}", said(&output));
+        }
+    }
+    let output = shell(&prefix, "$P --print-default-config >/dev/full");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("nothing can be written to standard output"), "{}", said(&output));
+}
+
+#[test]
+fn an_operators_listener_on_a_port_of_a_server_fails_the_test_and_the_start() {
+    let prefix = Prefix::new("same-port");
+    prefix.write_conf("", &format!("push_stream_status {};", prefix.port));
+    let wanted = format!("[emerg] \"push_stream_status\" wants 127.0.0.1:{}, which \"listen\" ", prefix.port);
+    for words in [&["-t"][..], &["-g", "daemon off;"]] {
+        let output = prefix.run(words);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).contains(&wanted), "{}", said(&output));
+    }
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    prefix.write_conf("", &format!("push_stream_status {port};"));
+    assert!(prefix.run(&["-t"]).status.success(), "a busy port is no mistake of the configuration");
+    let output = prefix.run(&["-g", "daemon off;"]);
+    let held = format!(" (pid {})\n", std::process::id());
+    let lines = said(&output);
+    let line = lines.lines().find(|line| line.contains("98: Address already in use")).unwrap();
+    assert!(line.contains("; it is held by ") && (line.to_owned() + "\n").ends_with(&held), "{line}");
+}
+
+#[test]
+fn a_file_with_a_byte_order_mark_is_told_for_what_it_is() {
+    let prefix = Prefix::new("mark");
+    prefix.write_conf("", "");
+    let conf = fs::read(prefix.path("nginx.conf")).unwrap();
+    for mark in [&b"\xef\xbb\xbf"[..], b"\xff\xfe"] {
+        fs::write(prefix.path("nginx.conf"), [mark, &conf].concat()).unwrap();
+        let output = prefix.run(&["-t"]);
+        assert!(said(&output).contains("[emerg] the file begins with a byte order mark"), "{}", said(&output));
+    }
 }
 
 #[test]

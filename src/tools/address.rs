@@ -2,11 +2,15 @@
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::Uri;
 
 use super::ToolError;
 use super::position::Position;
 
+/// What is said to a URL that begins otherwise.
+const SCHEMES: &str = "a URL begins with http://, https://, ws:// or wss://";
 /// Bytes that stand for themselves in a URL.
 const PLAIN: &[u8] = b"-._~/";
 
@@ -22,6 +26,8 @@ pub(super) struct Address {
     pub(super) port: u16,
     /// Path and query.
     pub(super) target: String,
+    /// `Authorization`, of a user and a password before the host.
+    pub(super) authorization: Option<String>,
 }
 
 impl Pattern {
@@ -53,18 +59,23 @@ impl Pattern {
 impl Address {
     fn parse(text: &str) -> Result<Self, ToolError> {
         let wrong = |why: &str| ToolError::Asked(format!("{text}: {why}"));
+        if !text.contains("://") {
+            return Err(wrong(SCHEMES));
+        }
         let uri: Uri = text.parse().map_err(|error: http::uri::InvalidUri| wrong(&error.to_string()))?;
         let tls = match uri.scheme_str() {
             Some("http" | "ws") => false,
             Some("https" | "wss") => true,
-            _ => return Err(wrong("a URL begins with http://, https://, ws:// or wss://")),
+            _ => return Err(wrong(SCHEMES)),
         };
         let host = uri.host().ok_or_else(|| wrong("no host"))?;
+        let user = uri.authority().and_then(|authority| authority.as_str().rsplit_once('@')).map(|(user, _)| user);
         Ok(Self {
             tls,
             host: host.to_owned(),
             port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
             target: uri.path_and_query().map_or("/", |target| target.as_str()).to_owned(),
+            authorization: user.map(|user| format!("Basic {}", STANDARD.encode(decoded(user)))),
         })
     }
 
@@ -95,6 +106,21 @@ fn encoded(text: &str) -> String {
     out
 }
 
+/// `%40` is `@`; a `%` that begins nothing stays.
+fn decoded(text: &str) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((&byte, after)) = rest.split_first() {
+        let hex = after.get(..2).filter(|_| byte == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        let (byte, length) = match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => (byte, 2),
+            None => (byte, 0),
+        };
+        out.push(byte);
+        rest = after.get(length..).unwrap_or_default();
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,11 +136,21 @@ mod tests {
     }
 
     #[test]
+    fn a_user_before_the_host_is_told_in_a_field_and_nowhere_else() {
+        let address = |text: &str| Pattern::new(text).unwrap().address("a", &Position::default()).unwrap();
+        let named = address("http://us%40er:p%3Aw%zz@[::1]:80/{}");
+        assert_eq!(named.authorization.as_deref(), Some(&*format!("Basic {}", STANDARD.encode("us@er:p:w%zz"))));
+        assert_eq!((&*named.authority(), &*named.place(), &*named.target), ("[::1]", "[::1]:80", "/a"));
+        assert_eq!(address("http://push.test/{}@b").authorization, None);
+    }
+
+    #[test]
     fn what_is_no_url_is_said() {
         for (text, why) in [
             ("http://a/", "{}"),
             ("ftp://a/{}", "begins with"),
-            ("a/{}", "invalid format"),
+            ("a/{}", "begins with"),
+            ("127.0.0.1:8895/{}", "begins with"),
             ("http://a b/{}", "invalid"),
         ] {
             let error = Pattern::new(text).unwrap_err().to_string();

@@ -128,8 +128,9 @@ impl Run {
                 tally.lost += 1;
                 tally.trouble.get_or_insert_with(|| error.to_string());
             }
+            Event::Silent => {}
             Event::Message(message, _) => {
-                let Some(due) = self.due(&message.text) else { return };
+                let Some(due) = self.due(&String::from_utf8_lossy(&message.text)) else { return };
                 let way = (self.began.elapsed().as_micros() as u64).saturating_sub(due).clamp(1, LONGEST);
                 let mut tally = self.tally.lock();
                 tally.delivered += 1;

@@ -49,6 +49,9 @@ impl Exchange {
         body: Bytes,
     ) -> Result<Response<Incoming>, ToolError> {
         let mut request = Request::builder().method(method).uri(&address.target).header("Host", address.authority());
+        if let Some(authorization) = &address.authorization {
+            request = request.header("Authorization", authorization);
+        }
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
             request = request.header(*name, *value);
         }
@@ -69,6 +72,14 @@ pub(super) async fn accepted(address: &Address, response: Response<Incoming>) ->
     if status.is_success() || status == 304 {
         return Ok(response);
     }
+    if let Some(place) = response.headers().get("location").filter(|_| status.is_redirection()) {
+        // Whom it leads to was not asked for: a message is not sent twice, nor to somebody else.
+        let why = format!(
+            "the server sends on to {}: that URL may be the right one",
+            String::from_utf8_lossy(place.as_bytes())
+        );
+        return Err(ToolError::Refused { place: address.place(), status: status.as_u16(), why });
+    }
     let explain = response.headers().get("x-nginx-pushstream-explain").and_then(|value| value.to_str().ok());
     let why = if let Some(explain) = explain {
         explain.to_owned()
@@ -79,6 +90,7 @@ pub(super) async fn accepted(address: &Address, response: Response<Incoming>) ->
         let said = text.lines().next().filter(|line| !line.starts_with('<')).map(str::to_owned);
         said.unwrap_or_else(|| status.canonical_reason().unwrap_or_default().to_owned())
     };
+    let why = if status == 401 { format!("{why}; user:password@ before the host of the URL, or -H") } else { why };
     Err(ToolError::Refused { place: address.place(), status: status.as_u16(), why })
 }
 

@@ -4,7 +4,7 @@
 //! where the server tells positions at all.
 
 use std::ops::ControlFlow;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long a server may take to refuse what it has let begin: only then a subscriber counts as connected that waits.
 const GRACE: Duration = Duration::from_millis(300);
+/// When a server that has said nothing, where it has to begin at once, is told of.
+const SILENCE: Duration = Duration::from_secs(5);
 /// How often a server is asked that answers at once.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -46,6 +48,8 @@ pub(super) enum Event<'a> {
     Message(&'a Message, &'a Position),
     /// The connection is lost or was refused for now; it tries again.
     Lost(&'a ToolError),
+    /// The server has taken the request and says nothing, which this mode does not wait for.
+    Silent,
 }
 
 /// How a connection has ended.
@@ -146,7 +150,8 @@ impl Subscriber<'_> {
             }
             match soon {
                 Ok(answer) => answer?,
-                Err(_) => asking.await?,
+                Err(_) if target.mode == Mode::LongPolling => asking.await?,
+                Err(_) => patiently(asking, told).await?,
             }
         };
         let answer = exchange::accepted(&address, answer).await?;
@@ -162,6 +167,11 @@ impl Subscriber<'_> {
                     return Ok(Ended::Enough);
                 }
             }
+        }
+        if let Some(message) = messages.finish()
+            && self.hand_out(&message, told).is_break()
+        {
+            return Ok(Ended::Enough);
         }
         self.position.read_head(&head.headers);
         self.exchange = Some(exchange);
@@ -180,7 +190,8 @@ impl Subscriber<'_> {
         address: &Address,
         told: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Ended, ToolError> {
-        let mut socket = websocket::Socket::open(address, &self.target.trust, &self.target.fields).await?;
+        let opening = websocket::Socket::open(address, &self.target.trust, &self.target.fields);
+        let mut socket = patiently(pin!(opening), told).await?;
         // A refusal comes after the handshake.
         let mut first = timeout(GRACE, socket.next(address)).await.ok().transpose()?;
         if tell_connected(&mut self.connected, &self.position, told).is_break() {
@@ -208,6 +219,18 @@ impl Subscriber<'_> {
         }
         told(Event::Message(message, &self.position))
     }
+}
+
+/// Waits for what has to come soon, and says so if it does not. Nobody has enough of a silence.
+async fn patiently<T>(
+    mut coming: Pin<&mut impl Future<Output = T>>,
+    told: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
+) -> T {
+    if let Ok(came) = timeout(SILENCE, &mut coming).await {
+        return came;
+    }
+    let _ = told(Event::Silent);
+    coming.await
 }
 
 fn tell_connected(

@@ -1,5 +1,6 @@
 //! A connection to a server: TCP, or TLS over it.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -40,6 +41,9 @@ pub(super) async fn shake(address: &Address, trust: &Trust) -> Result<TlsStream<
         Some(rustls::Error::InvalidCertificate(why)) => {
             ToolError::Untrusted { place: address.place(), why: why.to_string() }
         }
+        Some(rustls::Error::InvalidMessage(_)) => {
+            lost("it does not speak TLS: the URL may begin with http:// or ws://".to_owned())
+        }
         _ => lost(error.to_string()),
     })
 }
@@ -48,7 +52,10 @@ async fn connect(address: &Address) -> Result<TcpStream, ToolError> {
     let lost = |why: String| ToolError::Lost { place: address.place(), why };
     let connecting = tokio::time::timeout(PATIENCE, TcpStream::connect((host(address), address.port)));
     let stream = connecting.await.map_err(|_| lost("does not answer".to_owned()))?;
-    let stream = stream.map_err(|error| lost(error.to_string()))?;
+    let stream = stream.map_err(|error| match error.kind() {
+        ErrorKind::ConnectionRefused => lost("connection refused: nothing listens there".to_owned()),
+        _ => lost(error.to_string()),
+    })?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

@@ -1,6 +1,7 @@
 //! Messages among the bytes of an answer: Bitrix's frame, events of an EventSource, or whatever comes in one piece.
 //!
-//! A message may be cut anywhere between two reads; what is not whole is kept.
+//! A message may be cut anywhere between two reads; what is not whole is kept. Where nothing frames the messages of a poll's answer,
+//! short pieces are messages, as servers send them, and a long one goes on with the next: it has been cut on its way.
 
 use crate::cli::tools::Mode;
 
@@ -8,11 +9,13 @@ const BEGIN: &str = "#!NGINXNMS!#";
 const END: &str = "#!NGINXNME!#";
 /// Bytes of a message that is not whole yet; beyond, it is taken for whole.
 const LONGEST: usize = 64 << 20;
+/// A piece that may be a part of a message: less than a packet holds beside a head.
+const LONG: usize = 1024;
 
 /// A message as it came.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Message {
-    pub(super) text: String,
+    pub(super) text: Vec<u8>,
     pub(super) event_id: Option<String>,
     pub(super) event_type: Option<String>,
 }
@@ -21,26 +24,35 @@ pub(super) struct Message {
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     events: bool,
+    /// The answer has an end: a long piece need not be all of its message.
+    ends: bool,
     waiting: Vec<u8>,
 }
 
 impl Messages {
     pub(super) fn of(mode: Mode) -> Self {
-        Self { events: mode == Mode::Eventsource, waiting: Vec::new() }
+        let ends = matches!(mode, Mode::LongPolling | Mode::Polling);
+        Self { events: mode == Mode::Eventsource, ends, waiting: Vec::new() }
     }
 
     /// The messages that these bytes complete.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<Message> {
         self.waiting.extend_from_slice(bytes);
-        if self.events { self.take_events() } else { self.take_pieces() }
+        if self.events { self.take_events() } else { self.take_pieces(bytes.len() >= LONG) }
     }
 
-    fn take_pieces(&mut self) -> Vec<Message> {
+    /// What is left when the answer has ended.
+    pub(super) fn finish(&mut self) -> Option<Message> {
+        piece(&std::mem::take(&mut self.waiting)).filter(|_| self.ends)
+    }
+
+    fn take_pieces(&mut self, long: bool) -> Vec<Message> {
         let mut found = Vec::new();
         loop {
             let Some(begin) = memchr::memmem::find(&self.waiting, BEGIN.as_bytes()) else {
                 // The beginning of a frame may have been cut off.
-                if self.waiting.is_empty() || BEGIN.as_bytes().starts_with(&self.waiting) {
+                let open = self.ends && long && self.waiting.len() <= LONGEST;
+                if self.waiting.is_empty() || open || BEGIN.as_bytes().starts_with(&self.waiting) {
                     return found;
                 }
                 let text = std::mem::take(&mut self.waiting);
@@ -66,7 +78,7 @@ impl Messages {
         while let Some((length, mark)) = blank_line(&self.waiting) {
             let rest = self.waiting.split_off(length + mark);
             let block = std::mem::replace(&mut self.waiting, rest);
-            found.extend(event(&String::from_utf8_lossy(&block)));
+            found.extend(event(&block));
         }
         found
     }
@@ -80,26 +92,35 @@ fn blank_line(bytes: &[u8]) -> Option<(usize, usize)> {
 
 /// A piece without the end of its line; nothing if that was all.
 fn piece(bytes: &[u8]) -> Option<Message> {
-    let text = String::from_utf8_lossy(bytes);
-    let text = text.trim_matches(['\r', '\n', '\0', ' ']);
-    (!text.is_empty()).then(|| Message { text: text.to_owned(), ..Message::default() })
+    // Padding is no message, and blanks at the end of one may belong to it.
+    if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0 | b' ')) {
+        return None;
+    }
+    let ends = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let begin = bytes.iter().position(|byte| !ends(byte))?;
+    let end = bytes.iter().rposition(|byte| !ends(byte))?;
+    Some(Message { text: bytes.get(begin..=end)?.to_vec(), ..Message::default() })
 }
 
 /// The event of a block of lines, if it has data; comments are none.
-fn event(block: &str) -> Option<Message> {
+fn event(block: &[u8]) -> Option<Message> {
     let mut message = Message::default();
-    let mut data: Vec<&str> = Vec::new();
-    for line in block.lines() {
-        let (name, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
+    let mut data: Vec<&[u8]> = Vec::new();
+    for line in block.split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        let (name, value) = line.split_at(colon);
+        let value = value.strip_prefix(b":").unwrap_or(value);
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        let word = || Some(String::from_utf8_lossy(value).into_owned());
         match name {
-            "data" => data.push(value),
-            "id" => message.event_id = Some(value.to_owned()),
-            "event" => message.event_type = Some(value.to_owned()),
+            b"data" => data.push(value),
+            b"id" => message.event_id = word(),
+            b"event" => message.event_type = word(),
             _ => {}
         }
     }
-    message.text = data.join("\n");
+    message.text = data.join(&b'\n');
     (!data.is_empty()).then_some(message)
 }
 
@@ -108,7 +129,7 @@ mod tests {
     use super::*;
 
     fn texts(found: &[Message]) -> Vec<&str> {
-        found.iter().map(|message| &*message.text).collect()
+        found.iter().map(|message| std::str::from_utf8(&message.text).unwrap()).collect()
     }
 
     #[test]
@@ -132,6 +153,27 @@ mod tests {
             assert_eq!(texts(&found), ["a\nb", "c"], "cut at {cut}");
             assert_eq!((found[0].event_id.as_deref(), found[0].event_type.as_deref()), (Some("7"), Some("news")));
         }
+    }
+
+    #[test]
+    fn without_a_frame_a_poll_has_short_messages_and_long_ones_of_any_bytes() {
+        let sent: Vec<u8> = (0..=255).cycle().take(5000).chain(*b" \0 \r\n").collect();
+        for cut in [LONG, 2000, 3500, 4990] {
+            let mut messages = Messages::of(Mode::LongPolling);
+            assert_eq!(messages.take(&sent[..cut]), []);
+            let mut found = messages.take(&sent[cut..]);
+            found.extend(messages.finish());
+            assert_eq!(found.len(), 1);
+            assert_eq!(found[0].text, sent[..sent.len() - 2]);
+            assert_eq!(messages.finish(), None);
+        }
+        let mut messages = Messages::of(Mode::Polling);
+        assert_eq!(texts(&messages.take(b"one")), ["one"]);
+        assert_eq!(texts(&messages.take(b"two")), ["two"]);
+        assert_eq!(messages.finish(), None);
+        let mut events = Messages::of(Mode::Eventsource);
+        assert_eq!(events.take(b"data: \xff\x00\r\ndata: \xfe\n\n")[0].text, b"\xff\x00\n\xfe");
+        assert_eq!(events.finish(), None);
     }
 
     #[test]

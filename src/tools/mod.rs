@@ -22,6 +22,7 @@ use std::future::Future;
 use thiserror::Error;
 
 use crate::cli::Cli;
+use crate::cli::console::say;
 use crate::cli::tools::Tool;
 
 /// Runs a tool; the exit code.
@@ -32,10 +33,15 @@ pub fn run(cli: &Cli, tool: &Tool) -> u8 {
         Tool::Bench(wanted) => in_runtime(bench::run(wanted)),
         Tool::Doctor(wanted) => in_runtime(doctor::run(cli, wanted)),
     };
-    done.unwrap_or_else(|error| {
-        eprintln!("pushstreamd: {error}");
-        1
-    })
+    match done {
+        Ok(code) => code,
+        // Whoever read it has enough; lost connections are told otherwise.
+        Err(ToolError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(error) => {
+            say(format_args!("pushstreamd: {error}"));
+            1
+        }
+    }
 }
 
 fn in_runtime(work: impl Future<Output = Result<u8, ToolError>>) -> Result<u8, ToolError> {

@@ -44,8 +44,8 @@ impl Position {
     }
 
     /// What a message says to it, where its template has time and tag in JSON.
-    pub(super) fn read_text(&mut self, text: &str) {
-        let Ok(Value::Object(message)) = serde_json::from_str(text) else { return };
+    pub(super) fn read_text(&mut self, text: &[u8]) {
+        let Ok(Value::Object(message)) = serde_json::from_slice(text) else { return };
         let word = |name: &str| match message.get(name) {
             Some(Value::String(word)) => Some(word.clone()),
             Some(Value::Number(number)) => Some(number.to_string()),
@@ -74,10 +74,10 @@ mod tests {
     fn a_message_tells_its_position_if_its_template_does() {
         let mut position = Position::of(From::Now, Mode::LongPolling);
         assert!(!position.is_known());
-        position.read_text("{\"id\":1,\"tag\":\"4\",\"time\":\"Thu\",\"text\":{}}");
+        position.read_text(b"{\"id\":1,\"tag\":\"4\",\"time\":\"Thu\",\"text\":{}}");
         assert_eq!((&*position.time, &*position.tag), ("Thu", "4"));
-        position.read_text("{\"tag\":5}");
-        position.read_text("no JSON");
+        position.read_text(b"{\"tag\":5}");
+        position.read_text(b"no JSON");
         assert_eq!(position.shown(), "Thu tag 4");
     }
 }

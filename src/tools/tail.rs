@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 
+use clap::ValueEnum as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -10,6 +11,7 @@ use super::ToolError;
 use super::follow::{Event, Target, follow};
 use super::message::Message;
 use super::position::Position;
+use crate::cli::console::say;
 use crate::cli::tools::{Mode, Tail};
 
 /// A message as a line of JSON.
@@ -36,19 +38,24 @@ pub(super) async fn run(wanted: &Tail) -> Result<u8, ToolError> {
     let told = |event: Event<'_>| {
         match event {
             Event::Connected(position) => {
-                eprintln!(
+                say(format_args!(
                     "pushstreamd: connected to {place}{}",
                     going_on(wanted.mode, position, !last_trouble.is_empty())
-                );
+                ));
                 last_trouble.clear();
             }
             Event::Lost(error) => {
                 let trouble = explained(error);
                 // Said once, however often it is tried.
                 if trouble != last_trouble {
-                    eprintln!("pushstreamd: {trouble}; trying again");
+                    say(format_args!("pushstreamd: {trouble}; trying again"));
                 }
                 last_trouble = trouble;
+            }
+            Event::Silent => {
+                let mode = wanted.mode.to_possible_value();
+                let mode = mode.as_ref().map_or("this", |mode| mode.get_name());
+                say(format_args!("pushstreamd: {place} has not answered for a while: is {mode} the mode of this URL?"));
             }
             Event::Message(message, position) => {
                 seen += 1;
@@ -61,12 +68,7 @@ pub(super) async fn run(wanted: &Tail) -> Result<u8, ToolError> {
         ControlFlow::Continue(())
     };
     follow(&target, wanted.from, told).await?;
-    match broken {
-        // Whoever read it has enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
-        Err(error) => Err(error.into()),
-        Ok(()) => Ok(0),
-    }
+    Ok(broken.map(|()| 0)?)
 }
 
 fn going_on(mode: Mode, position: &Position, again: bool) -> String {
@@ -93,7 +95,7 @@ fn print(json: bool, message: &Message, position: &Position) -> std::io::Result<
     if json {
         let shown = Shown {
             received: Timestamp::now().to_string(),
-            text: &message.text,
+            text: &String::from_utf8_lossy(&message.text),
             event_id: message.event_id.as_deref(),
             event_type: message.event_type.as_deref(),
             time: &position.time,
@@ -102,7 +104,8 @@ fn print(json: bool, message: &Message, position: &Position) -> std::io::Result<
         serde_json::to_writer(&mut out, &shown)?;
         writeln!(out)?;
     } else {
-        writeln!(out, "{}", message.text)?;
+        out.write_all(&message.text)?;
+        writeln!(out)?;
     }
     // It may be read by a pipe.
     out.flush()

@@ -29,6 +29,11 @@ impl Socket {
             let value = HeaderValue::from_str(value).map_err(|_| asked(format!("{value} is no value of a field")))?;
             request.headers_mut().insert(name, value);
         }
+        if let Some(authorization) =
+            address.authorization.as_deref().and_then(|value| HeaderValue::from_str(value).ok())
+        {
+            request.headers_mut().entry("authorization").or_insert(authorization);
+        }
         let line = line::open(address, trust).await?;
         match client_async(request, line).await {
             Ok((socket, _)) => Ok(Self(socket)),

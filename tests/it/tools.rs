@@ -3,6 +3,7 @@
 mod bench;
 mod doctor;
 mod front;
+mod reach;
 mod secure;
 
 use std::io::{BufRead, BufReader, Write};
@@ -238,7 +239,7 @@ fn tools_are_extra_and_the_switches_of_nginx_are_what_they_were() {
     }
     assert_eq!(tool(&["-v"]).output().unwrap().status.code(), Some(0));
     let output = tool(&["publish"]).output().unwrap();
-    assert_eq!(said(&output), "pushstreamd: invalid option: \"publish\"\n");
+    assert_eq!(said(&output), "pushstreamd: invalid option: \"publish\", did you mean \"pub\"?\n");
     for word in ["pub", "tail", "bench", "doctor"] {
         let output = tool(&[word, "--help"]).output().unwrap();
         assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("--"), "{word}");

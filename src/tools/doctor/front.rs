@@ -81,8 +81,10 @@ async fn watch(target: Target, mode: Mode, seen: Arc<Seen>) {
     let told = |event: Event<'_>| {
         match event {
             Event::Connected(_) => seen.connected.notify_one(),
-            Event::Message(message, _) if message.text.contains("doctor looks") => seen.arrived.notify_one(),
-            Event::Message(..) => {}
+            Event::Message(message, _) if memchr::memmem::find(&message.text, b"doctor looks").is_some() => {
+                seen.arrived.notify_one();
+            }
+            Event::Message(..) | Event::Silent => {}
             Event::Lost(error) => trouble(error),
         }
         ControlFlow::Continue(())

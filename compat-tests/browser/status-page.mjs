@@ -26,9 +26,11 @@ http {
 }`;
 
 export class Watched {
-  static async start({ zones = false } = {}) {
+  /** `port`: where another one's page was. */
+  static async start({ zones = false, port = 0 } = {}) {
     const watched = new Watched();
-    const [port] = await freePorts(1);
+    port ||= (await freePorts(1))[0];
+    watched.port = port;
     watched.server = await Server.start({ text: configuration(port, zones ? OTHER : ''), statistics: false });
     watched.page = `http://127.0.0.1:${port}/`;
     watched.clients = [];

@@ -120,6 +120,37 @@ describe('the status page', () => {
     whole(page);
   });
 
+  test('ids of any characters are shown as they are, found, and opened, also on a phone', async () => {
+    const ids = ['a b  c', '100 % sure', '%41%2f', '"quoted" & \'so\'', 'кабинет-7', '日本語', '\u{1f4ec} post', '\\u0041', 'dots...', '+plus+', '#hash', '&lt;b&gt;', '{{x}}',
+      '\u202Ereversed', 'long-'.repeat(400)];
+    const odd = (id) => `odd ${id}`;
+    for (const id of ids) await watched.publish(odd(id), `of ${id.slice(0, 20)}`);
+    const page = await open({ width: 340 });
+    for (const id of ids) {
+      await page.locator('#prefix').fill(odd(id));
+      await eventually(`${id.slice(0, 20)} is found`, async () => (await page.locator('#rows td:first-child').allTextContents()).join('\n') === odd(id));
+      await page.locator('#rows td:first-child button').click();
+      await eventually('its message is shown', async () => (await page.locator('#texts pre').allTextContents()).join() === `of ${id.slice(0, 20)}`);
+      const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
+      assert.ok(wide <= room, `${id.slice(0, 20)}: ${wide} of ${room}`);
+      await page.keyboard.press('Escape');
+    }
+    whole(page);
+  });
+
+  test('with ten thousand channels it shows a page of them and stays quick', async () => {
+    const many = Array.from({ length: 10000 }, (_, number) => `many-${number}`);
+    while (many.length > 0) await watched.publish(many.splice(0, 500).join('/'));
+    const page = await open();
+    await page.locator('#prefix').fill('many-');
+    await eventually('a page of them', async () => (await page.locator('#rows tr').count()) === 50);
+    const began = Date.now();
+    await page.locator('#prefix').fill('many-9999');
+    await eventually('the last of them', async () => (await page.locator('#rows').innerText()).startsWith('many-9999'));
+    assert.ok(Date.now() - began < 5000);
+    whole(page);
+  });
+
   test('the keyboard reaches everything that can be used', async () => {
     const page = await open();
     await page.locator('#prefix').fill('page-');
@@ -202,6 +233,29 @@ describe('the status page', () => {
     await page.waitForSelector('#live.bad');
     assert.equal(await page.getByRole('status').filter({ hasText: 'connection lost' }).count(), 1);
     assert.match(await text(page, '#about'), /0\.\d+\.\d+ · /);
+    await page.evaluate(() => localStorage.clear());
+  });
+
+  test('a server that is started anew is live again on the page that was open', async () => {
+    const first = await Watched.start();
+    const page = await browser.context.newPage();
+    await page.addInitScript(() => localStorage.setItem('language', 'en'));
+    first.subscribe('ws', 'room', 3);
+    await page.goto(first.page);
+    await eventually('three', async () => (await text(page, '#subscribers')) === '3');
+    await page.evaluate(() => { window.same = true; });
+    await first.stop();
+    await page.waitForSelector('#live.bad');
+    const second = await Watched.start({ port: first.port });
+    try {
+      second.subscribe('ws', 'room', 2);
+      await page.waitForSelector('#live.good', { timeout: 30000 });
+      await eventually('two', async () => (await text(page, '#subscribers')) === '2', 15000);
+      assert.equal(await page.evaluate(() => window.same), true);
+      assert.doesNotMatch(await page.locator('main').innerText(), /NaN|undefined|-\d+ ?\/s/);
+    } finally {
+      await second.stop();
+    }
     await page.evaluate(() => localStorage.clear());
   });
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::float_cmp, reason = "counts are whole, and told as they are")]
 
+mod moves;
 mod page;
 
 use std::collections::{BTreeMap, BTreeSet};

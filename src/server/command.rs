@@ -333,18 +333,18 @@ fn migrate(cli: &Cli, wanted: &Migrate, origin: &Origin) -> u8 {
         return 1;
     }
     let own = own_part(&tree, &division, &paths);
-    let mut text = String::new();
+    let file = options.file.display();
+    let mut parts: Vec<String> = Vec::new();
     if wanted.print != Part::Own {
-        let file = options.file.display();
-        text += &format!("# What changes in nginx's configuration, {file}\n\n{}", nginx_part(&tree, &division));
+        parts.push(format!("# What changes in nginx's configuration, {file}\n\n{}", nginx_part(&tree, &division)));
     }
     if wanted.print == Part::All {
-        text += "\n# ---- pushstreamd's own configuration (--print own prints it alone) ----\n\n";
+        parts.push("\n# ---- pushstreamd's own configuration (--print own prints it alone) ----\n\n".to_owned());
     }
     if wanted.print != Part::Nginx {
-        text += &own;
+        parts.push(own.clone());
     }
-    let printed = print(text.as_bytes());
+    let printed = print(parts.concat().as_bytes());
     // The result is a configuration like any other: say here what would be said of it later.
     match conf::load(&LoadOptions { text: Some(own), accept_unguarded: false, ..options }) {
         Ok(_) => printed,

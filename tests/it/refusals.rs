@@ -12,7 +12,7 @@ const HTTP: &str = "push_stream_max_channel_id_length 40; push_stream_max_subscr
     push_stream_events_channel_id events; push_stream_wildcard_channel_prefix w_; client_max_body_size 1k;
     limit_req_zone $binary_remote_addr zone=once:1m rate=1r/m;";
 
-const SERVER: &str = r#"
+const SERVER: &str = r"
     location /pub { push_stream_publisher admin; push_stream_channels_path $arg_id; push_stream_store_messages on; }
     location /stream { push_stream_subscriber; push_stream_header_template hello; push_stream_channels_path $arg_id; }
     location /known { push_stream_subscriber; push_stream_channels_path $arg_id; push_stream_authorized_channels_only on; }
@@ -30,7 +30,7 @@ const SERVER: &str = r#"
     location /broken { return 500; }
     location /cycle { rewrite ^ /cycle last; }
     location /quiet { log_not_found off; root html; }
-"#;
+";
 
 /// Reasons that want a server that leaves, is full, or shares its channels: tests/it/bounds, reload and nodes meet them.
 const ELSEWHERE: [&str; 6] = ["leaving", "memory_full", "joining", "away", "crowded", "unanswered"];

@@ -331,7 +331,7 @@ pub(super) fn is_an_answer(error: &RedisError) -> bool {
 pub(super) fn is_over(error: &RedisError) -> bool {
     const WORDS: [&str; 9] =
         ["TOOLATE", "READONLY", "MASTERDOWN", "LOADING", "MOVED", "ASK ", "CLUSTERDOWN", "TRYAGAIN", "NOAUTH"];
-    // Before Redis 7 the errors of commands within scripts stand in the text of another one.
-    let text = error.to_string();
+    // Before Redis 7 the errors of commands within scripts stand in the text of another one; codes of their own do not always stand in theirs.
+    let text = format!("{} {error}", error.code().unwrap_or_default());
     !is_an_answer(error) || error.is_cluster_error() || WORDS.iter().any(|word| text.contains(word))
 }

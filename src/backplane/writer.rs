@@ -116,6 +116,9 @@ impl Writer {
                 }
                 Err(error) => {
                     // It answers, and takes nothing: out of memory, no right to write.
+                    if new {
+                        self.entered(&link);
+                    }
                     self.refuses(&error.to_string());
                     self.waiting.refused(&batch);
                     *place = Some(link);

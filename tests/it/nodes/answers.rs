@@ -71,6 +71,50 @@ fn a_server_that_refuses_for_long_is_not_asked_again_and_again_without_a_pause()
 }
 
 #[test]
+fn a_server_that_refuses_what_it_is_asked_first_is_written_to_when_it_takes_it() {
+    let redis = Redis::start();
+    let liar = Liar::before(redis.port);
+    let node = Node::start(&liar.url());
+    for error in [ERRORS[0], ERRORS[9]] {
+        liar.set(Wrong { answer: Some(("EVALSHA", error)), ..Wrong::default() });
+        redis.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        let before = liar.answered();
+        within(PATIENCE, "a new connection is refused", || liar.answered() > before + 1);
+        liar.set(Wrong::default());
+        node.publish_when_possible("a", "x");
+    }
+}
+
+#[test]
+fn a_dead_node_and_one_whose_answers_come_late_are_left_out_when_subscribers_are_counted() {
+    let redis = Redis::start();
+    let liar = Liar::before(redis.port);
+    let (one, two, slow) = (Node::start(&redis.url()), Node::start(&redis.url()), Node::start(&liar.url()));
+    let mut dead = Node::start(&redis.url());
+    let _streams = [&one, &two, &slow, &dead].map(|node| node.subscribe("a"));
+    one.publish("a", "x");
+    let counted = || {
+        let text = one.ask("GET /pub?id=a", &[], b"").text();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["subscribers"].as_u64().unwrap()
+    };
+    within(PATIENCE, "all are counted", || counted() == 4);
+    liar.set(Wrong { late: Duration::from_millis(300), ..Wrong::default() });
+    dead.kill();
+    // What was asked before is answered by now.
+    std::thread::sleep(Duration::from_millis(400));
+    let mut most = 0;
+    for _ in 0..20 {
+        let began = std::time::Instant::now();
+        let count = counted();
+        assert!(count <= 2 && began.elapsed() < Duration::from_secs(2), "{count} in {:?}", began.elapsed());
+        most = most.max(count);
+    }
+    assert_eq!(most, 2, "the one that answers");
+    liar.set(Wrong::default());
+    within(PATIENCE, "the slow one is counted again", || counted() == 3);
+}
+
+#[test]
 fn answers_that_come_late_cost_publishers_their_certainty_and_nothing_else() {
     let redis = Redis::start();
     let liar = Liar::before(redis.port);

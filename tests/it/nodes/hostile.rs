@@ -200,7 +200,9 @@ fn what_strangers_write_into_the_log_does_no_harm() {
 #[test]
 fn a_clock_of_redis_that_is_set_back_gives_no_time_and_no_place_twice() {
     let redis = Redis::start();
-    let (one, two) = (Node::start(&redis.url()), Node::start(&redis.url()));
+    // What is published before must not have expired by then.
+    let http = "push_stream_message_ttl 2h;";
+    let (one, two) = (Node::with(&redis.url(), http), Node::with(&redis.url(), http));
     one.publish("a", "1");
     // As if it had been an hour later until now.
     redis.ask(&["HINCRBY", ZONE, "time", "3600"]);

@@ -151,7 +151,7 @@ impl Health {
         (state.caught_up.elapsed() > FOLLOWS).then_some("cannot follow the backplane")
     }
 
-    /// Whether the zone was read.
+    /// Whether it has had everything that the others have.
     pub(super) fn has_joined(&self) -> bool {
         self.0.lock().joined
     }
@@ -262,10 +262,15 @@ impl Health {
     }
 
     /// The whole zone was read.
+    pub(super) fn zone_was_read(&self) {
+        self.0.lock().snapshots += 1;
+    }
+
+    /// It has what the others have.
     pub(super) fn joined(&self) {
         let mut state = self.0.lock();
         state.joined = true;
-        state.snapshots += 1;
+        state.caught_up = Instant::now();
     }
 
     /// Entries were applied up to here; whether the end was reached. Returns whether an entry that the server has told of should have come

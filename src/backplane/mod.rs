@@ -2,12 +2,14 @@
 //!
 //! Everything that knows Redis is here, on a thread of its own; the hub sees entries and [`crate::hub::Order`]. What is published waits in
 //! `waiting`, goes out in batches by `writer` (one script call each, `script`), and comes back to every node by `tail`, which applies it in
-//! order; `snapshot` is for who joins, or was away longer than the stream reaches. `census` asks other nodes
-//! for counts. Invariant: nothing is acknowledged that was not
+//! order. Who joins, or was away longer than the stream reaches, reads all of the zone (`snapshot`) while the stream is `kept`, and has an
+//! `installation` bring it into the hub. `census` asks other nodes for counts. Invariant: nothing is acknowledged that was not
 //! applied here after Redis stored it; what Redis lost is told.
 
 mod census;
 mod health;
+mod installation;
+mod kept;
 mod keys;
 mod lineage;
 mod link;

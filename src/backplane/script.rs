@@ -12,7 +12,7 @@ use crate::model::Stamp;
 
 /// Most entries of the log of a zone, and most bytes.
 const ENTRIES: usize = 100_000;
-const BYTES: usize = 64 << 20;
+pub(super) const BYTES: usize = 64 << 20;
 
 /// The format of entries and marks: what one version cannot read that another one writes is another format.
 pub(super) const FORMAT: u64 = 1;

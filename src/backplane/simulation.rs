@@ -1,7 +1,7 @@
 //! A seeded simulation of nodes, clients and a server that loses its end, against a model that is too simple to be wrong.
 //!
 //! The server is a model of the script (its entries are the bytes the script writes); nodes are real hubs that follow real positions and join by real
-//! snapshots, each as far behind as chance has it. The law: a client that goes from node to node sees each message at most once and in order,
+//! snapshots, each as far behind as chance has it; to join takes steps, between which everything goes on. The law: a client that goes from node to node sees each message at most once and in order,
 //! and in the end each stored message of its channels that was not deleted and not lost by the server.
 //!
 //! A failure prints its seed (`model/seeds`).
@@ -68,7 +68,9 @@ impl World {
         server.begin(1, 0, Stamp::default());
         let mut nodes: Vec<Node> = (0..NODES).map(|_| Node::new()).collect();
         for node in &mut nodes {
-            node.join(&server);
+            while !node.joined {
+                node.read(&server, usize::MAX);
+            }
         }
         let client = |path: &[&'static str], kind| Client {
             path: path.to_vec(),
@@ -108,7 +110,15 @@ impl World {
                 let stored = !self.random.one_in(4);
                 self.publish(node, channel, stored);
             }
-            25..50 => {
+            25 => {
+                // What is not stored any more nobody has to see who has not seen it yet.
+                let channel = CHANNELS[self.random.up_to(3) as usize];
+                let keep = self.random.up_to(4) as usize;
+                for seq in self.server.trim(channel, keep) {
+                    self.wanted.remove(&seq);
+                }
+            }
+            26..50 => {
                 let most = self.random.up_to(4) as usize;
                 self.read(node, most);
             }
@@ -214,9 +224,13 @@ impl World {
     }
 
     fn lose_everything(&mut self) {
+        // Where nobody is left who knows how far it was, only clients do, and may be ahead of the clock by what an epoch is.
+        if !self.nodes.iter().any(|node| node.joined) {
+            return;
+        }
         self.zones += 1;
         self.server = Server { time: self.server.time + 1, next_id: self.server.next_id + 1, ..Server::default() };
-        let seen = self.nodes[0].hub.last_stamp();
+        let seen = self.nodes.iter().find(|node| node.joined).unwrap().hub.last_stamp();
         self.epochs += 1;
         self.server.begin(self.zones, self.epochs, seen);
         self.wanted.clear();
@@ -231,8 +245,6 @@ impl World {
             self.clients[at].registration = None;
         }
         self.nodes[node] = Node::new();
-        let server = &self.server;
-        self.nodes[node].join(server);
     }
 
     fn read(&mut self, node: usize, most: usize) {
@@ -250,6 +262,9 @@ impl World {
             return;
         }
         let hub = &self.nodes[node].hub;
+        if hub.check_joined().is_err() {
+            return;
+        }
         if client.kind != AskKind::Poll && hub.behind(&client.replay).is_some() {
             return;
         }
@@ -321,8 +336,9 @@ impl World {
             (node.connected, node.behind_the_times) = (false, false);
         }
         for node in 0..NODES {
-            self.read(node, usize::MAX);
-            self.read(node, usize::MAX);
+            // What it was at, twice what it takes to join, and what came meanwhile.
+            (0..30).for_each(|_| self.read(node, usize::MAX));
+            assert!(self.nodes[node].joined, "a node never joins");
             self.deliver(node);
         }
         for at in 0..self.clients.len() {

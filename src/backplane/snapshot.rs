@@ -1,29 +1,30 @@
-//! The whole zone, read in pages while the log goes on, and what becomes of it in the hub.
+//! The whole zone, read in pages while the log goes on and is kept.
 //!
-//! What is taken is what stood there at one entry of the log: later messages are left to the tail, which goes on behind that entry. In a hub that
-//! had served before, only what is new is published, in order, and what is gone is deleted: its subscribers miss nothing that is stored.
+//! What is taken is what stood there at one entry of the log: later messages are left to the tail, which goes on behind that entry. It does not know
+//! the hub (`installation`). Invariant: what is read while the zone changes beneath it, or its slot moves, is given up.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::HashMap;
 
-use redis::{RedisResult, Value};
+use redis::{Cmd, RedisResult, Value};
 
+use super::kept::Kept;
 use super::keys::Keys;
 use super::lineage::Lineage;
 use super::link::{Link, failure, within, within_for};
-use super::position::Position;
-use super::record::{self, Record, What, seq};
+use super::position::{Onward, Position};
+use super::record::{Record, What};
 use super::script::FORMAT;
-use super::stream::{self, items};
-use crate::hub::Hub;
-use crate::log::{ChannelMark, Entry, Published};
-use crate::model::{ChannelId, Now, Stamp};
+use super::stream::{self, Item, items};
+use crate::log::{Entry, Published};
+use crate::model::{ChannelId, Stamp};
 
 /// Channels asked for at once.
 const PAGE: usize = 500;
 /// Bytes of messages read at once, about; one message may have more.
 const BYTES: usize = 4 << 20;
-/// Entries applied before others get their turn.
-const BATCH: usize = 2000;
+/// What a message occupies beside its text; a hub counts no less.
+const MESSAGE: usize = 128;
 
 /// The marks of a zone.
 #[derive(Debug)]
@@ -35,13 +36,32 @@ pub(super) struct Marks {
     pub(super) entries: u64,
     /// The number of the epoch, and ids that are skipped.
     pub(super) epoch: (u64, u64),
-    published: u64,
+    pub(super) published: u64,
+    /// Bytes of an entry, about, of the last ones.
+    pub(super) mean: usize,
     /// Operations of this node that were done.
     pub(super) done: u64,
     format: u64,
 }
 
 impl Marks {
+    /// As the hash of the zone says them, asked by [`question`].
+    fn read(told: &[Option<String>]) -> Option<Self> {
+        let text = |at: usize| told.get(at).and_then(Option::as_deref);
+        let number = |at| text(at).and_then(|text| text.parse().ok()).unwrap_or(0);
+        Some(Self {
+            zone: text(0)?.into(),
+            lineage: Lineage::read(text(1).unwrap_or_default()),
+            entries: number(2),
+            epoch: (number(3), number(4)),
+            published: number(5),
+            format: number(6),
+            // With a fraction.
+            mean: text(7).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0) as usize,
+            done: number(8),
+        })
+    }
+
     /// Refuses a zone to which a version of the program writes what this one cannot read.
     pub(super) fn can_be_followed(&self) -> RedisResult<()> {
         if self.format > FORMAT { Err(failure("a newer version of pushstreamd writes to this zone")) } else { Ok(()) }
@@ -55,55 +75,48 @@ pub(super) struct Snapshot {
     pub(super) marks: Marks,
     pub(super) channels: HashMap<ChannelId, Counts>,
     pub(super) messages: Vec<Published>,
-    stamp: Stamp,
+    pub(super) stamp: Stamp,
+    /// Bytes of them, and how many a hub has room for.
+    bytes: usize,
+    most: usize,
 }
 
 /// The counts of a channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Counts {
-    published: u64,
-    ahead: u64,
-    last: Stamp,
+    pub(super) published: u64,
+    pub(super) ahead: u64,
+    pub(super) last: Stamp,
+}
+
+/// Asks for the marks, and for what the zone knows of a node.
+fn question(keys: &Keys, node: &str) -> Cmd {
+    let mut command = redis::cmd("HMGET");
+    command.arg(&keys.zone).arg(&["id", "epochs", "entry", "epoch", "skip", "published", "format", "size"]);
+    command.arg(format!("n:{node}"));
+    command
 }
 
 /// The marks of the zone, if there is one.
 pub(super) async fn marks(link: &mut Link, keys: &Keys) -> RedisResult<Option<Marks>> {
-    marks_for(link, keys, "").await
+    let told: Vec<_> = within(question(keys, "").query_async(&mut link.connection)).await?;
+    Ok(Marks::read(&told))
 }
 
-async fn marks_for(link: &mut Link, keys: &Keys, node: &str) -> RedisResult<Option<Marks>> {
-    let mut command = redis::cmd("HMGET");
-    command.arg(&keys.zone).arg(&["id", "epochs", "entry", "epoch", "skip", "published", "format"]);
-    command.arg(format!("n:{node}"));
-    let told: Vec<Option<String>> = within(command.query_async(&mut link.connection)).await?;
-    let text = |at: usize| told.get(at).and_then(Option::as_deref);
-    let number = |at| text(at).and_then(|text| text.parse().ok()).unwrap_or(0);
-    let Some(zone) = text(0) else { return Ok(None) };
-    Ok(Some(Marks {
-        zone: zone.into(),
-        lineage: Lineage::read(text(1).unwrap_or_default()),
-        entries: number(2),
-        epoch: (number(3), number(4)),
-        published: number(5),
-        format: number(6),
-        done: number(7),
-    }))
-}
-
-/// Reads the zone; nothing if it was never begun.
-pub(super) async fn load(link: &mut Link, keys: &Keys, node: &str) -> RedisResult<Option<Snapshot>> {
-    let Some(marks) = marks_for(link, keys, node).await? else { return Ok(None) };
-    marks.can_be_followed()?;
-    let Some((id, bytes)) = stream::newest(link, &keys.log).await? else { return Ok(None) };
+/// Reads the zone; nothing if it was never begun, or was begun anew meanwhile. The log behind it is kept.
+pub(super) async fn load(link: &mut Link, keys: &Keys, node: &str, kept: &mut Kept) -> RedisResult<Option<Snapshot>> {
+    let Some((told, (id, bytes))) = ends(link, keys, node).await? else { return Ok(None) };
+    told.can_be_followed()?;
     let Ok(last) = Record::read(&bytes) else { return Err(failure("the end of the log cannot be read")) };
-    if marks.lineage.name() != Some(&last.epoch) {
-        // It has begun another one meanwhile.
+    if told.lineage.name() != Some(&last.epoch) || told.entries != last.number {
+        // It has gone on meanwhile.
         return Ok(None);
     }
     let checksum = Some(crc32c::crc32c(&bytes));
-    let (zone, lineage) = (marks.zone.clone(), marks.lineage.clone());
+    let (zone, lineage) = (told.zone.clone(), told.lineage.clone());
     let position = Position { id, number: last.number, checksum, zone, lineage };
-    let mut snapshot = Snapshot { marks, ..Snapshot::at(position, last.stamp) };
+    kept.begin_behind(id, told.mean);
+    let mut snapshot = Snapshot { marks: told, most: kept.most(), ..Snapshot::at(position, last.stamp) };
     let mut cursor = 0u64;
     loop {
         let mut scan = redis::cmd("SCAN");
@@ -111,8 +124,10 @@ pub(super) async fn load(link: &mut Link, keys: &Keys, node: &str) -> RedisResul
         let (next, found): (u64, Vec<Vec<u8>>) = within(scan.query_async(&mut link.connection)).await?;
         let found: Vec<ChannelId> = found.iter().filter_map(|key| keys.channel(key)).collect();
         for page in found.chunks(PAGE) {
-            snapshot.read_channels(link, keys, page).await?;
+            snapshot.read_channels(link, keys, page, kept).await?;
         }
+        kept.keep_up(link).await;
+        kept.check()?;
         cursor = next;
         if cursor == 0 {
             break;
@@ -121,15 +136,31 @@ pub(super) async fn load(link: &mut Link, keys: &Keys, node: &str) -> RedisResul
     // Of a slot that goes to another server some keys were there already, and are not found here. One that is nowhere is asked for there.
     let mut nothing = redis::cmd("EXISTS");
     within::<u64>(nothing.arg(keys.nothing()).query_async(&mut link.connection)).await?;
-    Ok(Some(snapshot))
+    let is_of = |marks: Marks| snapshot.is_of(&marks.zone, &marks.lineage, marks.entries);
+    Ok(marks(link, keys).await?.is_some_and(is_of).then_some(snapshot))
+}
+
+/// The marks and the last entry, of one moment.
+async fn ends(link: &mut Link, keys: &Keys, node: &str) -> RedisResult<Option<(Marks, Item)>> {
+    let mut both = redis::pipe();
+    both.add_command(question(keys, node));
+    both.cmd("XREVRANGE").arg(&keys.log).arg("+").arg("-").arg("COUNT").arg(1);
+    let (told, newest): (Vec<Option<String>>, Value) =
+        within_for(BYTES, both.query_async(&mut link.connection)).await?;
+    Ok(Marks::read(&told).zip(items(newest)?.pop()))
 }
 
 impl Snapshot {
     /// Nothing yet, of what stood there at an entry with this stamp.
     pub(super) fn at(position: Position, stamp: Stamp) -> Self {
         let (zone, lineage, entries) = (position.zone.clone(), position.lineage.clone(), position.number);
-        let marks = Marks { zone, lineage, entries, epoch: (0, 0), published: 0, done: 0, format: FORMAT };
-        Self { position, marks, channels: HashMap::new(), messages: Vec::new(), stamp }
+        let marks = Marks { zone, lineage, entries, epoch: (0, 0), published: 0, mean: 0, done: 0, format: FORMAT };
+        Self { position, marks, channels: HashMap::new(), messages: Vec::new(), stamp, bytes: 0, most: usize::MAX }
+    }
+
+    /// Whether a zone, with these epochs and so many entries, has gone on from where this was taken.
+    pub(super) fn is_of(&self, zone: &str, lineage: &Lineage, entries: u64) -> bool {
+        self.position.onward(zone, lineage, entries) == Onward::Here
     }
 
     /// Adds a channel and messages of it; false: it was there already, or has no counts.
@@ -146,7 +177,13 @@ impl Snapshot {
     }
 
     /// Reads channels, in portions that a line carries within a moment: what they hold is asked for first.
-    async fn read_channels(&mut self, link: &mut Link, keys: &Keys, page: &[ChannelId]) -> RedisResult<()> {
+    async fn read_channels(
+        &mut self,
+        link: &mut Link,
+        keys: &Keys,
+        page: &[ChannelId],
+        kept: &mut Kept,
+    ) -> RedisResult<()> {
         let mut ask = redis::pipe();
         ask.ignore_errors();
         for id in page {
@@ -166,13 +203,13 @@ impl Snapshot {
             let most = (BYTES / mean).max(1);
             let bytes = bytes.min(most * mean);
             if filled > 0 && filled + bytes > BYTES {
-                self.read_portion(link, keys, &std::mem::take(&mut portion), filled).await?;
+                self.read_portion(link, keys, (&std::mem::take(&mut portion), filled), kept).await?;
                 filled = 0;
             }
             portion.push((id, most));
             filled += bytes;
         }
-        self.read_portion(link, keys, &portion, filled).await
+        self.read_portion(link, keys, (&portion, filled), kept).await
     }
 
     /// Reads channels, of each so many messages at once.
@@ -180,9 +217,10 @@ impl Snapshot {
         &mut self,
         link: &mut Link,
         keys: &Keys,
-        portion: &[(&ChannelId, usize)],
-        bytes: usize,
+        (portion, bytes): (&[(&ChannelId, usize)], usize),
+        kept: &mut Kept,
     ) -> RedisResult<()> {
+        kept.keep_up(link).await;
         let mut ask = redis::pipe();
         ask.ignore_errors();
         for (id, most) in portion {
@@ -210,6 +248,7 @@ impl Snapshot {
                 for (_, bytes) in more {
                     self.take(&bytes);
                 }
+                kept.keep_up(link).await;
             }
         }
         Ok(())
@@ -223,58 +262,31 @@ impl Snapshot {
         let message = &published.message;
         // What is later comes by the log.
         if message.stamp <= self.stamp && message.expires > self.stamp.time {
+            self.bytes = self.bytes.saturating_add(size_of(&published));
             self.messages.push(published);
-        }
-    }
-
-    /// Brings the hub to where the zone was.
-    pub(super) async fn install(mut self, hub: &Hub) {
-        self.messages.sort_unstable_by_key(|published| published.message.seq);
-        let inactivity = hub.terms().inactivity;
-        let mut first: HashMap<ChannelId, u64> = HashMap::new();
-        let gone = self.gone_from(hub);
-        for (done, published) in self.messages.into_iter().enumerate() {
-            first.entry(published.channel.clone()).or_insert(published.message.seq);
-            hub.apply(Entry::Publish(published), Now::default());
-            pause(done, hub).await;
-        }
-        for (done, (channel, counts)) in self.channels.into_iter().enumerate() {
-            let expires = counts.last.time.saturating_add(inactivity);
-            let first = first.get(&channel).copied();
-            // Of one that nobody has used for so long nothing but its counts is kept.
-            if first.is_none() && expires < self.stamp.time && hub.find(std::slice::from_ref(&channel)).is_empty() {
-                continue;
-            }
-            let Counts { published, ahead, last } = counts;
-            let first_seq = first.unwrap_or_else(|| seq(self.stamp) + 1);
-            let last_id = published + ahead;
-            let mark = ChannelMark { channel, published, last_id, last, expires, first_seq };
-            hub.apply(Entry::Channel(mark), Now::default());
-            pause(done, hub).await;
-        }
-        for channel in gone {
-            hub.apply(Entry::Deleted { channel, text: None }, Now::default());
-        }
-        hub.apply(Entry::Marks(record::marks(self.stamp, self.marks.published)), Now::default());
-    }
-
-    /// The channels with messages that the hub has and the zone has not.
-    fn gone_from(&self, hub: &Hub) -> HashSet<ChannelId> {
-        let mut gone = HashSet::new();
-        let mut after = None;
-        loop {
-            let page = hub.list(b"", after, BATCH);
-            after = page.last().map(|(key, _)| *key);
-            let full = page.len() == BATCH;
-            let left = page.into_iter().map(|(_, info)| info);
-            gone.extend(
-                left.filter(|info| info.stored > 0 && !self.channels.contains_key(&info.id)).map(|info| info.id),
-            );
-            if !full {
-                return gone;
+            if self.bytes / 2 > self.most {
+                self.leave_out();
             }
         }
     }
+
+    /// Leaves out what a hub would drop for want of memory: it makes room for the messages that live longest.
+    fn leave_out(&mut self) {
+        self.messages.sort_unstable_by_key(|published| Reverse((published.message.expires, published.message.seq)));
+        let (mut bytes, most) = (0, self.most);
+        let mut fits = |published: &Published| {
+            let fits = bytes <= most;
+            bytes += size_of(published);
+            fits
+        };
+        let left = self.messages.iter().take_while(|published| fits(published)).count();
+        self.messages.truncate(left);
+        self.bytes = self.messages.iter().map(size_of).sum();
+    }
+}
+
+fn size_of(published: &Published) -> usize {
+    MESSAGE + published.message.text.len()
 }
 
 /// What stands under a key of ours; what somebody else has put there is nothing.
@@ -282,16 +294,6 @@ fn ours<T: Default>(answer: RedisResult<T>) -> RedisResult<T> {
     match answer {
         Err(error) if error.code() == Some("WRONGTYPE") => Ok(T::default()),
         answer => answer,
-    }
-}
-
-/// Others get their turn, and workers may catch up.
-async fn pause(done: usize, hub: &Hub) {
-    if done.is_multiple_of(BATCH) {
-        tokio::task::yield_now().await;
-        while hub.has_many_notes() {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        }
     }
 }
 
@@ -303,5 +305,29 @@ impl Counts {
         let (published, ahead) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         let (time, tag) = (words.nth(1)?.parse().ok()?, words.next()?.parse().ok()?);
         Some(Self { published, ahead, last: Stamp { time, tag } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::record::message_payload;
+    use crate::backplane::stream::StreamId;
+    use crate::model::Draft;
+
+    #[test]
+    fn of_more_than_a_hub_has_room_for_what_lives_longest_is_kept() {
+        let (id, lineage) = (StreamId(1, 0), Lineage::default());
+        let position = Position { id, number: 1, checksum: None, zone: "z".into(), lineage };
+        let mut snapshot = Snapshot { most: 10_000, ..Snapshot::at(position, Stamp { time: 100, tag: 0 }) };
+        let payload = message_payload(Draft { text: vec![b'x'; 1000].into(), store: true, ..Draft::default() });
+        for n in 1..=100 {
+            let expires = if n == 1 { 1000 } else { 500 };
+            let head = format!("0 - P 50 {n} {n} {n} {expires} n 1 1\nc");
+            snapshot.take(&[head.as_bytes(), &payload].concat());
+            assert!(snapshot.bytes < 2 * 10_000 + 2000);
+        }
+        let left: Vec<i64> = snapshot.messages.iter().map(|published| published.message.id).collect();
+        assert!(left.contains(&1) && (94..=100).all(|n| left.contains(&n)), "{left:?}");
     }
 }

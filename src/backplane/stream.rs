@@ -79,13 +79,6 @@ pub(super) async fn range(
     items(ask(link, &command, patience).await?)
 }
 
-/// The last entry.
-pub(super) async fn newest(link: &mut Link, key: &str) -> RedisResult<Option<Item>> {
-    let mut command = redis::cmd("XREVRANGE");
-    command.arg(key).arg("+").arg("-").arg("COUNT").arg(1);
-    Ok(items(ask(link, &command, PATIENCE).await?)?.pop())
-}
-
 async fn ask(link: &mut Link, command: &Cmd, patience: Duration) -> RedisResult<Value> {
     let answer = timeout(patience, command.query_async(&mut link.connection)).await;
     answer.unwrap_or_else(|_| Err(no_answer()))

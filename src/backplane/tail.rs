@@ -1,7 +1,8 @@
 //! Follows the stream: reads its entries in order over a connection of its own and applies each to the hub.
 //!
-//! Invariant: the numbers of entries have no gap. Where one is found the zone is read anew (`snapshot`); where the server has lost entries
-//! that were applied here, it goes on behind the place at which the next server process began, and that is told.
+//! Invariant: the numbers of entries have no gap. Where one is found the zone is read anew (`snapshot`), and what comes meanwhile is `kept` and then
+//! applied as ever; where the server has lost entries that were applied here, it goes on behind the place at which the next server process began,
+//! and that is told. The node has joined when it has come to the end of the stream for the first time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +12,22 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::health::Health;
+use super::installation::Installation;
+use super::kept::Kept;
 use super::keys::Keys;
 use super::link::{Link, Linker, failure, is_no_answer};
 use super::position::{Gap, Loss, Onward, Position};
 use super::record::{Record, What, marks};
+use super::script::BYTES;
 use super::snapshot;
-use super::stream::{self, StreamId};
+use super::stream::{self, StreamId, patience_for};
 use super::waiting::Waiting;
 use crate::hub::Hub;
 use crate::log::Entry;
 use crate::model::{ALERT, Now, Tick};
 
-/// Entries read at once, where the line carries so many.
-const COUNT: usize = 1000;
+/// Entries applied before others get their turn.
+const BATCH: usize = 1000;
 /// How often it is looked whether workers that are behind have caught up.
 const PAUSE: Duration = Duration::from_millis(2);
 /// Between attempts to read.
@@ -64,8 +68,8 @@ pub(super) struct Tail {
     position: Option<Position>,
     /// Whether the position is known to lead nowhere.
     astray: bool,
-    /// Entries read at once. Fewer, where so many did not come in time: some entries are large, and some lines narrow.
-    count: usize,
+    /// What was read behind what is applied.
+    kept: Kept,
     /// Entries that could not be read.
     unreadable: u64,
 }
@@ -78,19 +82,10 @@ impl Tail {
         node: String,
         clock: fn() -> Tick,
     ) -> Self {
-        Self {
-            linker,
-            keys,
-            waiting,
-            health,
-            hub,
-            node,
-            clock,
-            position: None,
-            astray: false,
-            count: COUNT,
-            unreadable: 0,
-        }
+        // What a node cannot hold it need not keep; and as much as the log holds at least, so that a small one joins too.
+        let most = usize::try_from(hub.census(Now::default()).memory_limit).unwrap_or(usize::MAX).max(BYTES);
+        let kept = Kept::new(keys.log.clone(), most);
+        Self { linker, keys, waiting, health, hub, node, clock, position: None, astray: false, kept, unreadable: 0 }
     }
 
     /// Follows until it is over.
@@ -115,7 +110,7 @@ impl Tail {
                 Stop::Early => sleep(AGAIN).await,
                 Stop::Broken(error) => {
                     if is_no_answer(&error) {
-                        self.count = self.count.div_ceil(4);
+                        self.kept.is_late();
                     }
                     let moved = self.linker.learn(&error);
                     self.linker.broken.notify_waiters();
@@ -156,39 +151,46 @@ impl Tail {
         let Some(position) = self.position.clone() else { return self.join(link).await };
         let marks = snapshot::marks(link, &self.keys).await?.ok_or(Stop::Early)?;
         marks.can_be_followed()?;
-        let (number, loss) = match position.onward(&marks.zone, &marks.lineage, marks.entries) {
-            Onward::Here if self.astray => return self.join(link).await,
+        let (place, loss) = match position.onward(&marks.zone, &marks.lineage, marks.entries) {
+            Onward::Here if self.astray => (None, None),
             Onward::Here => {
                 let id = position.id.to_string();
                 let there = stream::range(link, &self.keys.log, &id, &id, 1, stream::PATIENCE).await?;
                 let is_there = there.first().is_some_and(|(_, bytes)| position.is_at(bytes));
                 // Of one that is only the place before an entry nothing stands there.
-                return if is_there || position.checksum.is_none() { Ok(position) } else { Err(Stop::Gap) };
+                if !is_there && position.checksum.is_some() {
+                    return Err(Stop::Gap);
+                }
+                (Some(position), None)
             }
-            Onward::Behind(number, loss) => (Some(number), loss),
+            Onward::Behind(number, loss) => (self.find(link, &position, number).await?, loss),
             Onward::Anew(loss) => (None, loss),
             Onward::Later => return Err(Stop::Early),
+        };
+        let position = if let Some(place) = place {
+            self.kept.begin_behind(place.id, marks.mean);
+            place
+        } else {
+            if !self.astray {
+                tracing::warn!(
+                    "the backplane's log does not reach back to what this node shares with it: the zone is read anew"
+                );
+            }
+            self.join(link).await?
         };
         if let Some(loss) = loss {
             self.tell(loss);
         }
-        if let Some(number) = number
-            && let Some(after) = self.find(link, &position, number).await?
-        {
-            return Ok(after);
-        }
-        tracing::warn!(
-            "the backplane's log does not reach back to what this node shares with it: the zone is read anew"
-        );
-        self.join(link).await
+        self.astray = false;
+        Ok(position)
     }
 
     /// The place behind an entry of the log, if the next one is still there.
     async fn find(&self, link: &mut Link, position: &Position, number: u64) -> Result<Option<Position>, Stop> {
         let mut from = "-".to_owned();
         loop {
-            let count = self.count;
-            let page = stream::range(link, &self.keys.log, &from, "+", count, stream::patience_for(count)).await?;
+            let count = self.kept.asked();
+            let page = stream::range(link, &self.keys.log, &from, "+", count, patience_for(count)).await?;
             let found = page.iter().find_map(|(id, bytes)| position.before(number, *id, bytes));
             match page.last() {
                 Some((last, _)) if found.is_none() && page.len() == count => from = format!("({last}"),
@@ -219,50 +221,84 @@ impl Tail {
         }
     }
 
-    /// Reads the whole zone.
+    /// Reads the whole zone. What breaks the connection while it is installed is told when what was kept until then is applied.
     async fn join(&mut self, link: &mut Link) -> Result<Position, Stop> {
         let began = std::time::Instant::now();
-        let snapshot = snapshot::load(link, &self.keys, &self.node).await?;
-        let snapshot = snapshot.ok_or(Stop::Early)?;
+        let server = link.server.clone();
+        let snapshot = tokio::select! {
+            snapshot = snapshot::load(link, &self.keys, &self.node, &mut self.kept) => snapshot?.ok_or(Stop::Early)?,
+            () = self.linker.mandate.is_revoked(&server) => return Err(revoked()),
+        };
         let (channels, messages) = (snapshot.channels.len(), snapshot.messages.len());
         let (epoch, skipped) = snapshot.marks.epoch;
         self.health.epoch_is(epoch, skipped);
         let (position, done) = (snapshot.position.clone(), snapshot.marks.done);
-        snapshot.install(&self.hub).await;
+        let mut installation = Installation::new(snapshot, &self.hub);
+        while installation.go_on(&self.hub, BATCH) {
+            tokio::task::yield_now().await;
+            self.kept.keep_up(link).await;
+            self.await_workers(link).await;
+        }
         self.waiting.all_came_back(done);
         self.waiting.has_come_to(position.id);
-        self.hub.join();
-        self.health.joined();
+        self.health.zone_was_read();
         self.astray = false;
         tracing::info!(
             target: "notice",
-            "{messages} messages in {channels} channels come from the backplane ({} ms)",
-            began.elapsed().as_millis()
+            "{messages} messages in {channels} channels come from the backplane ({} ms), {} entries have come meanwhile",
+            began.elapsed().as_millis(),
+            self.kept.len()
         );
+        self.kept.keep_up(link).await;
+        if self.kept.is_at_end() {
+            self.come_to_the_end();
+        }
         Ok(position)
     }
 
-    /// Reads entries once and applies them.
-    async fn read(&mut self, link: &mut Link, position: &mut Position) -> Result<(), Stop> {
+    /// Workers that are behind catch up; what comes meanwhile is kept.
+    async fn await_workers(&mut self, link: &mut Link) {
         while self.hub.has_many_notes() {
             sleep(PAUSE).await;
+            self.kept.keep_up(link).await;
         }
-        let server = link.server.clone();
-        let (asked, unreadable) = (self.count, self.unreadable);
-        let entries = tokio::select! {
-            entries = stream::read_after(link, &self.keys.log, position.id, asked) => entries?,
-            () = self.linker.mandate.is_revoked(&server) => {
-                return Err(failure("the sentinels name another server").into());
+    }
+
+    /// Everything is here that the others have: from now on this node serves.
+    fn come_to_the_end(&self) {
+        if !self.health.has_joined() {
+            self.hub.join();
+            self.health.joined();
+        }
+    }
+
+    /// Applies entries, read before or now.
+    async fn read(&mut self, link: &mut Link, position: &mut Position) -> Result<(), Stop> {
+        self.await_workers(link).await;
+        if self.kept.is_empty() {
+            let server = link.server.clone();
+            tokio::select! {
+                read = self.kept.wait(link) => read?,
+                () = self.linker.mandate.is_revoked(&server) => return Err(revoked()),
             }
-        };
-        self.count = (asked * 2).min(COUNT);
-        let (count, came) = (entries.len(), (self.clock)());
-        for (id, bytes) in entries {
+        } else {
+            tokio::task::yield_now().await;
+            self.kept.keep_up(link).await;
+        }
+        let (mut count, unreadable, came) = (0, self.unreadable, (self.clock)());
+        while count < BATCH as u64
+            && let Some((id, bytes)) = self.kept.next()
+        {
             self.apply(id, &bytes, position, came)?;
+            count += 1;
         }
         self.waiting.has_come_to(position.id);
-        if self.health.applied(count as u64, position.id, count < asked) {
+        let at_end = self.kept.is_at_end();
+        if self.health.applied(count, position.id, at_end) {
             return Err(failure("entries that it has told of do not come").into());
+        }
+        if at_end {
+            self.come_to_the_end();
         }
         if self.unreadable > unreadable
             && let Some(marks) = snapshot::marks(link, &self.keys).await?
@@ -311,4 +347,9 @@ impl Tail {
         }
         Ok(())
     }
+}
+
+/// The server is not the one any more that is followed.
+fn revoked() -> Stop {
+    failure("the sentinels name another server").into()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::backplane::lineage::Lineage;
-use crate::backplane::record::{Epoch, deletion_payload, message_payload};
+use crate::backplane::record::{Epoch, Record, deletion_payload, message_payload, seq};
 use crate::backplane::stream::StreamId;
 use crate::model::{Draft, Stamp};
 
@@ -77,6 +77,13 @@ impl Server {
             self.stored.entry(channel).or_default().push([format!("0 - {head}\n").as_bytes(), &body].concat());
         }
         self.last
+    }
+
+    /// Drops the oldest messages of a channel, as one does that publishes with a smaller cap; which.
+    pub(super) fn trim(&mut self, channel: &'static str, keep: usize) -> Vec<u64> {
+        let stored = self.stored.entry(channel).or_default();
+        let gone = stored.len().saturating_sub(keep);
+        stored.drain(..gone).map(|bytes| seq(Record::read(&bytes).unwrap().stamp)).collect()
     }
 
     pub(super) fn delete(&mut self, channel: &'static str) {

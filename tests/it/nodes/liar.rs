@@ -14,6 +14,8 @@ pub struct Wrong {
     pub answer: Option<(&'static str, &'static str)>,
     /// How late each command gets there.
     pub late: Duration,
+    /// How late those of a name do, beyond that.
+    pub slow: Option<(&'static str, Duration)>,
     /// Bytes a second that come back.
     pub narrow: Option<usize>,
 }
@@ -73,7 +75,9 @@ fn carry_there(mut client: TcpStream, mut server: TcpStream, state: &Mutex<State
         bytes.extend_from_slice(&buffer[..count]);
         while let Some((name, length)) = command(&bytes) {
             let wrong = state.lock().unwrap().wrong.clone();
-            std::thread::sleep(wrong.late);
+            let is_slow = |of: &str| name.eq_ignore_ascii_case(of.as_bytes());
+            let slow = wrong.slow.filter(|(of, _)| is_slow(of)).map_or(Duration::ZERO, |(_, late)| late);
+            std::thread::sleep(wrong.late + slow);
             let lie = wrong.answer.filter(|(of, _)| of.is_empty() || name.eq_ignore_ascii_case(of.as_bytes()));
             let done = match lie {
                 Some((_, answer)) => {

@@ -4,6 +4,7 @@ mod answers;
 mod chaos;
 mod failure;
 mod hostile;
+mod joining;
 mod liar;
 pub mod node;
 mod program;

@@ -166,6 +166,13 @@ pub(crate) const ROWS: &[Row] = &[
     own("nodes-answer", "publish over Redis, until it is answered", "µs", 1000.0, Measure::Nodes(1, nodes::answer)),
     own("nodes-apply", "an entry that waited for a node which stood still", "µs", 5.0, Measure::Nodes(2, nodes::apply)),
     own("nodes-join", "a node joins a zone of 1,000,000 messages of 200 B", "s", 10.0, Measure::Nodes(1, nodes::join)),
+    own(
+        "nodes-join-busy",
+        "the same while 2,000 messages of 16 KB are published a second",
+        "s",
+        20.0,
+        Measure::Nodes(1, nodes::join_busy),
+    ),
     own("nodes-alone", "publish to delivery, without Redis", "µs", 1000.0, Measure::Nodes(0, nodes::delivery)),
     own(
         "nodes-one",

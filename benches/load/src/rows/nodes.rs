@@ -5,6 +5,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,9 @@ use crate::swarm::Swarm;
 const PUBLISHES: usize = 20_000;
 const ENTRIES: usize = 50_000;
 const STORED: usize = 1_000_000;
+/// Publishers while a node joins, and how often each of them publishes.
+const PUBLISHERS: u32 = 4;
+const EACH: Duration = Duration::from_millis(2);
 const ROUNDS: u32 = 500;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -95,18 +99,68 @@ fn fill(swarm: &mut Swarm, server: &Server, count: usize, channels: usize) -> Re
 /// Seconds from the start of a node until it serves what a zone of a million messages holds.
 pub(super) fn join(nodes: &Nodes) -> Result<f64> {
     fill(&mut Swarm::new()?, nodes.first()?, STORED, STORED / 100)?;
+    joined(nodes)
+}
+
+/// The same while messages are published that are not stored: together more than the zone's log holds.
+pub(super) fn join_busy(nodes: &Nodes) -> Result<f64> {
+    let first = nodes.first()?;
+    fill(&mut Swarm::new()?, first, STORED, STORED / 100)?;
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let publishers: Vec<_> = (0..PUBLISHERS).map(|_| scope.spawn(|| press(first, &over))).collect();
+        let began = Instant::now();
+        let took = joined(nodes);
+        over.store(true, Ordering::Relaxed);
+        let mut published = 0;
+        for publisher in publishers {
+            published += publisher.join().ok().context("a publisher has panicked")??;
+        }
+        let rate = f64::from(published) / began.elapsed().as_secs_f64();
+        if rate < 0.9 * f64::from(PUBLISHERS) / EACH.as_secs_f64() {
+            bail!("the machine is too slow: {rate:.0} publishes a second");
+        }
+        took
+    })
+}
+
+/// Publishes large messages, one each [`EACH`], until it is over; how many.
+fn press(server: &Server, over: &AtomicBool) -> Result<u32> {
+    let mut publisher = Publisher::connect(server, requests::publish("note", "busy", &requests::message(16_384)))?;
+    let (began, mut published) = (Instant::now(), 0);
+    while !over.load(Ordering::Relaxed) {
+        publisher.publish()?;
+        published += 1;
+        sleep((EACH * published).saturating_sub(began.elapsed()));
+    }
+    Ok(published)
+}
+
+/// Seconds until another node has everything that the first one has.
+fn joined(nodes: &Nodes) -> Result<f64> {
     let began = Instant::now();
     let node = Server::start(&nodes.kind, &nodes.setup)?;
-    let wanted = format!("\"stored_messages\": {STORED},");
-    while !node.get("/channels-stats")?.contains(&wanted) {
+    let stored = format!("\"stored_messages\": {STORED},");
+    loop {
+        let before = counted(&nodes.first()?.get("/channels-stats")?);
+        let statistics = node.get("/channels-stats")?;
+        // One that has not joined tells none.
+        if statistics.contains(&stored) && counted(&statistics) >= before {
+            return Ok(began.elapsed().as_secs_f64());
+        }
         wait(began + PATIENCE, "the node does not join")?;
     }
-    Ok(began.elapsed().as_secs_f64())
+}
+
+/// The messages published, of statistics.
+fn counted(statistics: &str) -> Option<u64> {
+    let (_, rest) = statistics.split_once("\"published_messages\": ")?;
+    rest.split(|byte: char| !byte.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// Microseconds until a publish is answered, one at a time.
 pub(super) fn answer(nodes: &Nodes) -> Result<f64> {
-    let mut publisher = Publisher::connect(nodes.first()?)?;
+    let mut publisher = Publisher::connect(nodes.first()?, latency())?;
     publisher.publish()?;
     let began = Instant::now();
     for _ in 0..ROUNDS {
@@ -124,7 +178,7 @@ pub(super) fn delivery(nodes: &Nodes) -> Result<f64> {
     // Its head.
     let _ = subscriber.read(&mut bytes)?;
     sleep(Duration::from_millis(200));
-    let mut publisher = Publisher::connect(nodes.first()?)?;
+    let mut publisher = Publisher::connect(nodes.first()?, latency())?;
     let mut whole = Duration::ZERO;
     for round in 0..ROUNDS + 20 {
         let began = Instant::now();
@@ -163,6 +217,10 @@ pub(super) fn apply(nodes: &Nodes) -> Result<f64> {
     Ok(began.elapsed().as_secs_f64() * 1e6 / ENTRIES as f64)
 }
 
+fn latency() -> Vec<u8> {
+    requests::publish("pub", "latency", &requests::message(200))
+}
+
 /// One that publishes again and again over one connection.
 struct Publisher {
     stream: TcpStream,
@@ -171,11 +229,10 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn connect(server: &Server) -> Result<Self> {
+    fn connect(server: &Server, request: Vec<u8>) -> Result<Self> {
         let stream = TcpStream::connect(server.address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let request = requests::publish("pub", "latency", &requests::message(200));
         Ok(Self { stream, request, bytes: Vec::new() })
     }
 

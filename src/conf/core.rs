@@ -12,6 +12,7 @@ use super::objection::{invalid_parameter, invalid_value, invalid_word};
 use super::row_default::default_words;
 use super::scope::{Entry, Scope};
 use super::settings::{AddHeader, Charset, Core, ErrorPage, Fallback, Gzip, IfModifiedSince, PathTemplate, TryFiles};
+use super::tree::Node;
 use super::units;
 use super::{access, expires, limits, logs, referers};
 
@@ -140,29 +141,27 @@ fn error_pages(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<Arc<[Er
             codes = rest;
             replace = Some(match code {
                 b"" => None,
-                code => Some(
-                    units::number(code)
-                        .and_then(|code| u16::try_from(code).ok())
-                        .ok_or_else(|| invalid_word(node, last))?,
-                ),
+                code => {
+                    let code = units::number(code).and_then(|code| u16::try_from(code).ok());
+                    Some(code.ok_or_else(|| invalid_word(node, last))?)
+                }
             });
         }
-        let mut statuses = Vec::new();
-        for word in codes {
-            let code = units::number(word).ok_or_else(|| invalid_word(node, word))?;
-            let status = u16::try_from(code).ok().filter(|status| (300..=599).contains(status) && *status != 499);
-            statuses.push(status.ok_or_else(|| {
-                if code == 499 {
-                    return invalid_word(node, word);
-                }
-                let text = format_args!("value \"{}\" must be between 300 and 599", shown(word));
-                Fault::emerg(text, &node.place)
-            })?);
-        }
+        let codes = codes.iter().map(|word| error_code(node, word)).collect::<Result<_, _>>()?;
         let target = complex::compile(uri, &mut compiler.namespace, &node.place)?;
-        pages.push(ErrorPage { codes: statuses, replace, target });
+        pages.push(ErrorPage { codes, replace, target });
     }
     Ok(pages.into())
+}
+
+/// A status that may have a page.
+fn error_code(node: &Node, word: &[u8]) -> Result<u16, Fault> {
+    match units::number(word) {
+        None | Some(499) => Err(invalid_word(node, word)),
+        Some(code) => u16::try_from(code).ok().filter(|status| (300..=599).contains(status)).ok_or_else(|| {
+            Fault::emerg(format_args!("value \"{}\" must be between 300 and 599", shown(word)), &node.place)
+        }),
+    }
 }
 
 /// `root` or `alias`, and `index`.

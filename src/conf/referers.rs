@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::compiler::Compiler;
 use super::complex;
-use super::error::{Fault, shown};
+use super::error::{Fault, Place, shown};
 use super::scope::{Entry, Scope};
 use super::server_name::{self, Name};
 use super::settings::Referers;
@@ -29,23 +29,7 @@ pub(super) fn compile(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<
                 [b'~', pattern @ ..] => {
                     referers.regexes.push(complex::regex(pattern, true, &mut compiler.namespace, &node.place)?);
                 }
-                word => {
-                    let host = shown(word).to_ascii_lowercase();
-                    let (host, path) = match host.find('/') {
-                        Some(at) => (host.get(..at).unwrap_or_default(), word.get(at..).unwrap_or_default()),
-                        None => (host.as_str(), &b""[..]),
-                    };
-                    match host_mask(host.as_bytes()) {
-                        Some(mask) => referers.masks.push((mask, path.into())),
-                        None if host.contains('*') => {
-                            let text = format_args!("invalid hostname or wildcard \"{}\"", shown(word));
-                            return Err(Fault::emerg(text, &node.place));
-                        }
-                        None => {
-                            referers.exact.insert(host.into(), path.into());
-                        }
-                    }
-                }
+                word => add_host(word, &node.place, &mut referers)?,
             }
         }
     }
@@ -56,6 +40,25 @@ pub(super) fn compile(scope: &Scope<'_, '_>, compiler: &mut Compiler) -> Result<
     }
     sort_masks(&mut referers.masks);
     Ok(Some(Arc::new(referers)))
+}
+
+/// `HOST[/PATH]`, where the host may be a mask.
+fn add_host(word: &[u8], place: &Place, referers: &mut Referers) -> Result<(), Fault> {
+    let host = shown(word).to_ascii_lowercase();
+    let (host, path) = match host.find('/') {
+        Some(at) => (host.get(..at).unwrap_or_default(), word.get(at..).unwrap_or_default()),
+        None => (host.as_str(), &b""[..]),
+    };
+    match host_mask(host.as_bytes()) {
+        Some(mask) => referers.masks.push((mask, path.into())),
+        None if host.contains('*') => {
+            return Err(Fault::emerg(format_args!("invalid hostname or wildcard \"{}\"", shown(word)), place));
+        }
+        None => {
+            referers.exact.insert(host.into(), path.into());
+        }
+    }
+    Ok(())
 }
 
 fn add_server_names(scope: &Scope<'_, '_>, referers: &mut Referers, compiler: &mut Compiler) -> Result<(), Fault> {

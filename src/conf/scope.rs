@@ -175,20 +175,22 @@ impl<'t> Level<'t> {
         for http in self.blocks.iter_mut().filter(|block| block.node.is_some_and(|node| node.name() == "http")) {
             let mut raised = Vec::new();
             http.blocks.iter_mut().for_each(|block| block.take_zone_values(&mut raised));
-            for (meaning, entry) in raised {
-                let own = http.values.entry(meaning).or_default();
-                match own.first() {
-                    None => own.push(entry),
-                    Some(first) if first.node.args() == entry.node.args() => {}
-                    Some(first) => {
-                        let text = format!(
-                            "\"{}\" counts for all locations, that in {} is used",
-                            entry.node.name(),
-                            first.node.place
-                        );
-                        compiler.warn(text, &entry.node.place);
-                    }
-                }
+            for (name, entry) in raised {
+                http.add_zone_value(name, entry, compiler);
+            }
+        }
+    }
+
+    /// The first value there is counts; others are warned of.
+    fn add_zone_value(&mut self, name: &'static str, entry: Entry<'t>, compiler: &mut Compiler) {
+        let own = self.values.entry(name).or_default();
+        match own.first() {
+            None => own.push(entry),
+            Some(first) if first.node.args() == entry.node.args() => {}
+            Some(first) => {
+                let (name, used) = (entry.node.name(), &first.node.place);
+                let text = format!("\"{name}\" counts for all locations, that in {used} is used");
+                compiler.warn(text, &entry.node.place);
             }
         }
     }

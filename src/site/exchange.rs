@@ -91,7 +91,7 @@ pub struct Exchange<'s> {
 }
 
 /// Where the request stands on its way through the locations.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RouteState {
     /// Served by redirection inside the server: `internal` locations are open to it.
     pub(crate) internal: bool,
@@ -172,25 +172,7 @@ impl<'s> Exchange<'s> {
             computed: OnceCell::new(),
             evaluation_depth: Cell::new(0),
             request_id: OnceCell::new(),
-            route: RouteState {
-                internal: false,
-                rewritten_in_place: false,
-                changes_left: MAX_URI_CHANGES,
-                error_page_used: false,
-                body_discarded: false,
-                body_read: false,
-                password: None,
-                close: false,
-                real_ip_known: false,
-                pace_known: false,
-                connections_known: false,
-                subrequest: false,
-                expect_known: false,
-                framed_below: false,
-                as_get: false,
-                tunnel: false,
-                refused: None,
-            },
+            route: RouteState { changes_left: MAX_URI_CHANGES, ..RouteState::default() },
         }
     }
 

@@ -8,7 +8,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -17,12 +16,12 @@ use super::publish;
 use super::replay::replay;
 use super::statistics;
 use super::subscribe::{self, Stream, Wait};
-use super::websocket::{self, Opening, Switching};
+use super::websocket::{self, ClosedAtOnce, Opening};
 use crate::conf::settings::{Handler, Location, Mode};
 use crate::delivery::{LocalZone, Source};
 use crate::hub::{ChannelInfo, Outcome};
 use crate::metrics::Refused;
-use crate::model::{ChannelId, Refusal, Stamp};
+use crate::model::{ChannelId, Stamp};
 use crate::request::head::BadHead;
 use crate::request::reply::Reply;
 use crate::site::exchange::Exchange;
@@ -52,8 +51,8 @@ pub(crate) enum Verdict<'s> {
     Wait(Box<Wait>),
     /// A websocket.
     WebSocket(Box<Opening>),
-    /// A websocket that is closed at once: the head of the handshake, then this frame, if any, and why.
-    Farewell(Switching, Bytes, Option<Refusal>),
+    /// A websocket that is closed at once.
+    Farewell(ClosedAtOnce),
     /// The body is needed; go on with [`resume`], or [`fail_job`] if it cannot be read.
     Body(Job<'s>),
     /// Time has to pass, or somebody else has to answer; go on with [`settle`].
@@ -72,9 +71,13 @@ pub(crate) enum Patience {
     Verify(SlowPassword),
     /// What was published has to be safe before this answer is given.
     Durability(Reply, oneshot::Receiver<bool>),
-    /// The client has seen more on another node than this one has: up to this stamp. False: that may be no more than what its
-    /// clock says.
-    Follow(Stamp, bool),
+    /// The client has seen more on another node than this one has.
+    Follow {
+        /// Up to where.
+        there: Stamp,
+        /// Whether it really has; else that may be no more than what its clock says.
+        certain: bool,
+    },
     /// The client names an event that this node does not have, and that may only not have come here yet. Tells when this node has
     /// all there was.
     CatchUp(oneshot::Receiver<Outcome>),
@@ -215,7 +218,7 @@ pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, p
             Patience::Order(handed) => {
                 Verdict::Reply(publish::settle(&context.zone(exchange), exchange, *handed).await)
             }
-            Patience::Follow(there, certain) => follow(context, exchange, there, certain).await,
+            Patience::Follow { there, certain } => follow(context, exchange, there, certain).await,
             Patience::CatchUp(caught_up) => match caught_up.await {
                 Ok(Ok(_)) => {
                     let location = exchange.location;
@@ -247,7 +250,8 @@ pub(crate) async fn settle<'s>(context: &Context, exchange: &mut Exchange<'s>, p
 /// Counts a refusal, and sees to it that the operator is told of it, once.
 fn note(context: &Context, exchange: &Exchange<'_>, verdict: &Verdict<'_>) {
     let reason = match verdict {
-        Verdict::Reply(Reply { refusal: Some(refusal), .. }) | Verdict::Farewell(_, _, Some(refusal)) => {
+        Verdict::Reply(Reply { refusal: Some(refusal), .. })
+        | Verdict::Farewell(ClosedAtOnce { refusal: Some(refusal), .. }) => {
             let (status, reason) = (refusal.status(), Refused::from(*refusal));
             log_context::refuse(exchange, reason.name(), format_args!("push stream module: {status}: {refusal}"));
             Some(reason)
@@ -336,7 +340,7 @@ fn behind(context: &Context, exchange: &Exchange<'_>, location: &Location, mode:
     if mode != Mode::Polling
         && let Some(there) = hub.behind(&replay)
     {
-        return Some(Patience::Follow(there, replay.tag.is_some()));
+        return Some(Patience::Follow { there, certain: replay.tag.is_some() });
     }
     if replay.event_id.is_none() || !hub.misses_event(&channels::ids(exchange, location), &replay) {
         return None;
@@ -393,7 +397,7 @@ fn serve<'s>(context: &Context, exchange: &mut Exchange<'s>, location: &'s Arc<L
         Handler::Subscriber(Mode::WebSocket) => match websocket::begin(context, exchange, location) {
             websocket::Begun::Reply(reply) => Verdict::Reply(reply),
             websocket::Begun::Open(opening) => Verdict::WebSocket(opening),
-            websocket::Begun::Refused(switching, frame, refusal) => Verdict::Farewell(switching, frame, refusal),
+            websocket::Begun::Closed(closed) => Verdict::Farewell(closed),
         },
         Handler::Subscriber(_) => match subscribe::plan(context, exchange, location) {
             subscribe::Plan::Reply(reply) => Verdict::Reply(reply),

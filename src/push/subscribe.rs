@@ -89,16 +89,16 @@ pub(crate) struct PollBodies {
 pub(crate) fn plan(context: &Context, exchange: &Exchange<'_>, location: &Location) -> Plan {
     match exchange.method() {
         b"GET" => {}
-        b"OPTIONS" => return whole(preflight(exchange, location)),
+        b"OPTIONS" => return Plan::Reply(preflight(exchange, location)),
         _ => {
             let reply = headed(Reply::header_only(405), exchange, location);
-            return whole(reply.with([module::allow("GET")]));
+            return Plan::Reply(reply.with([module::allow("GET")]));
         }
     }
     let mode = effective_mode(exchange, location);
     let path = channels::requested(exchange, location);
     if path.is_empty() {
-        return whole(refused(Refusal::NoChannelId, exchange, location));
+        return Plan::Reply(refused(Refusal::NoChannelId, exchange, location));
     }
     let zone = context.zone(exchange);
     let ask = Ask {
@@ -116,7 +116,7 @@ pub(crate) fn plan(context: &Context, exchange: &Exchange<'_>, location: &Locati
     };
     let mut answer = match zone.hub().subscribe(&ask, zone.now()) {
         Ok(answer) => answer,
-        Err(refusal) => return whole(refused(refusal, exchange, location)),
+        Err(refusal) => return Plan::Reply(refused(refusal, exchange, location)),
     };
     let admission = answer.subscription.take().map(|registration| Admission::new(&zone, registration));
     match mode {
@@ -130,10 +130,6 @@ pub(crate) fn plan(context: &Context, exchange: &Exchange<'_>, location: &Locati
         }
         _ => stream(context, exchange, location, &mut answer, admission),
     }
-}
-
-fn whole(reply: Reply) -> Plan {
-    Plan::Reply(reply)
 }
 
 /// The location's mode, or the one the request asks for in its place.
@@ -179,7 +175,7 @@ fn stream(
     };
     let Some(admission) = admission else {
         // The hub registers every stream it does not refuse.
-        return whole(headed(Reply::header_only(500), exchange, location));
+        return Plan::Reply(headed(Reply::header_only(500), exchange, location));
     };
     let ending = Ending { ttl: location.push.subscriber_connection_ttl, ping: location.push.ping_message_interval };
     let feed = Feed { header, history, view, manner, admission, ending };
@@ -197,7 +193,7 @@ fn poll(
     let capabilities = &exchange.settings.capabilities;
     let callback = match callback(exchange) {
         Some(callback) if capabilities.callbacks_are_checked && !is_safe_callback(&callback) => {
-            return whole(
+            return Plan::Reply(
                 headed(Reply::header_only(400), exchange, location).with([module::explain("Invalid callback.")]),
             );
         }
@@ -207,10 +203,12 @@ fn poll(
     // What has waited at an eventsource location is an event stream, what is answered at once is not.
     let waits = admission.is_some() && own_mode(location) == Mode::EventSource;
     let mut heads = PollHeads {
-        content_type: match () {
-            () if javascript => "application/javascript".into(),
-            () if waits => EVENT_STREAM.into(),
-            () => content_type(exchange, location),
+        content_type: if javascript {
+            "application/javascript".into()
+        } else if waits {
+            EVENT_STREAM.into()
+        } else {
+            content_type(exchange, location)
         },
         fields: subscriber_fields(exchange, location).collect(),
         etag_prefix: module::etag_prefix(capabilities),
@@ -235,7 +233,7 @@ fn poll(
         let mut head = heads.head(Body::HeaderOnly, time, tag);
         // Where it has waited in vain it names one all the same.
         head.content_type = head.content_type.filter(|_| capabilities.empty_poll_has_type);
-        return whole(head);
+        return Plan::Reply(head);
     }
     let mut missed = MissedMessages::new(&context.worker, &context.zone(exchange), std::mem::take(&mut answer.history));
     if missed.is_short() {

@@ -40,8 +40,8 @@ pub(crate) enum Begun {
     Reply(Reply),
     /// A websocket.
     Open(Box<Opening>),
-    /// A websocket that is closed at once: the head of the handshake, then this frame, if any, and why.
-    Refused(Switching, Bytes, Option<Refusal>),
+    /// A websocket that is closed at once.
+    Closed(ClosedAtOnce),
 }
 
 /// What the answer to a handshake says.
@@ -68,6 +68,16 @@ impl Switching {
         told.extend(self.extension.map(|extension| ("Sec-WebSocket-Extensions", extension.as_bytes().into())));
         told
     }
+}
+
+/// A websocket that is closed at once.
+pub(crate) struct ClosedAtOnce {
+    /// The head.
+    pub switching: Switching,
+    /// What follows it: a close frame, if any.
+    pub frame: Bytes,
+    /// Why, if the module says so.
+    pub refusal: Option<Refusal>,
 }
 
 /// A websocket that begins.
@@ -129,12 +139,12 @@ pub(crate) fn begin(context: &Context, exchange: &Exchange<'_>, location: &Locat
     let (mut answer, admission) = match answer {
         Ok(answer) => match admission {
             Some(admission) => (answer, admission),
-            None => return Begun::Refused(switching, Bytes::new(), None),
+            None => return Begun::Closed(ClosedAtOnce { switching, frame: Bytes::new(), refusal: None }),
         },
         Err(refusal) => {
             let text = fields::explanation(refusal, capabilities);
             let frame = websocket_frame::refusal(refusal.status(), &text).into();
-            return Begun::Refused(switching, frame, Some(refusal));
+            return Begun::Closed(ClosedAtOnce { switching, frame, refusal: Some(refusal) });
         }
     };
     let framing = if deflate { Framing::WebSocketDeflate } else { Framing::WebSocket };

@@ -16,14 +16,15 @@ const ROOM: usize = 64 * 1024;
 pub(super) struct RequestBody {
     framing: Framing,
     text: Text,
-    wanted: bool,
 }
 
-/// The body so far, unless nobody wants it.
+/// The body so far.
 enum Text {
     Gathered(Vec<u8>),
     /// It came in one piece.
     Whole(Arc<[u8]>),
+    /// Nobody wants it.
+    Forgotten,
 }
 
 enum Framing {
@@ -43,7 +44,7 @@ impl RequestBody {
             BodyLength::Exact(length) => Framing::Exact { missing: length, length, limit: 0 },
             BodyLength::Chunked => Framing::Chunked(ChunkedBody::new(0)),
         };
-        Self { framing, text: Text::Gathered(Vec::new()), wanted: true }
+        Self { framing, text: Text::Gathered(Vec::new()) }
     }
 
     /// Most bytes; 0 = no limit. What has come counts.
@@ -56,8 +57,7 @@ impl RequestBody {
 
     /// From now on the body is read and forgotten, up to this many bytes.
     pub(super) fn forget(&mut self, most: u64) {
-        self.wanted = false;
-        self.text = Text::Gathered(Vec::new());
+        self.text = Text::Forgotten;
         self.set_limit(most);
     }
 
@@ -69,25 +69,22 @@ impl RequestBody {
                 let part = input.len().min(usize::try_from(*missing).unwrap_or(usize::MAX));
                 let bytes = input.get(..part).unwrap_or_default();
                 match &mut self.text {
-                    Text::Gathered(_) if self.wanted && part as u64 == *length => self.text = Text::Whole(bytes.into()),
-                    Text::Gathered(text) if self.wanted => {
+                    Text::Gathered(_) if part as u64 == *length => self.text = Text::Whole(bytes.into()),
+                    Text::Gathered(text) => {
                         if text.capacity() == 0 {
                             text.reserve_exact(part.max(ROOM.min(*missing as usize)));
                         }
                         text.extend_from_slice(bytes);
                     }
-                    Text::Gathered(_) | Text::Whole(_) => {}
+                    Text::Whole(_) | Text::Forgotten => {}
                 }
                 *missing -= part as u64;
                 part
             }
-            Framing::Chunked(decoder) => {
-                let mut text = Vec::new();
-                match &mut self.text {
-                    Text::Gathered(text) if self.wanted => decoder.feed(input, text)?,
-                    Text::Gathered(_) | Text::Whole(_) => decoder.feed(input, &mut text)?,
-                }
-            }
+            Framing::Chunked(decoder) => match &mut self.text {
+                Text::Gathered(text) => decoder.feed(input, text)?,
+                Text::Whole(_) | Text::Forgotten => decoder.feed(input, &mut Vec::new())?,
+            },
         };
         *input = input.get(used..).unwrap_or_default();
         Ok(self.is_complete())
@@ -98,12 +95,13 @@ impl RequestBody {
         match &self.text {
             Text::Gathered(text) => text.capacity(),
             Text::Whole(text) => text.len(),
+            Text::Forgotten => 0,
         }
     }
 
     /// Whether what comes of it is kept.
     pub(super) fn is_kept(&self) -> bool {
-        self.wanted
+        !matches!(self.text, Text::Forgotten)
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -118,6 +116,7 @@ impl RequestBody {
         match std::mem::replace(&mut self.text, Text::Gathered(Vec::new())) {
             Text::Gathered(text) => text.into(),
             Text::Whole(text) => text,
+            Text::Forgotten => Arc::default(),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::delivery::{Connection, Flush, Manner, Source};
 use crate::push::compression::Compression;
 use crate::push::engine::{self, Job, Patience, UNWANTED, Verdict};
 use crate::push::subscribe::{Stream, Wait};
-use crate::push::websocket::{Opening, Switching};
+use crate::push::websocket::{ClosedAtOnce, Opening};
 use crate::request::head::BodyLength;
 use crate::request::reply::{Body, Reply};
 use crate::site::access_log::SentHead;
@@ -65,7 +65,7 @@ impl<'s> Turn<'_, 's> {
             Verdict::Stream(stream) => Some(self.stream(*stream)),
             Verdict::Wait(wait) => Some(self.wait(*wait)),
             Verdict::WebSocket(opening) => Some(self.websocket(*opening)),
-            Verdict::Farewell(switching, frame, _) => Some(self.farewell(&switching, frame)),
+            Verdict::Farewell(closed) => Some(self.farewell(closed)),
             Verdict::Drop => Some(Next::Close { linger: false }),
         })
     }
@@ -185,10 +185,10 @@ impl<'s> Turn<'_, 's> {
         Next::WebSocket(Box::new(session))
     }
 
-    fn farewell(&mut self, switching: &Switching, frame: Bytes) -> Next {
-        websocket::write_head(switching, self.out);
+    fn farewell(&mut self, closed: ClosedAtOnce) -> Next {
+        websocket::write_head(&closed.switching, self.out);
         self.push_out();
-        self.connection.push(frame);
+        self.connection.push(closed.frame);
         self.flush();
         Next::Close { linger: true }
     }

@@ -171,9 +171,9 @@ where
             Verdict::Stream(stream) => return Ok(begin_stream(visit, &mut exchange, *stream)),
             Verdict::Wait(wait) => return Ok(begin_wait(visit, &mut exchange, *wait)),
             Verdict::WebSocket(opening) => return Ok(begin_websocket(visit, &mut exchange, *opening)),
-            Verdict::Farewell(switching, frame, _) => {
-                visit.connection().push(frame);
-                return Ok(Outcome::Tunnel { head: switching_head(&switching, &exchange), session: None });
+            Verdict::Farewell(closed) => {
+                visit.connection().push(closed.frame);
+                return Ok(Outcome::Tunnel { head: switching_head(&closed.switching, &exchange), session: None });
             }
             Verdict::Drop => return Err(io::ErrorKind::ConnectionReset.into()),
         };

@@ -82,7 +82,9 @@ pub(crate) fn refuse_untold(exchange: &Exchange<'_>, reason: &str, status: u16) 
     let lines = &exchange.settings.log_lines;
     let unwanted = status == 404 && !exchange.location.core.log_not_found;
     if !exchange.told.get() && !lines.untold_refusals && !unwanted {
-        refuse(exchange, reason, format_args!("request refused: {status} {}", status::reason(status)));
+        let words = status::reason(status);
+        let space = if words.is_empty() { "" } else { " " };
+        refuse(exchange, reason, format_args!("request refused: {status}{space}{words}"));
     }
 }
 

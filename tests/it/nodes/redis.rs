@@ -132,7 +132,7 @@ impl Redis {
 
     /// The same, where one that does not answer at once is no good.
     pub fn ask_shortly(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
-        self.ask_for(Duration::from_millis(300), words)
+        self.ask_for(Duration::from_secs(1), words)
     }
 
     fn ask_for(&self, patience: Duration, words: &[&str]) -> redis::RedisResult<redis::Value> {

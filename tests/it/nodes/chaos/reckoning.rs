@@ -37,6 +37,7 @@ impl<'a> Reckoning<'a> {
     /// What is wrong.
     pub fn judge(&self, nodes: &Nodes, clients: &[Client]) -> Vec<String> {
         let mut wrong = self.untold_losses(nodes);
+        wrong.extend(self.gaps(nodes));
         for client in clients {
             let Follower { host, mode, channels, .. } = client.follower;
             let faults = first_of(self.faults(client));
@@ -80,6 +81,36 @@ impl<'a> Reckoning<'a> {
             format!("node {node} did not tell the loss of {number}, acknowledged at {at}")
         });
         first_of(shown.collect())
+    }
+
+    /// What must be stored on each node, whatever its clients have seen, and is not.
+    fn gaps(&self, nodes: &Nodes) -> Vec<String> {
+        let mut gaps = Vec::new();
+        for channel in &CHANNELS {
+            let wanted = self.attempts.values().filter(|attempt| {
+                std::ptr::eq(attempt.channel, channel)
+                    && matches!(attempt.outcome, Outcome::Acknowledged { .. })
+                    && self.has(attempt.number)
+                    && !self.told_lost.contains(&attempt.number)
+            });
+            let wanted: HashSet<u64> = wanted.map(|attempt| attempt.number).collect();
+            for (at, node) in nodes.all.iter().enumerate() {
+                let mut gap = wanted.clone();
+                let until = Instant::now() + PATIENCE;
+                // It may have begun a moment ago.
+                while !gap.is_empty() && Instant::now() < until {
+                    let stored = stored(node, channel.zone, channel.name);
+                    let number = |message: &str| message.split('|').next()?.parse().ok();
+                    let numbers: HashSet<u64> = stored.split('{').filter_map(number).collect();
+                    gap.retain(|number| !numbers.contains(number));
+                }
+                if let Some(first) = gap.iter().min() {
+                    let (count, name, host) = (gap.len(), channel.name, channel.zone.host);
+                    gaps.push(format!("node {at} has not {count} messages of {name} at {host}, from {first} on"));
+                }
+            }
+        }
+        gaps
     }
 
     /// The messages that a client may have missed which went on by the id of an event that Redis has lost: for a server that has not got it, it
@@ -196,13 +227,11 @@ pub fn differences(stage: &impl Scene) -> Vec<String> {
             let channel = key.rsplit(':').next().unwrap();
             let expected = redis::from_redis_value::<usize>(stage.master(zone).ask(&["XLEN", &key])).unwrap();
             for (at, node) in stage.nodes().all.iter().enumerate() {
-                let line = format!("GET /polling/{channel}");
-                let since = "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
                 let mut held = 0;
                 let until = Instant::now() + PATIENCE;
                 // Those that nobody followed to their ends may be on their way.
                 while held != expected && Instant::now() < until {
-                    held = ask(node.address(), zone, &line, since, "").unwrap().matches('{').count();
+                    held = stored(node, zone, channel).matches('{').count();
                 }
                 if held != expected {
                     found
@@ -212,6 +241,12 @@ pub fn differences(stage: &impl Scene) -> Vec<String> {
         }
     }
     first_of(found)
+}
+
+/// All that a node has of a channel; nothing, if it does not answer.
+fn stored(node: &Node, zone: &Zone, channel: &str) -> String {
+    let since = "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+    ask(node.address(), zone, &format!("GET /polling/{channel}"), since, "").unwrap_or_default()
 }
 
 /// The numbers that are stored in a channel.

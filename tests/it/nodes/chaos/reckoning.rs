@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::disaster::Nodes;
-use super::{Attempt, CHANNELS, Channel, Client, Outcome, Scene, ZONES, Zone, ask};
+use super::{Attempt, CHANNELS, Channel, Client, Outcome, Scene, Zone, ask};
 use crate::nodes::node::Node;
 use crate::support::{Follower, PATIENCE, Seen};
 
@@ -213,34 +213,6 @@ fn told_lost(nodes: &Nodes, attempts: &[Attempt]) -> HashSet<u64> {
         }
     }
     told
-}
-
-/// What nodes hold that Redis does not, or the other way round: nothing, if nothing was lost.
-pub fn differences(stage: &impl Scene) -> Vec<String> {
-    if stage.nodes().all.iter().any(|node| node.log().contains(LOST)) {
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    for zone in &ZONES {
-        let list = stage.master(zone).ask(&["KEYS", &zone.key("m:*")]);
-        for key in redis::from_redis_value::<Vec<String>>(list).unwrap() {
-            let channel = key.rsplit(':').next().unwrap();
-            let expected = redis::from_redis_value::<usize>(stage.master(zone).ask(&["XLEN", &key])).unwrap();
-            for (at, node) in stage.nodes().all.iter().enumerate() {
-                let mut held = 0;
-                let until = Instant::now() + PATIENCE;
-                // Those that nobody followed to their ends may be on their way.
-                while held != expected && Instant::now() < until {
-                    held = stored(node, zone, channel).matches('{').count();
-                }
-                if held != expected {
-                    found
-                        .push(format!("node {at} has {held} messages of {channel} at {}, Redis {expected}", zone.host));
-                }
-            }
-        }
-    }
-    first_of(found)
 }
 
 /// All that a node has of a channel; nothing, if it does not answer.

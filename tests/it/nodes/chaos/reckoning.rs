@@ -1,12 +1,12 @@
 //! What came of it: what each client must have seen, what it must not, and what nodes have to tell.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::disaster::Nodes;
-use super::{Attempt, CHANNELS, Channel, Client, Outcome, Scene, Zone, ask};
+use super::{Attempt, CHANNELS, Channel, Client, Outcome, Scene, Zone};
 use crate::nodes::node::Node;
-use crate::support::{Follower, PATIENCE, Seen};
+use crate::support::{Follower, Seen};
 
 /// What nodes say when Redis has lost what they had.
 const LOST: &str = "the backplane has lost";
@@ -37,7 +37,6 @@ impl<'a> Reckoning<'a> {
     /// What is wrong.
     pub fn judge(&self, nodes: &Nodes, clients: &[Client]) -> Vec<String> {
         let mut wrong = self.untold_losses(nodes);
-        wrong.extend(self.gaps(nodes));
         for client in clients {
             let Follower { host, mode, channels, .. } = client.follower;
             let faults = first_of(self.faults(client));
@@ -81,36 +80,6 @@ impl<'a> Reckoning<'a> {
             format!("node {node} did not tell the loss of {number}, acknowledged at {at}")
         });
         first_of(shown.collect())
-    }
-
-    /// What must be stored on each node, whatever its clients have seen, and is not.
-    fn gaps(&self, nodes: &Nodes) -> Vec<String> {
-        let mut gaps = Vec::new();
-        for channel in &CHANNELS {
-            let wanted = self.attempts.values().filter(|attempt| {
-                std::ptr::eq(attempt.channel, channel)
-                    && matches!(attempt.outcome, Outcome::Acknowledged { .. })
-                    && self.has(attempt.number)
-                    && !self.told_lost.contains(&attempt.number)
-            });
-            let wanted: HashSet<u64> = wanted.map(|attempt| attempt.number).collect();
-            for (at, node) in nodes.all.iter().enumerate() {
-                let mut gap = wanted.clone();
-                let until = Instant::now() + PATIENCE;
-                // It may have begun a moment ago.
-                while !gap.is_empty() && Instant::now() < until {
-                    let stored = stored(node, channel.zone, channel.name);
-                    let number = |message: &str| message.split('|').next()?.parse().ok();
-                    let numbers: HashSet<u64> = stored.split('{').filter_map(number).collect();
-                    gap.retain(|number| !numbers.contains(number));
-                }
-                if let Some(first) = gap.iter().min() {
-                    let (count, name, host) = (gap.len(), channel.name, channel.zone.host);
-                    gaps.push(format!("node {at} has not {count} messages of {name} at {host}, from {first} on"));
-                }
-            }
-        }
-        gaps
     }
 
     /// The messages that a client may have missed which went on by the id of an event that Redis has lost: for a server that has not got it, it
@@ -213,12 +182,6 @@ fn told_lost(nodes: &Nodes, attempts: &[Attempt]) -> HashSet<u64> {
         }
     }
     told
-}
-
-/// All that a node has of a channel; nothing, if it does not answer.
-fn stored(node: &Node, zone: &Zone, channel: &str) -> String {
-    let since = "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
-    ask(node.address(), zone, &format!("GET /polling/{channel}"), since, "").unwrap_or_default()
 }
 
 /// The numbers that are stored in a channel.

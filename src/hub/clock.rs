@@ -14,7 +14,8 @@ const DISORDER: u64 = 1_000;
 /// timeouts would otherwise stand still for as long as the wall clock was set back.
 const WAITS: u64 = 2_000;
 /// Milliseconds that may pass between two looks at the wall clock: the hub is swept twice a second. If it shows more, nobody has
-/// waited for that: it was set forward, or a worker that had read it before it was set back came late.
+/// waited for that: it was set forward, a worker that had read it before it was set back came late, or the process was stopped, which
+/// cannot be told from these and makes nothing older then.
 const UNATTENDED: u64 = 10_000;
 
 /// Tags that a process leaves free for each millisecond that has passed of the second it begins in, if it does not know what
@@ -173,6 +174,21 @@ mod tests {
         assert_eq!(clock.tick(Now(wall)), Now(10_500_000));
         wall += 2 * 3_600_000;
         assert_eq!(clock.tick(Now(wall)), Now(wall));
+    }
+
+    #[test]
+    fn a_stop_while_it_is_ahead_makes_nothing_older_and_brings_the_wall_clock_nearer() {
+        let (ahead, stop) = (10_000_000, 60_000);
+        let mut clock = begun(ahead);
+        let mut wall = ahead - 60 * stop;
+        clock.tick(Now(wall));
+        // A process that is stopped again and again: as long as the step was, it is ahead no longer.
+        for _ in 0..60 {
+            wall += stop;
+            assert_eq!(clock.tick(Now(wall)), Now(ahead));
+        }
+        wall += stop;
+        assert_eq!(clock.tick(Now(wall)), Now(wall), "from here on a stop counts whole");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Needs nginx in one of the usual places.
 
+mod http2;
 mod sites;
 
 use std::os::unix::fs::PermissionsExt as _;

@@ -2,6 +2,8 @@
 //!
 //! Invariant: the same limits hold as for a head that came as text.
 
+use std::borrow::Cow;
+
 use hyper::Method;
 use hyper::ext::Protocol;
 use hyper::header::HOST;
@@ -25,6 +27,8 @@ pub(super) fn head(parts: &Parts, limits: &HeadLimits) -> Result<RequestHead, Ba
     let websocket = opens_websocket(parts);
     let method = if websocket { "GET" } else { parts.method.as_str() };
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    // An absolute URI without a path may have a query.
+    let target = if target.starts_with('?') { Cow::Owned(format!("/{target}")) } else { Cow::Borrowed(target) };
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     // The authority is the host, and stands before the other fields.
     let host = authority.map(|authority| (&b"host"[..], authority));
@@ -36,7 +40,6 @@ pub(super) fn head(parts: &Parts, limits: &HeadLimits) -> Result<RequestHead, Ba
         hyper::Version::HTTP_10 => Version::V10,
         _ => Version::V11,
     };
-    let target = if target.starts_with('/') { target } else { "/" };
     RequestHead::compose(
         method.as_bytes(),
         target.as_bytes(),
@@ -84,6 +87,14 @@ mod tests {
         assert_eq!(head.header("upgrade"), Some(&b"websocket"[..]));
         let request = Request::connect("a.example:443").body(()).unwrap();
         assert!(!opens_websocket(&parts(request)));
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused_and_a_query_needs_none() {
+        let target = |uri: &str| head(&parts(Request::get(uri).body(()).unwrap()), &HeadLimits::DEFAULT);
+        assert_eq!(target("*").err(), Some(BadHead::BadRequest));
+        let whole = Request::get("http://a?x=1").header("host", "a").body(()).unwrap();
+        assert_eq!(head(&parts(whole), &HeadLimits::DEFAULT).unwrap().target(), b"/?x=1");
     }
 
     #[test]

@@ -285,8 +285,11 @@ impl Connection {
         })
     }
 
-    /// So many of the bytes at the front have been sent in our place.
+    /// So many of the bytes at the front have been sent in our place. Of what was given up meanwhile nothing waits any more.
     pub fn sent(&self, bytes: usize) {
+        if self.is_broken() {
+            return;
+        }
         let mut outbox = self.outbox.borrow_mut();
         outbox.advance(bytes);
         self.progress.set(if outbox.is_empty() { 0 } else { clock() });

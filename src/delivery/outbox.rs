@@ -186,6 +186,7 @@ mod tests {
 
     use super::*;
     use crate::delivery::Connection;
+    use crate::delivery::stream::Stream;
 
     /// Makes its pieces one by one, whatever room there is.
     struct Pieces(VecDeque<Vec<u8>>);
@@ -261,6 +262,16 @@ mod tests {
         let size = size_of::<Connection>();
         // With the counts of an `Rc` it fills a size class of the allocator, 320.
         assert!(size <= 304, "every idle subscriber has one: {size}");
+    }
+
+    #[test]
+    fn what_was_sent_of_a_connection_that_is_given_up_meanwhile_is_taken_off_nothing() {
+        let connection = Connection::new(Stream::Body);
+        connection.push(Bytes::from_static(b"half of it"));
+        let front = connection.front();
+        connection.give_up();
+        connection.sent(front.len());
+        assert_eq!((connection.waiting(), connection.held()), (0, 0));
     }
 
     #[test]

@@ -108,7 +108,7 @@ async fn send<T: AsyncWrite>(visit: &Visit, writer: &mut WriteHalf<T>) -> io::Re
             // What has not been written stays where it is counted.
             let piece = connection.front();
             if piece.is_empty() {
-                return writer.flush().await;
+                return if connection.is_broken() { Err(io::ErrorKind::BrokenPipe.into()) } else { writer.flush().await };
             }
             let written = writer.write(&piece).await?;
             connection.sent(written);
@@ -127,7 +127,7 @@ async fn send<T: AsyncWrite>(visit: &Visit, writer: &mut WriteHalf<T>) -> io::Re
     });
     tokio::select! {
         biased;
-        sent = all => sent.map(|()| ended.get()),
         () = broken => Err(io::ErrorKind::TimedOut.into()),
+        sent = all => sent.map(|()| ended.get()),
     }
 }

@@ -114,12 +114,12 @@ impl Connection {
         Self { home: other.home.as_ref().map(|home| Box::new(home.beside())), ..Self::new(stream) }
     }
 
-    /// Bytes held for the client: what waits to be sent to it, what it has sent and nobody has dealt with, its compressor and its
-    /// TLS session.
+    /// Bytes held for the client: what waits to be sent to it, what it has sent and nobody has dealt with, its compressor, its TLS
+    /// session and its channels.
     pub(super) fn held(&self) -> usize {
         // Asked while the subscriber is being handed something too.
-        let compressor = self.holding.compressor.get() as usize;
-        self.outbox.borrow().held() + self.holding.input.get() + self.stream.held() + compressor
+        let subscription = self.holding.subscription.get() as usize;
+        self.outbox.borrow().held() + self.holding.input.get() + self.stream.held() + subscription
     }
 
     pub(super) fn hold_input(&self, bytes: usize) -> usize {

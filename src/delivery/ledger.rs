@@ -82,6 +82,16 @@ pub(super) fn staying() -> usize {
     held().saturating_sub(total::now(Sum::Leaving))
 }
 
+/// Enters bytes whose owner knows how many they are when it gives them back.
+pub(super) fn enter(bytes: usize) {
+    total::enter(Sum::Held, bytes);
+}
+
+/// Gives back what was entered so.
+pub(super) fn give_back(bytes: usize) {
+    total::give_back(Sum::Held, bytes);
+}
+
 /// Bytes that count until the last share of them is dropped.
 pub fn hold(bytes: impl Into<Bytes>) -> Bytes {
     let bytes = bytes.into();
@@ -147,8 +157,8 @@ impl<const LEAVING: bool> Drop for Account<LEAVING> {
 pub(super) struct Holding {
     /// Bytes of the client that nobody has dealt with.
     pub(super) input: Charge,
-    /// What the compressor of its subscription takes, which is entered elsewhere.
-    pub(super) compressor: Cell<u32>,
+    /// What its subscription takes, for a compressor and for channels, which is entered elsewhere.
+    pub(super) subscription: Cell<u32>,
     /// All that is held for one that was told to go, until it has gone.
     pub(super) leaving: Leaving,
 }

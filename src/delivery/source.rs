@@ -86,4 +86,8 @@ impl Source for Unencoded {
             What::End | What::Nothing => 0,
         }
     }
+
+    fn state(&self) -> usize {
+        if let What::Source(source) = &self.what { source.state() } else { 0 }
+    }
 }

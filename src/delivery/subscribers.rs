@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::connection::Connection;
+use super::ledger;
 use super::source::SharedEncoding;
 use crate::hub::{ChannelKey, Fanout, Registration};
 use crate::metrics::Mode;
@@ -56,12 +57,38 @@ struct Place {
     order: u32,
 }
 
+/// The places of a subscriber, of which the first stands in the subscriber itself. Those of one that has several are in the ledger,
+/// as many as there were, for as long as it has any.
+struct Places(SmallVec<[Place; 1]>);
+
+impl Places {
+    fn new(keys: &[ChannelKey]) -> Self {
+        let mut places = SmallVec::with_capacity(keys.len());
+        places.extend((0..).zip(keys).map(|(order, &key)| Place { key, at: 0, order }));
+        let places = Self(places);
+        ledger::enter(places.held());
+        places
+    }
+
+    /// Memory that they take here and in the lists of the channels, which grow by doubling.
+    fn held(&self) -> usize {
+        let places = if self.0.spilled() { self.0.capacity() } else { 0 };
+        places * (size_of::<Place>() + 2 * size_of::<Listener>())
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        ledger::give_back(self.held());
+    }
+}
+
 /// The subscriber on a connection.
 pub struct Subscriber {
     pub(super) view: Arc<View>,
     pub(super) manner: Manner,
     /// Its place in the list of each of its channels.
-    places: SmallVec<[Place; 1]>,
+    places: Places,
     /// Messages up to this sequence number have been replayed or are none of its business.
     pub(super) seq: u64,
     /// Monotonic milliseconds; 0: no end.
@@ -73,12 +100,13 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// Memory that its encoding takes, if it has one.
+    /// Memory that it takes for its channels, and for its encoding if it has one.
     pub(super) fn state(&self) -> usize {
-        match &self.manner {
+        let encoding = match &self.manner {
             Manner::Encoded(encoding) => encoding.as_ref().borrow().state(),
             Manner::Stream | Manner::LongPoll(_) => 0,
-        }
+        };
+        self.places.held() + encoding
     }
 
     pub(super) fn new(
@@ -91,7 +119,7 @@ impl Subscriber {
         Self {
             view,
             manner,
-            places: (0..).zip(&registration.keys).map(|(order, &key)| Place { key, at: 0, order }).collect(),
+            places: Places::new(&registration.keys),
             seq: registration.seq,
             ends_at: ending.ttl.map_or(0, |ttl| clock + ttl),
             ping: ending.ping.unwrap_or(0),
@@ -111,7 +139,7 @@ impl Subscriber {
 
     /// The keys of its channels, in the order in which it asked for them.
     pub(super) fn keys(&self) -> Vec<ChannelKey> {
-        let mut places = self.places.clone();
+        let mut places = self.places.0.clone();
         if !places.is_sorted_by_key(|place| place.order) {
             places.sort_unstable_by_key(|place| place.order);
         }
@@ -120,7 +148,7 @@ impl Subscriber {
 
     /// Whether no channel is left.
     pub(super) fn is_alone(&self) -> bool {
-        self.places.is_empty()
+        self.places.0.is_empty()
     }
 
     /// When the subscriber wants to be looked at next (monotonic milliseconds), if ever.
@@ -132,7 +160,7 @@ impl Subscriber {
 
     /// Stands elsewhere in the list of one of its channels from now on.
     fn stand_at(&mut self, place: u32, at: u32) {
-        if let Some(place) = self.places.get_mut(place as usize) {
+        if let Some(place) = self.places.0.get_mut(place as usize) {
             place.at = at;
         }
     }
@@ -175,7 +203,7 @@ impl Listeners {
 
     /// Enters the subscriber of a connection in the lists of its channels.
     pub(super) fn join(&mut self, connection: &Rc<Connection>, subscriber: &mut Subscriber) {
-        for (index, place) in (0..).zip(&mut subscriber.places) {
+        for (index, place) in (0..).zip(&mut subscriber.places.0) {
             // Most channels have one listener.
             let list = self.channels.entry(place.key).or_insert_with(|| Vec::with_capacity(1));
             place.at = list.len() as u32;
@@ -185,7 +213,7 @@ impl Listeners {
 
     /// Removes a subscriber, which has been taken from its connection, from all its lists.
     pub(super) fn leave(&mut self, subscriber: &mut Subscriber) {
-        while let Some(Place { key, at, .. }) = subscriber.places.pop() {
+        while let Some(Place { key, at, .. }) = subscriber.places.0.pop() {
             let Some(list) = self.channels.get_mut(&key) else { continue };
             if (at as usize) < list.len() {
                 list.swap_remove(at as usize);
@@ -206,20 +234,20 @@ impl Listeners {
 
     /// Forgets the places of a subscriber in the list of a channel that is gone; how many there were.
     pub(super) fn forget(&mut self, subscriber: &mut Subscriber, key: ChannelKey) -> usize {
-        let before = subscriber.places.len();
+        let before = subscriber.places.0.len();
         for index in (0..before).rev() {
-            if subscriber.places.get(index).is_none_or(|place| place.key != key) {
+            if subscriber.places.0.get(index).is_none_or(|place| place.key != key) {
                 continue;
             }
-            subscriber.places.swap_remove(index);
+            subscriber.places.0.swap_remove(index);
             // All behind it are of other channels.
-            let Some(moved) = subscriber.places.get(index) else { continue };
+            let Some(moved) = subscriber.places.0.get(index) else { continue };
             let list = self.channels.get_mut(&moved.key);
             if let Some(listener) = list.and_then(|list| list.get_mut(moved.at as usize)) {
                 listener.place = index as u32;
             }
         }
-        before - subscriber.places.len()
+        before - subscriber.places.0.len()
     }
 }
 
@@ -265,7 +293,7 @@ pub(super) mod tests {
         let mut places = 0;
         for connection in connections {
             let subscriber = connection.subscriber.borrow();
-            let own = subscriber.iter().flat_map(|subscriber| &subscriber.places);
+            let own = subscriber.iter().flat_map(|subscriber| &subscriber.places.0);
             for (index, place) in own.enumerate() {
                 let list = &listeners.channels[&place.key];
                 assert!(Rc::ptr_eq(&list[place.at as usize].connection, connection));
@@ -274,6 +302,9 @@ pub(super) mod tests {
             }
         }
         assert_eq!(places, listeners.channels.values().map(Vec::len).sum::<usize>());
+        let subscribers = connections.iter().map(|connection| connection.subscriber.borrow());
+        let held: usize = subscribers.filter_map(|subscriber| Some(subscriber.as_ref()?.state())).sum();
+        assert_eq!(ledger::held(), held);
     }
 
     proptest! {

@@ -330,17 +330,23 @@ impl Worker {
             subscriber.ends_at = self.clock().max(1);
         }
         let due = subscriber.due();
-        connection.holding.compressor.set(subscriber.state() as u32);
+        let state = subscriber.state() as u32;
+        connection.holding.subscription.set(state);
         *connection.subscriber.borrow_mut() = Some(subscriber);
         if let Some(at) = due {
             self.arm(connection, at);
+        }
+        if state > 0 {
+            let of_address = connection.settle();
+            self.bound_address(connection, of_address);
+            self.call_for_relief();
         }
     }
 
     /// Ends the subscription of a connection without a word to the peer. False if there was none.
     pub fn unsubscribe(&self, connection: &Rc<Connection>) -> bool {
         let Some(mut subscriber) = connection.subscriber.borrow_mut().take() else { return false };
-        connection.holding.compressor.set(0);
+        connection.holding.subscription.set(0);
         let keys = subscriber.keys();
         let cause = connection.take_cause();
         self.counts.end_subscription(subscriber.mode(), cause);
@@ -348,6 +354,9 @@ impl Worker {
         let zone = self.zone_of(connection);
         zone.listeners.borrow_mut().leave(&mut subscriber);
         zone.hub().leave(self.index, &keys, self.now());
+        // What it took is given back, and counts no more for what the client has.
+        drop(subscriber);
+        connection.settle();
         true
     }
 

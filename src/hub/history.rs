@@ -64,6 +64,11 @@ impl History {
         self.page.is_empty() && self.readings.is_empty()
     }
 
+    /// Memory that its places in channels take.
+    pub fn state(&self) -> usize {
+        self.readings.capacity() * size_of::<Reading>()
+    }
+
     /// Adds messages of a channel: from sequence number `next` up to `until`.
     pub(super) fn add(&mut self, (slot, key): (Slot, ChannelKey), id: &ChannelId, place: usize, next: u64, until: u64) {
         self.readings.push(Reading { slot, key, id: id.clone(), place, next, until, merged: self.merged });

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::compression::{CompressedStream, Compression, LAST_CHUNK, chunk};
-use crate::delivery::{Encoding, LocalZone, Source, Worker};
+use crate::delivery::{Charge, Encoding, LocalZone, Source, Worker};
 use crate::hub::{History, Missed};
 use crate::render::{PollWriter, View};
 
@@ -19,12 +19,21 @@ pub(crate) struct MissedMessages {
     zone: Rc<LocalZone>,
     history: History,
     page: std::vec::IntoIter<Missed>,
+    /// For its places in channels, as many as there were.
+    charge: Charge,
 }
 
 impl MissedMessages {
     /// The messages of a history that the hub of this zone of the worker has begun.
     pub(crate) fn new(worker: &Rc<Worker>, zone: &Rc<LocalZone>, history: History) -> Self {
-        Self { worker: Rc::clone(worker), zone: Rc::clone(zone), history, page: Vec::new().into_iter() }
+        let charge = Charge::default();
+        charge.set(history.state());
+        Self { worker: Rc::clone(worker), zone: Rc::clone(zone), history, page: Vec::new().into_iter(), charge }
+    }
+
+    /// Memory that it takes until it is over, beside the page.
+    fn state(&self) -> usize {
+        self.charge.get()
     }
 
     /// Whether there are any.
@@ -69,6 +78,10 @@ impl Source for StreamHistory {
     fn next(&mut self, room: usize) -> io::Result<Option<Bytes>> {
         let view = &self.view;
         Ok(page(room, self.missed.by_ref().map(|missed| view.message(missed.channel.as_bytes(), &missed.message))))
+    }
+
+    fn state(&self) -> usize {
+        self.missed.state()
     }
 }
 
@@ -119,6 +132,10 @@ impl Source for PollHistory {
         }
         Ok(Some(out.into()))
     }
+
+    fn state(&self) -> usize {
+        self.missed.state()
+    }
 }
 
 /// A body that is compressed as it is taken, and framed.
@@ -145,7 +162,7 @@ impl<S: Source> Source for Compressed<S> {
     }
 
     fn state(&self) -> usize {
-        self.stream.as_ref().map_or(0, Encoding::state)
+        self.source.state() + self.stream.as_ref().map_or(0, Encoding::state)
     }
 }
 
@@ -174,5 +191,9 @@ impl<S: Source> Source for Chunked<S> {
             out.extend_from_slice(LAST_CHUNK);
         }
         Ok(Some(out.into()))
+    }
+
+    fn state(&self) -> usize {
+        self.source.state()
     }
 }

@@ -271,3 +271,76 @@ fn what_http2_keeps_of_heads_counts_and_who_has_it_keep_much_is_let_go() {
     drop(hostile);
     server.eventually("nothing is left", || held() == 0);
 }
+
+/// A request of HTTP/2 with this number for a target longer than 127 bytes.
+fn asking(number: u32, target: &str) -> Vec<u8> {
+    let mut length = vec![0x7f];
+    let mut rest = target.len() - 0x7f;
+    while rest > 0x7f {
+        length.push(rest as u8 & 0x7f | 0x80);
+        rest >>= 7;
+    }
+    length.push(rest as u8);
+    let block = [&[0x82, 0x86, 0x04], &length[..], target.as_bytes(), &[0x01, 1, b't']].concat();
+    let size = (block.len() as u32).to_be_bytes();
+    [&size[1..], &[1, 5], &(2 * number + 1).to_be_bytes(), &block].concat()
+}
+
+/// Subscriptions of very many channels, by all doors: the empty id, again and again, and how many there are.
+fn greedy(server: &Server, http2: u16) -> (Vec<Box<dyn std::any::Any>>, usize) {
+    const CHANNELS: usize = 6000;
+    let path = "/".repeat(CHANNELS);
+    let mut clients: Vec<Box<dyn std::any::Any>> = Vec::new();
+    for _ in 0..8 {
+        clients.push(Box::new(server.subscribe(&format!("/all?id={path}"))));
+        clients.push(Box::new(server.subscribe(&format!("/wait?id={path}"))));
+        clients.push(Box::new(Socket::open(server.connect(), &format!("/talk?id={path}"), b"")));
+    }
+    let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, http2)).unwrap();
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00").unwrap();
+    for number in 0..16 {
+        client.write_all(&asking(number, &format!("/all?id={path}"))).unwrap();
+    }
+    clients.push(Box::new(client));
+    (clients, 40 * CHANNELS)
+}
+
+#[test]
+fn channels_of_subscribers_count_and_who_has_very_many_is_let_go() {
+    let [port, status] = [free_port(), free_port()];
+    let bound = |bound: &str| format!("keepalive_timeout 1h; push_stream_connections_memory {bound};");
+    let location = |mode: &str| format!("{{ push_stream_subscriber {mode}; push_stream_channels_path $arg_id; }}");
+    let listen = format!(
+        "listen 127.0.0.1:{port} http2; {LOCATIONS} location /all {} location /wait {} location /talk {}",
+        location("streaming"),
+        location("long-polling"),
+        location("websocket")
+    );
+    let server = Server::with_args(&["--status", &format!("127.0.0.1:{status}")], &bound("1g"), &listen);
+    let mut citizen = server.subscribe("/sub/a/b/c");
+    citizen.head();
+    let held = || number_of(status, "connections_memory_bytes") as usize;
+    let before = server.resident_kib();
+    let (clients, channels) = greedy(&server, port);
+    server.eventually("each channel counts", || held() > channels * 48 * 9 / 10);
+    let grown = (server.resident_kib() - before) as usize * 1024;
+    assert!(grown < held() + (16 << 20), "{grown} bytes more are resident, {} are counted", held());
+    server.reload(&bound("2m"), &listen);
+    server.eventually("most are let go", || number_of(status, "disconnected_memory") >= 30);
+    server.eventually("what is left is less than may be", || held() <= 2 << 20);
+    server.publish("/pub?id=b", "news");
+    citizen.until("<news>");
+    drop((clients, citizen));
+    server.eventually("nothing is left", || held() == 0);
+}
+
+#[test]
+fn places_in_very_many_histories_count() {
+    let (server, number) = bounded("push_stream_connections_memory 1g;");
+    server.publish("/pub?id=a", vec![b'x'; 100_000]);
+    let path = "a.b1/".repeat(1500);
+    let readers: Vec<_> = ["sub", "poll", "ev"].map(|mode| server.subscribe(&format!("/{mode}/{path}"))).into();
+    server.eventually("all of them count", || number("connections_memory_bytes") > 3 * 1500 * 64);
+    drop(readers);
+    server.eventually("nothing is left", || number("connections_memory_bytes") == 0);
+}

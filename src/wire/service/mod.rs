@@ -34,7 +34,7 @@ use crate::push::compression::Compression;
 use crate::push::engine::{self, Job, Verdict};
 use crate::push::subscribe::{Stream, Wait};
 use crate::push::websocket::{Opening, Switching};
-use crate::request::head::{HeadLimits, RequestHead};
+use crate::request::head::HeadLimits;
 use crate::request::reply::{Body as ReplyBody, Reply};
 use crate::site::access_log::SentHead;
 use crate::site::exchange::Exchange;
@@ -133,7 +133,7 @@ where
     let (peer, now, number) = (Rc::clone(&visit.session.peer), context.worker.now(), visit.session.requests);
     let (head, read) = match request::head(parts, &limits) {
         Ok(head) => (head, Ok(())),
-        Err(bad) => (RequestHead::unreadable(b""), Err(bad)),
+        Err(bad) => (request::unreadable(parts), Err(bad)),
     };
     let mut exchange = Exchange::new(settings, listener, peer, head, now, number);
     let understood = read.and_then(|()| exchange.understand());

@@ -25,28 +25,43 @@ pub(super) fn opens_websocket(parts: &Parts) -> bool {
 /// The head. A request that opens a websocket becomes the GET that would do so in HTTP/1.
 pub(super) fn head(parts: &Parts, limits: &HeadLimits) -> Result<RequestHead, BadHead> {
     let websocket = opens_websocket(parts);
-    let method = if websocket { "GET" } else { parts.method.as_str() };
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    // An absolute URI without a path may have a query.
-    let target = if target.starts_with('?') { Cow::Owned(format!("/{target}")) } else { Cow::Borrowed(target) };
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     // The authority is the host, and stands before the other fields.
     let host = authority.map(|authority| (&b"host"[..], authority));
     let sent = parts.headers.iter().filter(|(name, _)| authority.is_none() || *name != HOST);
     let sent = sent.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
     let opening = WEBSOCKET.into_iter().filter(|_| websocket);
-    let version = match parts.version {
-        hyper::Version::HTTP_2 => Version::V20,
-        hyper::Version::HTTP_10 => Version::V10,
-        _ => Version::V11,
-    };
     RequestHead::compose(
-        method.as_bytes(),
-        target.as_bytes(),
-        version,
+        method(parts).as_bytes(),
+        target(parts).as_bytes(),
+        version(parts),
         host.into_iter().chain(sent).chain(opening),
         limits,
     )
+}
+
+/// What is known of a request whose head is refused: its line, by which a HEAD has an answer without a body.
+pub(super) fn unreadable(parts: &Parts) -> RequestHead {
+    let version = if version(parts) == Version::V20 { "HTTP/2.0" } else { "HTTP/1.1" };
+    RequestHead::unreadable(format!("{} {} {version}", method(parts), target(parts)).as_bytes())
+}
+
+fn method(parts: &Parts) -> &str {
+    if opens_websocket(parts) { "GET" } else { parts.method.as_str() }
+}
+
+fn target(parts: &Parts) -> Cow<'_, str> {
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    // An absolute URI without a path may have a query.
+    if target.starts_with('?') { Cow::Owned(format!("/{target}")) } else { Cow::Borrowed(target) }
+}
+
+fn version(parts: &Parts) -> Version {
+    match parts.version {
+        hyper::Version::HTTP_2 => Version::V20,
+        hyper::Version::HTTP_10 => Version::V10,
+        _ => Version::V11,
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +102,15 @@ mod tests {
         assert_eq!(head.header("upgrade"), Some(&b"websocket"[..]));
         let request = Request::connect("a.example:443").body(()).unwrap();
         assert!(!opens_websocket(&parts(request)));
+    }
+
+    #[test]
+    fn of_a_head_that_is_refused_the_line_is_known() {
+        let request = Request::head("http://a/x?y=1").version(hyper::Version::HTTP_2).header("host", "a");
+        let parts = parts(request.header("range", "a").header("range", "b").body(()).unwrap());
+        assert!(head(&parts, &HeadLimits { line: 3, ..HeadLimits::DEFAULT }).is_err());
+        let head = unreadable(&parts);
+        assert_eq!((head.line(), head.method()), (&b"HEAD /x?y=1 HTTP/2.0"[..], &b"HEAD"[..]));
     }
 
     #[test]

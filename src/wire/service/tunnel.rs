@@ -108,7 +108,11 @@ async fn send<T: AsyncWrite>(visit: &Visit, writer: &mut WriteHalf<T>) -> io::Re
             // What has not been written stays where it is counted.
             let piece = connection.front();
             if piece.is_empty() {
-                return if connection.is_broken() { Err(io::ErrorKind::BrokenPipe.into()) } else { writer.flush().await };
+                return if connection.is_broken() {
+                    Err(io::ErrorKind::BrokenPipe.into())
+                } else {
+                    writer.flush().await
+                };
             }
             let written = writer.write(&piece).await?;
             connection.sent(written);

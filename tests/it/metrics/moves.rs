@@ -40,7 +40,7 @@ fn the_names_of_the_modules_exporter_say_the_same_as_ours() {
 
 #[test]
 fn the_process_and_its_connections_are_told() {
-    let watched = Watched::start("push_stream_connections_memory 1m;");
+    let watched = Watched::start("push_stream_connections_memory 2m;");
     let begun = watched.page();
     assert!(begun.value("process_threads") >= 3.0);
     assert!(begun.value("process_virtual_memory_bytes") > begun.value("process_resident_memory_bytes"));
@@ -50,13 +50,16 @@ fn the_process_and_its_connections_are_told() {
     grows("pushstreamd_connections_state{state=\"writing\"}");
     grows("process_open_fds");
     drop(subscriber);
-    let mut great = watched.server.connect();
-    great.send(request("POST", "/pub?id=a", "Content-Length: 900000\r\n"));
-    great.send(vec![b'x'; 800_000]);
+    // What a body takes grows by doubling: one is within the bound, four are not.
+    let send_body = || {
+        let mut publisher = watched.server.connect();
+        publisher.send(request("POST", "/pub?id=a", "Content-Length: 600000\r\n"));
+        publisher.send(vec![b'x'; 590_000]);
+        publisher
+    };
+    let mut publishers = vec![send_body()];
     grows("pushstreamd_connections_memory_bytes");
-    let mut other = watched.server.connect();
-    other.send(request("POST", "/pub?id=a", "Content-Length: 900000\r\n"));
-    other.send(vec![b'x'; 800_000]);
+    publishers.extend((0..3).map(|_| send_body()));
     grows("pushstreamd_bodies_refused_total");
     grows("process_cpu_seconds_total");
 }

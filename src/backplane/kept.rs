@@ -112,9 +112,7 @@ impl Kept {
 
     /// Waits for a moment until there is something to read, and reads it.
     pub(super) async fn wait(&mut self, link: &mut Link) -> RedisResult<()> {
-        if let Some(error) = self.broken.take() {
-            return Err(error);
-        }
+        self.check()?;
         let asked = self.count;
         let items = stream::read_after(link, &self.log, self.last, asked).await?;
         self.take(items, asked);

@@ -31,12 +31,11 @@ impl PushStream {
         event_id: Option<&str>,
         event_type: Option<&str>,
     ) -> Result<Channel, Error> {
-        let (ids, draft) = self.admit(channel, text.into(), event_id, event_type)?;
         let hub = self.pool.hub();
         if !hub.is_led() {
-            hub.publish(&ids, &draft, now())?;
-            return Ok(self.channel(channel).unwrap_or_default());
+            return self.publish_event(channel, text, event_id, event_type);
         }
+        let (ids, draft) = self.admit(channel, text.into(), event_id, event_type)?;
         let local = self.pool.settings().backplane.local_on_failure.then(|| draft.clone());
         let (sender, outcome) = oneshot::channel();
         hub.hand_in(ids.to_vec(), draft, Box::new(telling(sender)));

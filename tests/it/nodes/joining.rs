@@ -162,6 +162,15 @@ fn a_node_joins_by_one_reading_though_more_is_published_meanwhile_than_the_log_h
     one.await_stored("before", &["1 x", "2 y"]);
 }
 
+/// A node that stood still goes on where the log does not reach back to it, as if many more had come, and begins to read the zone.
+fn go_on_behind_the_log(node: &Node, redis: &Redis, liar: &Liar) {
+    hold_up(liar);
+    redis.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    redis.ask(&["XTRIM", LOG, "MAXLEN", "1"]);
+    node.process().signal(Signal::SIGCONT);
+    node.await_log("read anew");
+}
+
 #[test]
 fn the_subscribers_of_a_node_that_was_away_see_everything_once_while_it_reads_the_zone() {
     let (redis, liar) = crowded(&[]);
@@ -173,12 +182,7 @@ fn the_subscribers_of_a_node_that_was_away_see_everything_once_while_it_reads_th
     for n in 0..20 {
         one.publish("a", format!("away{n}"));
     }
-    hold_up(&liar);
-    // As if many more had come.
-    redis.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-    redis.ask(&["XTRIM", LOG, "MAXLEN", "1"]);
-    two.process().signal(Signal::SIGCONT);
-    two.await_log("read anew");
+    go_on_behind_the_log(&two, &redis, &liar);
     let press = Press::default();
     let mut published = press.meanwhile(&one, || {
         press.await_bytes(MUCH);
@@ -240,11 +244,7 @@ fn a_zone_that_is_begun_anew_while_it_is_read_is_not_taken_for_what_is_left_of_i
     for n in 0..3 {
         one.publish("a", format!("away{n}"));
     }
-    hold_up(&liar);
-    redis.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-    redis.ask(&["XTRIM", LOG, "MAXLEN", "1"]);
-    two.process().signal(Signal::SIGCONT);
-    two.await_log("read anew");
+    go_on_behind_the_log(&two, &redis, &liar);
     redis.ask(&["FLUSHALL"]);
     one.publish("c", "new");
     liar.set(Wrong::default());

@@ -54,10 +54,12 @@ fn applications_and_servers_share_channels_in_one_order() {
     assert!(matches!(late.publish("a", "x"), Err(Error::InTurn)));
     assert!(matches!(late.delete("a"), Err(Error::InTurn)));
     assert_eq!(runtime.block_on(late.delete_in_turn("a")).ok(), Some(true));
-    assert_eq!(runtime.block_on(late.delete_in_turn("a")).ok(), Some(false));
     assert!(runtime.block_on(at_two.next()).is_none());
     assert_eq!(at_two.end(), Some(End::Deleted));
+    at_one.until("Channel deleted");
     at_server.until("Channel deleted");
+    // No node has it any more.
+    assert_eq!(runtime.block_on(late.delete_in_turn("a")).ok(), Some(false));
     let nodes = || server.backplane()["nodes"].as_array().unwrap().len();
     eventually("all are nodes", || nodes() == 4);
     runtime.block_on(late.shutdown());
